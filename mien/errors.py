@@ -1,0 +1,67 @@
+"""The one exception that a user sees: what is wrong, where, what was expected, the nearest valid name."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MienError(Exception):
+    """A mistake in what the user gave, told in one sentence (exit code 2).
+
+    `message` says what is wrong and ends without a full stop. The rest is where and what was expected; what does
+    not apply stays None. `more` holds further problems of the same input, so that all are shown at once.
+
+    >>> str(MienError("unknown key", file="cnn1.yaml", line=3, key="trian", nearest="train"))
+    "cnn1.yaml:3: trian: unknown key. Did you mean 'train'?"
+    """
+
+    exit_code = 2
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | None = None,
+        line: int | None = None,
+        key: str | None = None,
+        expected: str | None = None,
+        nearest: str | None = None,
+        more: Iterable["MienError"] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.file = file
+        self.line = line
+        self.key = key
+        self.expected = expected
+        self.nearest = nearest
+        self.more = tuple(more)
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.file and self.line else self.file
+        text = ": ".join(part for part in (place, self.key, self.message) if part)
+        if self.expected:
+            text += f"; expected {self.expected}"
+        if self.nearest:
+            text += f". Did you mean '{self.nearest}'?"
+        return text
+
+    def as_dict(self) -> dict[str, object]:
+        """The error for `--json`: only the keys that apply."""
+        names = ("message", "file", "line", "key", "expected", "nearest")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+class FailedError(MienError):
+    """Right input, but the work failed: a NaN loss, a full disk (exit code 1)."""
+
+    exit_code = 1
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The valid name that is most like `name`, or None when none is close.
+
+    >>> nearest("epocs", ["epochs", "seed"])
+    'epochs'
+    """
+    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return found[0] if found else None

@@ -1,0 +1,164 @@
+"""What a file can name: models, losses, ops, … One decorator registers them, one call checks and builds them.
+
+A component is a class or function with annotated parameters. Some of them mien supplies (`SUPPLIED`: a model is told
+`num_classes`); all others are the keys that a file may set, with the types, ranges and defaults of the signature.
+"""
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from mien.errors import MienError, nearest
+
+Kind = Literal["model", "loss", "op", "optimizer", "schedule", "protocol", "importer"]
+
+# What mien passes to a component of each kind when its signature asks for it by name.
+SUPPLIED: dict[Kind, tuple[str, ...]] = {
+    "model": ("in_channels", "image_size", "num_classes"),
+    "loss": ("num_classes", "class_counts"),
+    "op": (),
+    "optimizer": ("parameters",),
+    "schedule": ("steps_per_epoch", "total_steps"),
+    "protocol": ("dataset",),
+    "importer": ("source",),
+}
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+class Component(BaseModel):
+    """A named component and its parameters, as a file gives them; each component has its own subclass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters without the component's name."""
+        return {key: getattr(self, key) for key in type(self).model_fields if key not in ("name", "op")}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered component."""
+
+    kind: Kind
+    name: str
+    build: Callable[..., Any]
+
+    @cached_property
+    def spec(self) -> type[Component]:
+        """The pydantic type of this component in a file: its name and the parameters that a file may set."""
+        hints = get_type_hints(
+            self.build.__init__ if inspect.isclass(self.build) else self.build, include_extras=True
+        )
+        fields: dict[str, Any] = {key_of(self.kind): (Literal[self.name], self.name)}
+        for parameter in inspect.signature(self.build).parameters.values():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise MienError(
+                    f"the {self.kind} '{self.name}' takes *{parameter.name}",
+                    expected="parameters with names, so that a file can be checked against them",
+                )
+            if parameter.name in SUPPLIED[self.kind]:
+                continue
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[parameter.name] = (hints.get(parameter.name, Any), default)
+        return create_model(
+            f"{self.kind}_{self.name}",
+            __base__=Component,
+            __doc__=(inspect.getdoc(self.build) or "").split("\n\n")[0],
+            **fields,
+        )
+
+
+_entries: dict[tuple[Kind, str], Entry] = {}
+
+
+def key_of(kind: Kind) -> str:
+    """The key that names a component in a file: `op` for ops, `name` for all others."""
+    return "op" if kind == "op" else "name"
+
+
+def register(kind: Kind, name: str) -> Callable[[T], T]:
+    """Make a class or function nameable in files: `@register("model", "mynet")`."""
+    if kind not in SUPPLIED:
+        raise MienError(f"no kind of component is called '{kind}'", nearest=nearest(kind, SUPPLIED))
+
+    def decorate(build: T) -> T:
+        known = _entries.get((kind, name))
+        if known is not None and _origin(known.build) != _origin(build):
+            raise MienError(
+                f"two {kind}s are called '{name}': {_origin(known.build)} and {_origin(build)}",
+                expected="another name",
+            )
+        _entries[kind, name] = Entry(kind, name, build)
+        return build
+
+    return decorate
+
+
+def _origin(build: Callable[..., Any]) -> str:
+    return f"{build.__module__}.{build.__qualname__}"
+
+
+def names(kind: Kind) -> list[str]:
+    """The registered names of one kind, sorted."""
+    return sorted(name for of_kind, name in _entries if of_kind == kind)
+
+
+def entry(kind: Kind, name: str) -> Entry:
+    """The component of that kind and name; an unknown name is an error with the nearest one."""
+    if (kind, name) not in _entries:
+        raise MienError(
+            f"no {kind} is called '{name}'",
+            expected="one of " + ", ".join(names(kind)),
+            nearest=nearest(name, names(kind)),
+        )
+    return _entries[kind, name]
+
+
+def build(kind: Kind, component: Component, **supplied: Any) -> Any:
+    """Call a component with its parameters from the file and, of what mien supplies, what its signature asks for."""
+    found = entry(kind, str(getattr(component, key_of(kind))))
+    wanted = inspect.signature(found.build).parameters
+    return found.build(
+        **{key: value for key, value in supplied.items() if key in wanted}, **component.parameters
+    )
+
+
+def load_plugins(files: Iterable[Path]) -> None:
+    """Run each plugin file once, so that what it registers can be named."""
+    for file in files:
+        path = file.resolve()
+        module = "mien_plugin_" + str(path).replace("/", "_").replace("\\", "_").removesuffix(".py")
+        if module in sys.modules:
+            continue
+        spec = importlib.util.spec_from_file_location(module, path)
+        if not path.is_file() or spec is None or spec.loader is None:
+            raise MienError("no such plugin file", file=str(file), key="plugins", expected="a Python file")
+        sys.modules[module] = loaded = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(loaded)
+        except Exception as error:
+            del sys.modules[module]
+            if isinstance(error, MienError):
+                raise
+            line = error.lineno if isinstance(error, SyntaxError) else _line_in(error, path)
+            raise MienError(
+                f"the plugin failed: {type(error).__name__}: {error}", file=str(file), line=line
+            ) from error
+
+
+def _line_in(error: BaseException, path: Path) -> int | None:
+    line, trace = None, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
