@@ -55,9 +55,7 @@ class Entry:
     @cached_property
     def spec(self) -> type[Component]:
         """The pydantic type of this component in a file: its name and the parameters that a file may set."""
-        hints = get_type_hints(
-            self.build.__init__ if inspect.isclass(self.build) else self.build, include_extras=True
-        )
+        hints = get_type_hints(self.build.__init__ if inspect.isclass(self.build) else self.build, include_extras=True)
         fields: dict[str, Any] = {key_of(self.kind): (Literal[self.name], self.name)}
         for parameter in inspect.signature(self.build).parameters.values():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -127,9 +125,7 @@ def build(kind: Kind, component: Component, **supplied: Any) -> Any:
     """Call a component with its parameters from the file and, of what mien supplies, what its signature asks for."""
     found = entry(kind, str(getattr(component, key_of(kind))))
     wanted = inspect.signature(found.build).parameters
-    return found.build(
-        **{key: value for key, value in supplied.items() if key in wanted}, **component.parameters
-    )
+    return found.build(**{key: value for key, value in supplied.items() if key in wanted}, **component.parameters)
 
 
 def load_plugins(files: Iterable[Path]) -> None:
@@ -150,9 +146,7 @@ def load_plugins(files: Iterable[Path]) -> None:
             if isinstance(error, MienError):
                 raise
             line = error.lineno if isinstance(error, SyntaxError) else _line_in(error, path)
-            raise MienError(
-                f"the plugin failed: {type(error).__name__}: {error}", file=str(file), line=line
-            ) from error
+            raise MienError(f"the plugin failed: {type(error).__name__}: {error}", file=str(file), line=line) from error
 
 
 def _line_in(error: BaseException, path: Path) -> int | None:

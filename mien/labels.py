@@ -1,0 +1,79 @@
+"""Label schemes: a named, ordered list of classes, and how one scheme's classes are called in another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mien.errors import MienError, nearest
+
+
+@dataclass(frozen=True)
+class LabelScheme:
+    """A named, ordered list of classes: label i of a data set under this scheme is `classes[i]`."""
+
+    name: str
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def to(self, other: "LabelScheme") -> tuple[int | None, ...]:
+        """For each class of this scheme, its index in the other, or None where the other has no such class.
+
+        >>> SCHEMES["ferplus-8"].to(SCHEMES["fer2013-7"])
+        (6, 3, 5, 4, 0, 1, 2, None)
+        """
+        index = {canonical(name): i for i, name in enumerate(other.classes)}
+        return tuple(index.get(canonical(name)) for name in self.classes)
+
+
+FER2013 = LabelScheme("fer2013-7", ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))
+FERPLUS = LabelScheme(
+    "ferplus-8",
+    ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"),
+)
+SCHEMES = {scheme.name: scheme for scheme in (FER2013, FERPLUS)}
+
+# The columns of fer2013new.csv, in order: ten raters' votes. The last two are no classes.
+FERPLUS_VOTES = (*FERPLUS.classes, "unknown", "not a face")
+
+_SYNONYMS = {
+    "anger": "angry",
+    "disgusted": "disgust",
+    "fearful": "fear",
+    "scared": "fear",
+    "happiness": "happy",
+    "joy": "happy",
+    "sadness": "sad",
+    "surprised": "surprise",
+    "natural": "neutral",
+}
+
+
+def canonical(name: str) -> str:
+    """The one spelling by which classes of different schemes are matched: 'Happiness' is 'happy'."""
+    plain = name.strip().lower()
+    return _SYNONYMS.get(plain, plain)
+
+
+def scheme(name: str) -> LabelScheme:
+    """The built-in scheme of that name."""
+    if name not in SCHEMES:
+        raise MienError(
+            f"no label scheme is called '{name}'",
+            expected="one of " + ", ".join(sorted(SCHEMES)),
+            nearest=nearest(name, SCHEMES),
+        )
+    return SCHEMES[name]
+
+
+def scheme_of(classes: Sequence[str], otherwise: str) -> LabelScheme:
+    """The built-in scheme with just these classes in whatever order and spelling, else a new one called `otherwise`.
+
+    >>> scheme_of(["anger", "disgust", "fear", "happy", "neutral", "sad", "surprise"], "mine").name
+    'fer2013-7'
+    """
+    wanted = sorted(map(canonical, classes))
+    for known in SCHEMES.values():
+        if sorted(map(canonical, known.classes)) == wanted:
+            return known
+    return LabelScheme(otherwise, tuple(classes))

@@ -1,0 +1,45 @@
+"""Where data sets and runs stand: one folder, by default the one that a command runs in."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mien.errors import MienError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder that holds `datasets/<name>` and `runs/<experiment name>/<number>`."""
+
+    root: Path
+
+    @property
+    def datasets(self) -> Path:
+        """The folder of the data sets."""
+        return self.root / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        """The folder of the runs."""
+        return self.root / "runs"
+
+
+def find_workspace(given: Path | None = None) -> Workspace:
+    """The workspace: what was given, else MIEN_HOME, else the current folder."""
+    root = given or Path(os.environ.get("MIEN_HOME") or ".")
+    if root.exists() and not root.is_dir():
+        raise MienError("the workspace is a file", file=str(root), expected="a folder")
+    return Workspace(root)
+
+
+def check_name(name: str, what: str) -> str:
+    """`name` if it can be a folder's name everywhere; else an error that says what a name is made of."""
+    if not _NAME.fullmatch(name):
+        raise MienError(
+            f"'{name}' can't be the name of {what}",
+            expected="1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit",
+        )
+    return name
