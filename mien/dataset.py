@@ -162,8 +162,21 @@ class Writer:
         self.counts: dict[str, list[int]] = {}
         self.sizes: Counter[str] = Counter()
 
-    def add(self, split: str, id: str, image: bytes, label: int, path: str | None = None, **extra: Any) -> None:
-        """Append one row: the image file's bytes as they came, and the label as an index into the scheme."""
+    def add(
+        self,
+        split: str,
+        id: str,
+        image: bytes,
+        label: int,
+        *,
+        size: tuple[int, int],
+        path: str | None = None,
+        **extra: Any,
+    ) -> None:
+        """Append one row: the image file's bytes as they came, the label as an index into the scheme, width × height.
+
+        `path` is the image's file name where it had one; `extra` are the values of the extra columns.
+        """
         if split not in self.counts:
             if not _SPLIT.fullmatch(split):
                 raise MienError(f"'{split}' can't be the name of a split", expected="letters, digits or '_'")
