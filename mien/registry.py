@@ -90,6 +90,7 @@ def register(kind: Kind, name: str) -> Callable[[T], T]:
 
     def decorate(build: T) -> T:
         known = _entries.get((kind, name))
+        # A plugin may have changed since it was loaded for another run; the one loaded last counts.
         if known is not None and _origin(known.build) != _origin(build):
             raise MienError(
                 f"two {kind}s are called '{name}': {_origin(known.build)} and {_origin(build)}",
@@ -129,30 +130,27 @@ def build(kind: Kind, component: Component, **supplied: Any) -> Any:
 
 
 def load_plugins(files: Iterable[Path]) -> None:
-    """Run each plugin file once, so that what it registers can be named."""
+    """Run each plugin file, so that what it registers can be named; a file of the same name loaded before gives way."""
     for file in files:
-        path = file.resolve()
-        module = "mien_plugin_" + str(path).replace("/", "_").replace("\\", "_").removesuffix(".py")
-        if module in sys.modules:
-            continue
-        spec = importlib.util.spec_from_file_location(module, path)
-        if not path.is_file() or spec is None or spec.loader is None:
-            raise MienError("no such plugin file", file=str(file), key="plugins", expected="a Python file")
-        sys.modules[module] = loaded = importlib.util.module_from_spec(spec)
+        spec = importlib.util.spec_from_file_location(f"mien_plugin_{file.stem}", file)
+        if not file.is_file() or spec is None or spec.loader is None:
+            raise MienError("there is no such plugin file", file=str(file), key="plugins", expected="a Python file")
+        sys.modules[spec.name] = loaded = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(loaded)
+        except MienError:
+            raise
         except Exception as error:
-            del sys.modules[module]
-            if isinstance(error, MienError):
-                raise
-            line = error.lineno if isinstance(error, SyntaxError) else _line_in(error, path)
-            raise MienError(f"the plugin failed: {type(error).__name__}: {error}", file=str(file), line=line) from error
+            line = error.lineno if isinstance(error, SyntaxError) else _line_in(error, file)
+            raise MienError(
+                f"the plugin failed ({type(error).__name__}: {error})", file=str(file), line=line
+            ) from error
 
 
-def _line_in(error: BaseException, path: Path) -> int | None:
+def _line_in(error: BaseException, file: Path) -> int | None:
     line, trace = None, error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
+        if Path(trace.tb_frame.f_code.co_filename) == file:
             line = trace.tb_lineno
         trace = trace.tb_next
     return line

@@ -1,0 +1,129 @@
+"""An experiment file, what it extends and the overrides on it, laid over each other: what is set, and where it stands."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mien.errors import MienError, nearest
+from mien.registry import Kind
+from mien.yamlfile import KeyPath, parse_value, read_yaml
+
+# The sections that name a component of a kind.
+NAMED: dict[str, Kind] = {
+    "protocol": "protocol",
+    "model": "model",
+    "loss": "loss",
+    "optimizer": "optimizer",
+    "schedule": "schedule",
+}
+
+COMMAND_LINE = "the command line"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Plain content, not yet checked, and the file and line of each key (overrides have no line)."""
+
+    content: dict[str, Any]
+    places: dict[KeyPath, tuple[str, int | None]]
+
+
+def read_layers(file: Path, overrides: Sequence[str] = ()) -> Source:
+    """The file on what it extends, and `key=value` overrides on both.
+
+    Mappings are laid over each other key by key, everything else is replaced whole; a section that names another
+    component than before takes none of its parameters.
+    """
+    return _merge(_read(file, ()), _override(overrides))
+
+
+def _read(file: Path, seen: tuple[Path, ...]) -> Source:
+    if file.resolve() in seen:
+        raise MienError("the file extends itself", file=str(seen[0]), key="extends")
+    content, lines = read_yaml(file)
+    content = _shorthands(content)
+    # A plugin stands beside the file that names it.
+    if isinstance(content.get("plugins"), list):
+        content["plugins"] = [
+            str(file.parent / plugin) if isinstance(plugin, str) else plugin for plugin in content["plugins"]
+        ]
+    own = Source(content, {path: (str(file), line) for path, line in lines.items()})
+    base = content.pop("extends", None)
+    if base is None:
+        return own
+    if not isinstance(base, str):
+        raise MienError("this is no file name", file=str(file), line=lines["extends",], key="extends", expected="text")
+    parent = file.parent / base
+    if not parent.is_file():
+        there = [path.name for path in file.parent.glob("*.yaml")]
+        raise MienError(
+            f"there is no file '{base}' beside this one",
+            file=str(file),
+            line=lines["extends",],
+            key="extends",
+            nearest=nearest(base, there),
+        )
+    return _merge(_read(parent, (*seen, file.resolve())), own)
+
+
+def _override(overrides: Sequence[str]) -> Source:
+    content: dict[str, Any] = {}
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise MienError(f"'{text}' isn't an override", file=COMMAND_LINE, expected="key=value, as train.epochs=5")
+        where = content
+        *parents, last = key.split(".")
+        for parent in parents:
+            where = where.setdefault(parent, {})
+            if not isinstance(where, dict):
+                raise MienError(f"'{key}' is set twice", file=COMMAND_LINE, key=key)
+        where[last] = parse_value(value)
+    content = _shorthands(content)
+    if "extends" in content:
+        raise MienError("a file extends, an override can't", file=COMMAND_LINE, key="extends")
+    return Source(content, dict.fromkeys(_paths(content), (COMMAND_LINE, None)))
+
+
+def _paths(content: Any, path: KeyPath = ()) -> list[KeyPath]:
+    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    found: list[KeyPath] = []
+    for key, value in items:
+        found += [(*path, key), *_paths(value, (*path, key))]
+    return found
+
+
+def _shorthands(content: dict[str, Any]) -> dict[str, Any]:
+    """`protocol: official` is `protocol: {name: official}`, wherever a component is named."""
+    return {
+        key: {"name": value} if key in (*NAMED, "dataset") and isinstance(value, str) else value
+        for key, value in content.items()
+    }
+
+
+def _merge(base: Source, over: Source) -> Source:
+    """`over` laid on `base`: mappings key by key, everything else whole.
+
+    A section that names another component than the base's takes none of its parameters.
+    """
+    content, places = dict(base.content), dict(base.places)
+
+    def lay(target: dict[str, Any], values: Mapping[str, Any], path: KeyPath) -> None:
+        for key, value in values.items():
+            here = (*path, key)
+            old = target.get(key)
+            deeper = isinstance(value, dict) and isinstance(old, dict)
+            if deeper and key in NAMED and not path:
+                deeper = value.get("name", old["name"]) == old.get("name", old["name"]) if "name" in old else True
+            if deeper:
+                target[key] = dict(old)
+                lay(target[key], value, here)
+            else:
+                for known in [known for known in places if known[: len(here)] == here]:
+                    del places[known]
+                target[key] = value
+            places.update({known: place for known, place in over.places.items() if known[: len(here)] == here})
+
+    lay(content, over.content, ())
+    return Source(content, places)

@@ -1,0 +1,141 @@
+"""Protocols: which rows a model is fit on, which it is chosen by, and which it is reported on."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from mien.dataset import Dataset
+from mien.errors import MienError, nearest
+from mien.registry import register
+
+Role = Literal["fit", "choose", "report"]
+ROLES: tuple[Role, ...] = ("fit", "choose", "report")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one split: all of them, or those at `index` (int64, ascending)."""
+
+    split: str
+    index: npt.NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The rows of each role, as parts of splits. A row may stand in two roles; then the numbers are contaminated."""
+
+    fit: tuple[Part, ...]
+    choose: tuple[Part, ...]
+    report: tuple[Part, ...]
+
+    def of(self, role: Role) -> tuple[Part, ...]:
+        """The parts of one role."""
+        parts: tuple[Part, ...] = getattr(self, role)
+        return parts
+
+
+# The names that data sets give to their own three splits, as (fit, choose, report).
+_OWN_SPLITS = (
+    ("Training", "PublicTest", "PrivateTest"),
+    ("train", "validation", "test"),
+    ("train", "valid", "test"),
+    ("train", "val", "test"),
+)
+
+
+@register("protocol", "official")
+def official(dataset: Dataset) -> Roles:
+    """The data set's own splits: Training, PublicTest, PrivateTest for FER2013; train, validation, test elsewhere."""
+    for fit, choose, report in _OWN_SPLITS:
+        if {fit, choose, report} <= set(dataset.card.splits):
+            return Roles((Part(fit),), (Part(choose),), (Part(report),))
+    raise MienError(
+        f"data set '{dataset.card.name}' has no three splits of its own, only {', '.join(dataset.card.splits)}",
+        key="protocol",
+        expected="protocol 'folder' for train and test alone, or 'splits' to name them",
+    )
+
+
+@register("protocol", "paper-2021")
+def paper_2021(dataset: Dataset) -> Roles:
+    """The 2021 report's: reported on `Usage != PublicTest`, so on Training, which it was fit on, and PrivateTest."""
+    for split in ("Training", "PublicTest", "PrivateTest"):
+        dataset.rows(split)
+    return Roles((Part("Training"),), (Part("PublicTest"),), (Part("Training"), Part("PrivateTest")))
+
+
+@register("protocol", "splits")
+def splits(
+    dataset: Dataset,
+    *,
+    fit: Annotated[list[str], Field(min_length=1)],
+    choose: Annotated[list[str], Field(min_length=1)],
+    report: Annotated[list[str], Field(min_length=1)],
+) -> Roles:
+    """Splits named in the file, one or more for each role."""
+    for name in (*fit, *choose, *report):
+        if name not in dataset.card.splits:
+            raise MienError(
+                f"data set '{dataset.card.name}' has no split '{name}'",
+                key="protocol",
+                expected="one of " + ", ".join(dataset.card.splits),
+                nearest=nearest(name, dataset.card.splits),
+            )
+    return Roles(tuple(map(Part, fit)), tuple(map(Part, choose)), tuple(map(Part, report)))
+
+
+@register("protocol", "folder")
+def folder(
+    dataset: Dataset,
+    *,
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.1,
+    seed: Annotated[int, Field(ge=0)] = 0,
+) -> Roles:
+    """For sets with `train` and `test` alone: a stratified share of `train`, drawn by `seed`, is the choose role."""
+    if not {"train", "test"} <= set(dataset.card.splits):
+        raise MienError(
+            f"protocol 'folder' takes splits 'train' and 'test'; data set '{dataset.card.name}' has "
+            + ", ".join(dataset.card.splits),
+            key="protocol",
+        )
+    chosen = stratified(dataset.labels("train"), share, seed)
+    everyone = np.arange(dataset.rows("train"))
+    return Roles((Part("train", np.setdiff1d(everyone, chosen)),), (Part("train", chosen),), (Part("test"),))
+
+
+def stratified(labels: npt.NDArray[np.int64], share: float, seed: int) -> npt.NDArray[np.int64]:
+    """Ascending indices of a share of the rows of each class (rounded, at least 1 of 2 or more), drawn by `seed`.
+
+    >>> stratified(np.array([0] * 10 + [1] * 20), share=0.1, seed=0).size
+    3
+    """
+    random = np.random.default_rng(seed)
+    drawn = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        number = min(max(round(len(rows) * share), 1), len(rows) - 1)
+        drawn.append(random.permutation(rows)[:number])
+    return np.sort(np.concatenate(drawn))
+
+
+def row_count(dataset: Dataset, parts: Iterable[Part]) -> int:
+    """The number of rows of some parts."""
+    return sum(dataset.rows(part.split) if part.index is None else len(part.index) for part in parts)
+
+
+def contamination(dataset: Dataset, roles: Roles) -> float:
+    """The share of report rows that are fit rows too, 0 … 1."""
+    fit, report = _rows(dataset, roles.fit), _rows(dataset, roles.report)
+    return len(fit & report) / len(report)
+
+
+def _rows(dataset: Dataset, parts: Iterable[Part]) -> set[tuple[str, int]]:
+    return {
+        (part.split, int(i))
+        for part in parts
+        for i in (np.arange(dataset.rows(part.split)) if part.index is None else part.index)
+    }
