@@ -1,4 +1,4 @@
-"""An experiment file, what it extends and the overrides on it, laid over each other: what is set, and where it stands."""
+"""An experiment file, what it extends and the overrides, laid over each other: what is set, and where it stands."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -113,10 +113,7 @@ def _merge(base: Source, over: Source) -> Source:
         for key, value in values.items():
             here = (*path, key)
             old = target.get(key)
-            deeper = isinstance(value, dict) and isinstance(old, dict)
-            if deeper and key in NAMED and not path:
-                deeper = value.get("name", old["name"]) == old.get("name", old["name"]) if "name" in old else True
-            if deeper:
+            if isinstance(value, dict) and isinstance(old, dict) and not _renames(here, old, value):
                 target[key] = dict(old)
                 lay(target[key], value, here)
             else:
@@ -127,3 +124,7 @@ def _merge(base: Source, over: Source) -> Source:
 
     lay(content, over.content, ())
     return Source(content, places)
+
+
+def _renames(path: KeyPath, old: dict[str, Any], new: dict[str, Any]) -> bool:
+    return path[0] in NAMED and len(path) == 1 and "name" in old and new.get("name", old["name"]) != old["name"]
