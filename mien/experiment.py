@@ -118,9 +118,9 @@ def _check(source: Source, file: str) -> Experiment:
         if field.is_required() and key not in parts:
             problems.append(_problem("this key is missing", (key,), source, file, expected=_what(key)))
     for index, op in enumerate(parts.get("preprocess", [])):
-        if op is not None and getattr(entry("op", op.op).build, "random", False):
+        if op is not None and getattr(entry("op", op.called).build, "random", True):
             problems.append(
-                _problem(f"op '{op.op}' is random", ("preprocess", index), source, file, expected="it in 'augment'")
+                _problem(f"op '{op.called}' is random", ("preprocess", index), source, file, expected="it in 'augment'")
             )
     if not problems:
         try:

@@ -39,6 +39,11 @@ class Component(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @property
+    def called(self) -> str:
+        """The component's name, under whichever key it stands."""
+        return str(getattr(self, "op", None) or getattr(self, "name", ""))
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """The parameters without the component's name."""
         return {key: getattr(self, key) for key in type(self).model_fields if key not in ("name", "op")}
@@ -124,7 +129,7 @@ def entry(kind: Kind, name: str) -> Entry:
 
 def build(kind: Kind, component: Component, **supplied: Any) -> Any:
     """Call a component with its parameters from the file and, of what mien supplies, what its signature asks for."""
-    found = entry(kind, str(getattr(component, key_of(kind))))
+    found = entry(kind, component.called)
     wanted = inspect.signature(found.build).parameters
     return found.build(**{key: value for key, value in supplied.items() if key in wanted}, **component.parameters)
 

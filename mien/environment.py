@@ -1,0 +1,101 @@
+"""What a result depends on besides the experiment: versions, commit, hardware, precision."""
+
+import os
+import platform
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from mien import __version__
+
+_PACKAGES = ("torch", "pytorch-lightning", "kornia", "numpy", "scikit-learn", "pyarrow", "pillow")
+
+
+def describe() -> dict[str, Any]:
+    """Versions, commit and hardware of this process as plain data."""
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "mien": __version__,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(_memory() / 2**30, 1),
+        "gpus": gpus,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def commit() -> str | None:
+    """The git commit of mien's own source, with '+' when tracked files differ from it; None outside a clone."""
+    folder = Path(__file__).parent
+    git = shutil.which("git")
+    if git is None or not (folder.parent / ".git").exists():
+        return None
+    head = subprocess.run([git, "-C", folder, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    if head.returncode != 0:
+        return None
+    changed = subprocess.run(
+        [git, "-C", folder, "status", "--porcelain", "--untracked-files=no"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def device(wanted: str) -> str:
+    """The device that a name stands for here: "auto" is "cuda" where there is one, else "cpu"."""
+    import torch
+
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return wanted
+
+
+def precision(wanted: str, on: str) -> str:
+    """The precision that a name stands for on a device: "auto" is bfloat16 where the hardware has it, else float32.
+
+    On a CPU that means AMX tiles; on a GPU, compute capability 8.0 and newer.
+    """
+    import torch
+
+    if wanted != "auto":
+        return wanted
+    if on == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float32"
+    return "bfloat16" if has_amx() else "float32"
+
+
+def has_amx() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in AMX tiles."""
+    import torch
+
+    return bool(torch.cpu._is_amx_tile_supported())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

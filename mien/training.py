@@ -1,0 +1,401 @@
+"""Training: from an experiment to a run with weights, by Lightning's Trainer; resumable, and the same bit for bit.
+
+Order and randomness derive from (seed, epoch, step), so a run that goes on from the last whole epoch is the run that
+was never stopped. Only the fit and choose roles are opened.
+"""
+
+import csv
+import datetime
+import io
+import logging
+import math
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, Checkpoint
+from rich.progress import TextColumn
+from torch import Tensor, nn
+
+from mien import environment
+from mien.augment import Pipeline
+from mien.batches import Batch, Batches, Samples, epoch_order, step_seed
+from mien.building import (
+    build_loss,
+    build_model,
+    build_optimizer,
+    build_pipeline,
+    build_roles,
+    build_samples,
+    build_schedule,
+    fit_counts,
+    scheme_for,
+)
+from mien.dataset import Dataset, open_dataset
+from mien.errors import FailedError, MienError
+from mien.experiment import Experiment
+from mien.files import replacing, write_text
+from mien.optimizers import Factor
+from mien.progress import bar, console
+from mien.run import Run
+from mien.weights import save_weights
+from mien.workspace import Workspace
+
+# Images a batch when nothing is learned from them.
+EVALUATION_BATCH = 256
+
+HISTORY = ("epoch", "lr", "fit_loss", "fit_accuracy", "choose_loss", "choose_accuracy")
+
+
+class Training(pl.LightningModule):
+    """One step of fitting and of choosing, with running sums of loss and hits."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: nn.Module,
+        augment: Pipeline,
+        preprocess: Pipeline,
+        optimizer: torch.optim.Optimizer,
+        factor: Factor,
+        fit: Samples,
+        choose: Samples,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.on_votes = getattr(loss, "targets", "label") == "votes"
+        self.augment, self.preprocess = augment, preprocess
+        self.optimizer, self.factor = optimizer, factor
+        self.fit_samples, self.choose_samples = fit, choose
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        # Loss times images, hits, images; in float64, so that sums are exact enough to compare.
+        self.fitted = torch.zeros(3, dtype=torch.float64)
+        self.chosen = torch.zeros(3, dtype=torch.float64)
+
+    def train_dataloader(self) -> Batches:
+        """The fit role in this epoch's order; Lightning asks anew before each epoch."""
+        order = epoch_order(len(self.fit_samples), self.shuffle, self.seed, self.current_epoch)
+        return Batches(self.fit_samples, self.batch_size, order)
+
+    def val_dataloader(self) -> Batches:
+        """The choose role."""
+        order = epoch_order(len(self.choose_samples), shuffle=False, seed=0, epoch=0)
+        return Batches(self.choose_samples, EVALUATION_BATCH, order)
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser, and the schedule's factor at every step."""
+        schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self.factor)
+        return {"optimizer": self.optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        """Start the sums anew."""
+        self.fitted = torch.zeros(3, dtype=torch.float64, device=self.device)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the sums anew."""
+        self.chosen = torch.zeros(3, dtype=torch.float64, device=self.device)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Fix this step's randomness: of augmentation, and of dropout."""
+        torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch; one that isn't a number ends the training."""
+        images = batch.images.to(torch.float32, memory_format=torch.channels_last)
+        if self.augment.ops:
+            # Geometry in bfloat16 would move points by whole pixels.
+            with torch.autocast(images.device.type, enabled=False):
+                images, _ = self.augment(images)
+        logits = self._logits(images)
+        loss = self._loss(logits, batch)
+        if not torch.isfinite(loss):
+            rate = self.optimizer.param_groups[0]["lr"]
+            raise FailedError(
+                f"the loss is {loss.item()} at epoch {self.current_epoch + 1}, step {batch_idx + 1}, "
+                f"learning rate {rate:g}",
+                key="optimizer.lr",
+                expected="a smaller learning rate, normalised input or gradient clipping",
+            )
+        self.fitted += _sums(loss.detach(), logits.detach(), batch.labels)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and hits of a batch of the choose role, in float32 whatever the training's precision."""
+        with torch.autocast(batch.images.device.type, enabled=False):
+            logits = self._logits(batch.images.to(torch.float32, memory_format=torch.channels_last))
+            self.chosen += _sums(self._loss(logits, batch), logits, batch.labels)
+
+    def _logits(self, images: Tensor) -> Tensor:
+        ready, _ = self.preprocess(images)
+        logits: Tensor = self.model(ready.contiguous(memory_format=torch.channels_last))
+        return logits
+
+    def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        loss: Tensor = self.loss(logits.float(), batch.votes if self.on_votes else batch.labels)
+        return loss
+
+
+def _sums(loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    number = len(labels)
+    hits = (logits.argmax(dim=1) == labels).sum()
+    return torch.stack([loss.double() * number, hits.double(), hits.new_tensor(number).double()])
+
+
+class Recorder(Checkpoint):
+    """After each epoch: the history's new line, the best weights so far, and the state to go on from.
+
+    Lightning calls checkpoint callbacks last, so all else of the epoch is done when the state is saved.
+    """
+
+    def __init__(self, run: Run, monitor: str, keep_best: bool, patience: int | None) -> None:
+        self.run = run
+        self.monitor, self.keep_best, self.patience = monitor, keep_best, patience
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_epoch = 0
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A run that had stopped early, and was killed before its weights were written, has no more epochs to go."""
+        if self.exhausted:
+            trainer.should_stop = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write what the epoch came to."""
+        assert isinstance(pl_module, Training)
+        fit, choose = pl_module.fitted.tolist(), pl_module.chosen.tolist()
+        row = (
+            trainer.current_epoch + 1,
+            pl_module.optimizer.param_groups[0]["lr"],
+            fit[0] / fit[2],
+            fit[1] / fit[2],
+            choose[0] / choose[2],
+            choose[1] / choose[2],
+        )
+        self.history.append(dict(zip(HISTORY, row, strict=True)))
+        if self.best_epoch == 0 or self._score(row[0]) > self._score(self.best_epoch):
+            self.best_epoch = row[0]
+            if self.keep_best:
+                self.best = {name: tensor.clone() for name, tensor in pl_module.model.state_dict().items()}
+        if self.exhausted:
+            trainer.should_stop = True
+        self.write_history()
+        with replacing(self.run.checkpoint) as temporary:
+            trainer.save_checkpoint(temporary)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the last `patience` epochs were no better than the best before them."""
+        return self.patience is not None and len(self.history) - self.best_epoch >= self.patience
+
+    def write_history(self) -> None:
+        """Replace `history.csv`."""
+        text = io.StringIO()
+        table = csv.DictWriter(text, HISTORY, lineterminator="\n")
+        table.writeheader()
+        table.writerows(self.history)
+        write_text(self.run.history, text.getvalue())
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint holds of this."""
+        return {"history": self.history, "best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.history, self.best = state_dict["history"], state_dict["best"]
+        self.best_epoch = state_dict["best_epoch"]
+        self.write_history()
+
+    def _score(self, epoch: int) -> float:
+        value = self.history[epoch - 1][self.monitor]
+        if math.isnan(value):
+            return -math.inf
+        return -value if self.monitor.endswith("loss") else value
+
+
+class Bar(Callback):
+    """The one progress bar: epoch, loss, accuracy on the choose role, images a second, time left.
+
+    Where no terminal is, one line an epoch, so that a log tells the same.
+    """
+
+    def __init__(self, name: str, recorder: Recorder, epochs: int, images: int) -> None:
+        self.name, self.recorder, self.epochs, self.images = name, recorder, epochs, images
+        self.bar = bar(TextColumn("loss {task.fields[loss]}"), TextColumn("choose acc {task.fields[accuracy]}"))
+        self.task = self.bar.add_task(name, total=epochs * images, loss="", accuracy="")
+        self.shown = 0.0
+        self.started = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show it, as far as the run is already."""
+        self.bar.update(self.task, completed=trainer.current_epoch * self.images)
+        self.bar.start()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The epoch's number."""
+        self.started = time.monotonic()
+        self.bar.update(self.task, description=f"{self.name} epoch {trainer.current_epoch + 1}/{self.epochs}")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Images done; the loss twice a second, since reading it waits for the device."""
+        self.bar.advance(self.task, len(batch.labels))
+        if not self.bar.disable and time.monotonic() - self.shown > 0.5:
+            assert isinstance(pl_module, Training)
+            self.shown = time.monotonic()
+            self.bar.update(self.task, loss=f"{(pl_module.fitted[0] / pl_module.fitted[2]).item():.3f}")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The epoch's accuracy on the choose role."""
+        assert isinstance(pl_module, Training)
+        hits, number = pl_module.chosen[1].item(), pl_module.chosen[2].item()
+        self.bar.update(self.task, accuracy=f"{hits / number:.3f}")
+        if self.bar.disable:
+            loss = (pl_module.fitted[0] / pl_module.fitted[2]).item()
+            rate = self.images / (time.monotonic() - self.started)
+            console.print(
+                f"{self.name} epoch {trainer.current_epoch + 1}/{self.epochs}  loss {loss:.3f}  "
+                f"choose acc {hits / number:.3f} (n {number:.0f})  {rate:,.0f} images/s"
+            )
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Take it away, also after an error."""
+        self.bar.stop()
+
+
+def train(workspace: Workspace, run: Run, command: Sequence[str], *, epochs: int | None = None) -> None:
+    """Train a run to its end, from its beginning or from its last whole epoch.
+
+    `epochs` replaces the experiment's. Raises FailedError when the loss isn't a number, MienError when the data set
+    isn't the one that the run began with or another process works on the run.
+    """
+    with run.working():
+        experiment = run.experiment
+        if epochs is not None and epochs != experiment.train.epochs:
+            experiment = experiment.model_copy(update={"train": experiment.train.model_copy(update={"epochs": epochs})})
+            write_text(run.experiment_file, experiment.to_yaml())
+        dataset = open_dataset(workspace, experiment.dataset.name)
+        _describe(run, experiment, dataset, command)
+        run.set_state("running")
+        try:
+            _fit(run, experiment, dataset)
+        except (KeyboardInterrupt, SystemExit):
+            run.set_state("stopped")
+            raise
+        except BaseException as error:
+            run.set_state("failed", str(error).splitlines()[0] if str(error) else type(error).__name__)
+            raise
+        finally:
+            _end_session(run)
+        run.set_state("finished")
+        run.checkpoint.unlink(missing_ok=True)
+
+
+def _fit(run: Run, experiment: Experiment, dataset: Dataset) -> None:
+    section = experiment.train
+    names = scheme_for(experiment, dataset)
+    roles = build_roles(experiment, dataset)
+    fit = build_samples(experiment, dataset, roles, "fit", names)
+    choose = build_samples(experiment, dataset, roles, "choose", names)
+    model = build_model(experiment, names)
+    steps = -(-len(fit) // section.batch_size)
+    module = Training(
+        model,
+        build_loss(experiment, fit_counts(dataset, roles, names)),
+        build_pipeline(experiment.augment),
+        build_pipeline(experiment.preprocess),
+        build_optimizer(experiment, model),
+        build_schedule(experiment, steps),
+        fit,
+        choose,
+        batch_size=section.batch_size,
+        shuffle=section.shuffle,
+        seed=section.seed,
+    )
+    recorder = Recorder(run, section.monitor, section.keep == "best", section.early_stopping)
+    resumed = run.checkpoint if run.checkpoint.exists() else None
+    _trainer(run, experiment, recorder, len(fit)).fit(module, ckpt_path=resumed, weights_only=True)
+    state = recorder.best if section.keep == "best" else model.state_dict()
+    save_weights(run.weights, state, experiment, names, dataset.card.fingerprint)
+
+
+def _trainer(run: Run, experiment: Experiment, recorder: Recorder, images: int) -> pl.Trainer:
+    section, made = experiment.train, run.environment
+    _quiet()
+    logger: Any = False
+    if section.tensorboard:
+        from pytorch_lightning.loggers import TensorBoardLogger
+
+        try:
+            logger = TensorBoardLogger(run.folder, name="", version="tensorboard")
+        except ModuleNotFoundError as error:
+            raise MienError(
+                "TensorBoard isn't installed", key="train.tensorboard", expected="pip install 'mien[tensorboard]'"
+            ) from error
+    return pl.Trainer(
+        accelerator="gpu" if made["device"] == "cuda" else "cpu",
+        devices=1,
+        precision="bf16-mixed" if made["precision"] == "bfloat16" else "32-true",
+        max_epochs=section.epochs,
+        callbacks=[Bar(run.name, recorder, section.epochs, images), recorder],
+        gradient_clip_val=section.gradient_clip,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        logger=logger,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=run.folder,
+    )
+
+
+def _quiet() -> None:
+    """Keep Lightning's advice to itself: its bars, devices and data loaders are chosen here on purpose."""
+    for name in ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|lightning_utilities")
+
+
+def _describe(run: Run, experiment: Experiment, dataset: Dataset, command: Sequence[str]) -> None:
+    """Write the environment at the start; when the run goes on, check that it still fits and add a session."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    session = {"started": now, "command": list(command)}
+    if (run.folder / "environment.json").exists():
+        made = run.environment
+        if made["dataset"]["fingerprint"] != dataset.card.fingerprint:
+            raise MienError(
+                f"data set '{dataset.card.name}' has changed since run {run.name} began",
+                file=str(dataset.folder),
+                expected=f"fingerprint {made['dataset']['fingerprint'][:16]}, "
+                f"but it is {dataset.card.fingerprint[:16]}",
+            )
+        made["sessions"].append(session)
+    else:
+        device = environment.device(experiment.train.device)
+        made = {
+            **environment.describe(),
+            "device": device,
+            "precision": environment.precision(experiment.train.precision, device),
+            "seed": experiment.train.seed,
+            "dataset": {"name": dataset.card.name, "fingerprint": dataset.card.fingerprint},
+            "command": list(command),
+            "duration_s": 0.0,
+            "sessions": [session],
+        }
+    run.write_environment(made)
+
+
+def _end_session(run: Run) -> None:
+    made = run.environment
+    started = datetime.datetime.fromisoformat(made["sessions"][-1]["started"])
+    seconds = (datetime.datetime.now(datetime.UTC) - started).total_seconds()
+    made["sessions"][-1]["duration_s"] = round(seconds, 1)
+    made["duration_s"] = round(sum(one.get("duration_s", 0.0) for one in made["sessions"]), 1)
+    run.write_environment(made)

@@ -1,0 +1,78 @@
+"""Weights with what is needed to use them: safetensors whose header holds the model, its input and its classes."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mien import __version__
+from mien.augment import Pipeline
+from mien.building import build_model, build_pipeline
+from mien.errors import MienError
+from mien.experiment import Experiment
+from mien.files import replacing
+from mien.labels import LabelScheme
+
+
+def save_weights(
+    path: Path, state: dict[str, Tensor], experiment: Experiment, names: LabelScheme, fingerprint: str
+) -> None:
+    """Write a model's tensors, and in the header (key `mien`, JSON) what they are for."""
+    header: dict[str, Any] = {
+        "mien": __version__,
+        "experiment": experiment.name,
+        "labels": names.name,
+        "classes": names.classes,
+        "input": {"size": experiment.dataset.size, "color": experiment.dataset.color, "range": [0, 255]},
+        "preprocess": [op.model_dump(mode="json") for op in experiment.preprocess],
+        "model": experiment.model.model_dump(mode="json"),
+        "protocol": experiment.protocol.model_dump(mode="json"),
+        "dataset": {"name": experiment.dataset.name, "fingerprint": fingerprint},
+        "epochs": experiment.train.epochs,
+        "seed": experiment.train.seed,
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"mien": json.dumps(header, ensure_ascii=False)})
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model in eval mode, what its images go through before it, and its classes."""
+
+    model: nn.Module
+    preprocess: Pipeline
+    names: LabelScheme
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits, float32 (n, classes), of images uint8 (n, c, h, w) at the size and colour of the training."""
+        plain = images.to(torch.float32, memory_format=torch.channels_last)
+        ready, _ = self.preprocess(plain)
+        out: Tensor = self.model(ready.contiguous(memory_format=torch.channels_last))
+        return out.float()
+
+
+def load_weights(path: Path, experiment: Experiment, device: str) -> Trained:
+    """The model of an experiment with the weights of a file; raises MienError where the two don't fit."""
+    try:
+        with safe_open(path, framework="pt", device=device) as file:
+            header = json.loads(file.metadata()["mien"])
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        names = LabelScheme(header["labels"], tuple(header["classes"]))
+    except FileNotFoundError as error:
+        raise MienError("there are no weights; the run isn't finished", file=str(path)) from error
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise MienError(f"these aren't weights that mien wrote ({error})", file=str(path)) from error
+    model = build_model(experiment, names).to(device)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise MienError(f"the weights don't fit the experiment's model ({reason})", file=str(path)) from error
+    return Trained(model.eval(), build_pipeline(experiment.preprocess), names)
