@@ -10,11 +10,12 @@ work on values 0 … 1 (and its contrast is a multiplication). kornia is importe
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, Any, Protocol
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -28,6 +29,16 @@ Moved = tuple[Tensor, Tensor | None]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _ascending(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError("[low, high] with low at most high")
+    return limits
+
+
+ASCENDING = AfterValidator(_ascending)
+Positives = Annotated[tuple[Positive, Positive], ASCENDING]
 
 
 class Op(Protocol):
@@ -112,11 +123,10 @@ class Affine:
         self,
         *,
         rotate: Annotated[float, Field(ge=0, le=180)] = 0.0,
-        scale: tuple[Positive, Positive] = (1.0, 1.0),
+        scale: Positives = (1.0, 1.0),
         shift: Share = 0.0,
         p: Probability = 1.0,
     ) -> None:
-        _ascending("affine.scale", scale)
         if rotate == 0 and scale == (1, 1) and shift == 0:
             raise MienError("affine changes nothing", expected="rotate, scale or shift")
         from kornia.augmentation import RandomAffine
@@ -141,15 +151,12 @@ class Crop:
     def __init__(self, *, padding: Annotated[int, Field(ge=1)] = 4) -> None:
         from kornia.augmentation import RandomCrop
 
-        self._crop: Callable[[tuple[int, int]], Any] = lambda size: RandomCrop(size, padding=padding)
-        self._crops: dict[tuple[int, int], Any] = {}
+        # kornia wants to know the size beforehand, so there is one cropper for each size that is met.
+        self._cropper = cache(lambda height, width: RandomCrop((height, width), padding=padding))
 
     def __call__(self, images: Tensor, points: Tensor | None = None) -> Moved:
         """The images shifted by up to `padding` whole pixels each way."""
-        size = (images.shape[2], images.shape[3])
-        if size not in self._crops:
-            self._crops[size] = self._crop(size)
-        return _by_kornia(self._crops[size], images, points)
+        return _by_kornia(self._cropper(images.shape[2], images.shape[3]), images, points)
 
 
 @register("op", "brightness")
@@ -189,8 +196,7 @@ class Gamma:
 
     random = True
 
-    def __init__(self, *, exponent: tuple[Positive, Positive] = (0.7, 1.4), p: Probability = 1.0) -> None:
-        _ascending("gamma.exponent", exponent)
+    def __init__(self, *, exponent: Positives = (0.7, 1.4), p: Probability = 1.0) -> None:
         self.exponent, self.p = exponent, p
 
     def __call__(self, images: Tensor, points: Tensor | None = None) -> Moved:
@@ -210,7 +216,7 @@ class Noise:
 
     def __call__(self, images: Tensor, points: Tensor | None = None) -> Moved:
         """The images with noise."""
-        changed = images + self.sd * torch.randn_like(images)
+        changed = images + self.sd * torch.randn(images.shape, device=images.device)
         return _some(self.p, changed.clamp_(0, WHITE), images), points
 
 
@@ -220,8 +226,7 @@ class Blur:
 
     random = True
 
-    def __init__(self, *, sd: tuple[Positive, Positive] = (0.1, 1.0), p: Probability = 0.5) -> None:
-        _ascending("blur.sd", sd)
+    def __init__(self, *, sd: Positives = (0.1, 1.0), p: Probability = 0.5) -> None:
         from kornia.augmentation import RandomGaussianBlur
 
         # Beyond three standard deviations a Gaussian holds nothing that gray values could show.
@@ -243,8 +248,7 @@ class Erasing:
 
     random = True
 
-    def __init__(self, *, area: tuple[Share, Share] = (0.02, 0.2), p: Probability = 0.5) -> None:
-        _ascending("erasing.area", area)
+    def __init__(self, *, area: Annotated[tuple[Share, Share], ASCENDING] = (0.02, 0.2), p: Probability = 0.5) -> None:
         from kornia.augmentation import RandomErasing
 
         self._erase = RandomErasing(scale=area, ratio=(0.3, 3.3), value=0.0, p=p)
@@ -281,8 +285,7 @@ class Normalize:
             if len(values) not in (1, channels):
                 raise MienError(
                     f"normalize has {len(values)} values for images of {channels} "
-                    f"{'channel' if channels == 1 else 'channels'}",
-                    key=f"normalize.{name}",
+                    f"{'channel' if channels == 1 else 'channels'} in {name}",
                     expected=f"one value or {channels}",
                 )
         # One multiplication and one addition: x · 1/(255 sd) − mean/sd.
@@ -348,9 +351,3 @@ def _draw(images: Tensor, low: float, high: float) -> Tensor:
 def _some(p: float, changed: Tensor, images: Tensor) -> Tensor:
     """Each image changed with probability p."""
     return torch.where(torch.rand(len(images), 1, 1, 1, device=images.device) < p, changed, images)
-
-
-def _ascending(key: str, limits: tuple[float, float]) -> None:
-    low, high = limits
-    if low > high:
-        raise MienError(f"the range [{low:g}, {high:g}] is upside down", key=key, expected=f"[{high:g}, {low:g}]")

@@ -99,7 +99,7 @@ def cosine(
     steps_per_epoch: int,
     total_steps: int,
     *,
-    warmup_epochs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0,
+    warmup_epochs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0,
     final: Annotated[float, Field(ge=0, le=1)] = 0.0,
 ) -> Factor:
     """Half a cosine from the full learning rate down to the share `final` of it, after a linear warm-up.
@@ -114,8 +114,9 @@ def cosine(
     """
     warmup = round(warmup_epochs * steps_per_epoch)
     if warmup >= total_steps:
+        than = "as long as" if warmup == total_steps else "longer than"
         raise MienError(
-            f"the warm-up of {warmup} steps is as long as the training of {total_steps}",
+            f"the warm-up of {warmup} steps is {than} the training of {total_steps}",
             key="schedule.warmup_epochs",
             expected=f"fewer than {total_steps / steps_per_epoch:g} epochs",
         )

@@ -1,0 +1,325 @@
+"""The models' sizes, their forward passes and what `summarize` counts."""
+
+import doctest
+
+import pytest
+import torch
+from torch import nn
+
+import mien.models
+from mien.errors import MienError
+from mien.models import cnn, googlenet, resnet, summary
+from mien.models.cnn import CNN
+from mien.models.googlenet import GoogLeNet
+from mien.models.resnet import ResNet
+from mien.models.summary import summarize
+from mien.registry import build, entry, names
+
+FER = {"in_channels": 3, "image_size": 48, "num_classes": 7}
+
+
+def count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def images(n: int = 4, channels: int = 3, size: int = 48, seed: int = 0) -> torch.Tensor:
+    return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("module", [cnn, googlenet, resnet, summary], ids=lambda module: module.__name__)
+def test_the_examples_in_the_docstrings_run(module):
+    failed, tried = doctest.testmod(module)
+    assert tried > 0
+    assert failed == 0
+
+
+def test_importing_the_package_registers_the_models():
+    assert mien.models.__all__ == ["cnn", "googlenet", "resnet"]
+    assert {"cnn", "googlenet", "resnet"} <= set(names("model"))
+
+
+class TestCNN:
+    @pytest.mark.parametrize(
+        ("parameters", "expected"),
+        [
+            ({"kernel_size": 5, "fc": (120, 250)}, 2_812_307),
+            ({"fc": (250, 120, 120, 120)}, 5_846_037),
+            ({"fc": (250, 120, 120, 120, 50, 50)}, 5_854_147),
+            ({"kernel_size": 3, "fc": (120, 250)}, 3_499_827),
+        ],
+        ids=["CNN 1", "CNN 2", "CNN 3", "CNN 4"],
+    )
+    def test_the_reports_four_have_their_parameter_counts(self, parameters, expected):
+        assert count(CNN(**FER, **parameters)) == expected
+
+    def test_its_forward_pass_is_the_functions_one_after_the_other(self):
+        torch.manual_seed(0)
+        model, x = CNN(**FER), images()
+        state, f = model.state_dict(), nn.functional
+        expected = x
+        for number in (1, 2):
+            name = f"features.conv{number}"
+            expected = f.relu(f.conv2d(expected, state[f"{name}.weight"], state[f"{name}.bias"]))
+            expected = f.max_pool2d(expected, kernel_size=4, stride=1)
+        expected = expected.reshape(4, 20 * 34 * 34)
+        for name in ("classifier.fc1", "classifier.fc2"):
+            expected = f.relu(f.linear(expected, state[f"{name}.weight"], state[f"{name}.bias"]))
+        expected = f.linear(expected, state["classifier.logits.weight"], state["classifier.logits.bias"])
+        torch.testing.assert_close(model(x), expected)
+
+    def test_all_parameters_together(self):
+        model = CNN(
+            1, 32, 5, channels=(4, 6, 8), kernel_size=3, pool_size=2, pool_stride=2, fc=(), dropout=0.5, batch_norm=True
+        )
+        assert [name for name, _ in model.features.named_children()] == [
+            f"{kind}{number}" for number in (1, 2, 3) for kind in ("conv", "norm", "relu", "pool")
+        ]
+        # 32 → 30 → 15 → 13 → 6 → 4 → 2 px; a convolution before batch norm has no bias.
+        assert count(model) == (9 * 4 + 8) + (9 * 4 * 6 + 12) + (9 * 6 * 8 + 16) + (8 * 2 * 2 * 5 + 5)
+        assert model(images(2, 1, 32)).shape == (2, 5)
+
+    def test_dropout_stands_behind_each_hidden_layer_and_only_acts_in_training(self):
+        torch.manual_seed(0)
+        model, x = CNN(**FER, dropout=0.5), images(2)
+        assert [name for name, _ in model.classifier.named_children()] == [
+            *("flatten", "fc1", "relu1", "dropout1", "fc2", "relu2", "dropout2", "logits")
+        ]
+        assert not torch.equal(model(x), model(x))
+        model.eval()
+        assert torch.equal(model(x), model(x))
+
+    def test_images_too_small_for_the_kernels_are_an_error(self):
+        assert CNN(3, 15, 7)(images(2, 3, 15)).shape == (2, 7)
+        with pytest.raises(MienError) as error:
+            CNN(3, 14, 7)
+        assert str(error.value) == (
+            "images of 14 px are too small for the cnn: "
+            "nothing is left after convolution 2 of 5×5 and its pooling of 4×4"
+            "; expected larger images, fewer channels or a smaller kernel_size or pool_size"
+        )
+
+    def test_a_pooling_larger_than_its_input_is_an_error_even_with_a_long_stride(self):
+        with pytest.raises(MienError, match="too small for the cnn"):
+            CNN(3, 10, 7, channels=(10,), kernel_size=5, pool_size=8, pool_stride=4)
+
+
+class TestGoogLeNet:
+    def test_it_has_torchvisions_parameters(self):
+        model = GoogLeNet(**FER)
+        assert count(model) == 5_607_079
+        # torchvision's model of 1000 classes without its auxiliary heads.
+        assert count(GoogLeNet(3, 224, 1000)) == 6_624_904
+
+        state = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        # 57 convolutions with batch norm (weight; weight, bias, mean, variance, batches) and fc.
+        assert len(state) == 57 * 6 + 2
+        assert {name.split(".")[0] for name in state} == {
+            *("conv1", "conv2", "conv3", "inception3a", "inception3b", "inception4a", "inception4b", "inception4c"),
+            *("inception4d", "inception4e", "inception5a", "inception5b", "fc"),
+        }
+        assert [name for name in state if name.startswith("inception3a") and name.endswith("conv.weight")] == [
+            "inception3a.branch1.conv.weight",
+            "inception3a.branch2.0.conv.weight",
+            "inception3a.branch2.1.conv.weight",
+            "inception3a.branch3.0.conv.weight",
+            "inception3a.branch3.1.conv.weight",
+            "inception3a.branch4.1.conv.weight",
+        ]
+        assert [name for name in state if name.startswith("conv1")] == [
+            "conv1.conv.weight",
+            *(f"conv1.bn.{name}" for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")),
+        ]
+        assert state["conv1.conv.weight"] == (64, 3, 7, 7)
+        assert state["inception3a.branch3.1.conv.weight"] == (32, 16, 3, 3)
+        assert state["inception4d.branch2.1.conv.weight"] == (288, 144, 3, 3)
+        assert state["inception5b.branch4.1.conv.weight"] == (128, 832, 1, 1)
+        assert state["fc.weight"] == (7, 1024)
+
+    def test_its_layers_have_the_papers_sizes(self):
+        layers = {layer.name: layer for layer in summarize(GoogLeNet(3, 224, 1000), 3, 224).layers}
+        assert layers["conv1.conv"].output_shape == (64, 112, 112)
+        assert layers["maxpool1"].output_shape == (64, 56, 56)
+        assert layers["maxpool2"].output_shape == (192, 28, 28)
+        assert layers["maxpool3"].output_shape == (480, 14, 14)
+        assert layers["maxpool4"].output_shape == (832, 7, 7)
+        assert layers["avgpool"].output_shape == (1024, 1, 1)
+
+    def test_it_starts_as_torchvision_does(self):
+        torch.manual_seed(0)
+        model = GoogLeNet(**FER)
+        for weight in (model.conv3.conv.weight, model.fc.weight):
+            assert weight.mean().item() == pytest.approx(0, abs=5e-4)
+            assert weight.std().item() == pytest.approx(0.01, rel=0.02)
+        assert model.conv1.bn.eps == 0.001
+        assert model.dropout.p == 0.2
+
+    def test_it_runs_from_15_px_on(self):
+        model = GoogLeNet(1, 15, 7).eval()
+        assert model(images(1, 1, 15)).shape == (1, 7)
+        with pytest.raises(MienError, match="images of 14 px are too small for googlenet; expected at least 15 px"):
+            GoogLeNet(1, 14, 7)
+
+
+class TestResNet:
+    def test_at_width_64_it_is_resnet_18_with_a_small_stem(self):
+        # ResNet-18 has 11,689,512 parameters; its 7×7 stem is 3×3 here.
+        assert count(ResNet(3, 48, 1000, width=64)) == 11_689_512 - 64 * 3 * (49 - 9)
+
+    def test_each_stage_halves_the_image_and_doubles_the_width(self):
+        model = ResNet(1, 48, 7, width=8, blocks=(1, 2, 1))
+        x, shapes = model.conv1(images(1, 1)), []
+        for stage in model.stages:
+            x = stage(x)
+            shapes.append(tuple(x.shape[1:]))
+        assert shapes == [(8, 48, 48), (16, 24, 24), (32, 12, 12)]
+        assert [len(stage) for stage in model.stages] == [1, 2, 1]
+
+    def test_a_block_starts_as_the_identity(self):
+        block = ResNet(1, 48, 7, width=8, blocks=(1,)).stages[0][0]
+        x = images(2, 8, 12)
+        assert torch.equal(block(x), x)
+
+    def test_a_block_adds_two_convolutions_to_its_input(self):
+        torch.manual_seed(0)
+        block = ResNet(1, 48, 7, width=8, blocks=(1,)).stages[0][0].eval()
+        nn.init.ones_(block.bn2.weight)
+        x, scale = images(2, 8, 12), (1 + 1e-5) ** -0.5
+        inner = torch.relu(nn.functional.conv2d(x, block.conv1.weight, padding=1) * scale)
+        inner = nn.functional.conv2d(inner, block.conv2.weight, padding=1) * scale
+        torch.testing.assert_close(block(x), torch.relu(inner + x))
+
+    def test_more_stages_than_the_image_can_be_halved_are_an_error(self):
+        assert ResNet(1, 8, 7, width=2, blocks=(1, 1, 1, 1)).eval()(images(1, 1, 8)).shape == (1, 7)
+        with pytest.raises(
+            MienError, match="images of 8 px are too small for a resnet of 5 stages; expected at least 16"
+        ):
+            ResNet(1, 8, 7, width=2, blocks=(1, 1, 1, 1, 1))
+
+
+@pytest.mark.parametrize("name", ["cnn", "googlenet", "resnet"])
+class TestEvery:
+    def test_memory_format_and_batch_size_do_not_change_the_logits(self, name):
+        torch.manual_seed(0)
+        model, x = build("model", entry("model", name).spec(), **FER).eval(), images(3)
+        with torch.no_grad():
+            logits = model(x)
+            one_by_one = torch.cat([model(image[None]) for image in x])
+            last = model.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
+        assert logits.shape == (3, 7)
+        torch.testing.assert_close(one_by_one, logits, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(last, logits, rtol=1e-4, atol=1e-5)
+
+    def test_its_seed_fixes_its_weights_and_every_parameter_learns(self, name):
+        torch.manual_seed(1)
+        model = build("model", entry("model", name).spec(), **FER)
+        torch.manual_seed(1)
+        again = build("model", entry("model", name).spec(), **FER)
+        for (key, one), (_, other) in zip(model.state_dict().items(), again.state_dict().items(), strict=True):
+            assert torch.equal(one, other), key
+        if name == "resnet":  # at zero, a block's last batch norm holds back the gradients of its convolutions
+            for module in model.modules():
+                if isinstance(module, resnet.BasicBlock):
+                    nn.init.ones_(module.bn2.weight)
+        nn.functional.cross_entropy(model(images(4)), torch.tensor([0, 1, 2, 3])).backward()
+        for key, parameter in model.named_parameters():
+            assert parameter.grad is not None, key
+            assert parameter.grad.abs().sum() > 0, key
+
+    def test_hooks_on_any_layer_see_gradients(self, name):
+        """What Grad-CAM and guided backpropagation need: no activation is overwritten in place."""
+        model, seen = build("model", entry("model", name).spec(), **FER).eval(), set()
+        for key, module in model.named_modules():
+            if not list(module.children()):
+                module.register_full_backward_hook(lambda module, inputs, outputs, key=key: seen.add(key))
+        model(images(1).requires_grad_())[0, 0].backward()
+        leaves = {key for key, module in model.named_modules() if not list(module.children())}
+        assert seen == leaves
+
+
+class TestSummary:
+    def test_of_cnn_1(self):
+        found = summarize(CNN(**FER), 3, 48)
+        assert found.parameters == 2_812_307
+        assert found.macs == 11_103_150
+        assert found.output_shape == (7,)
+        assert [
+            (layer.name, layer.kind, layer.output_shape, layer.parameters, layer.macs) for layer in found.layers
+        ] == [
+            ("features.conv1", "Conv2d", (10, 44, 44), 760, 1_452_000),
+            ("features.relu1", "ReLU", (10, 44, 44), 0, 0),
+            ("features.pool1", "MaxPool2d", (10, 41, 41), 0, 0),
+            ("features.conv2", "Conv2d", (20, 37, 37), 5_020, 6_845_000),
+            ("features.relu2", "ReLU", (20, 37, 37), 0, 0),
+            ("features.pool2", "MaxPool2d", (20, 34, 34), 0, 0),
+            ("classifier.flatten", "Flatten", (23_120,), 0, 0),
+            ("classifier.fc1", "Linear", (120,), 2_774_520, 2_774_400),
+            ("classifier.relu1", "ReLU", (120,), 0, 0),
+            ("classifier.fc2", "Linear", (250,), 30_250, 30_000),
+            ("classifier.relu2", "ReLU", (250,), 0, 0),
+            ("classifier.logits", "Linear", (7,), 1_757, 1_750),
+        ]
+
+    @pytest.mark.parametrize("name", ["cnn", "googlenet", "resnet"])
+    def test_agrees_with_torchs_own_counter(self, name):
+        from torch.utils.flop_counter import FlopCounterMode
+
+        model = build("model", entry("model", name).spec(), **FER).eval()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(torch.zeros(1, 3, 48, 48))
+        found = summarize(model, 3, 48)
+        assert found.macs * 2 == counter.get_total_flops()
+        assert sum(layer.parameters for layer in found.layers) == found.parameters == count(model)
+
+    def test_counts_grouped_strided_and_transposed_convolutions(self):
+        model = nn.Sequential(
+            nn.Conv2d(4, 8, 3, stride=2, padding=1, groups=2, bias=False), nn.ConvTranspose2d(8, 2, 2, stride=2)
+        )
+        found = summarize(model, 4, 10)
+        assert [layer.macs for layer in found.layers] == [8 * 5 * 5 * (2 * 9), 8 * 5 * 5 * (2 * 4)]
+        assert [layer.output_shape for layer in found.layers] == [(8, 5, 5), (2, 10, 10)]
+
+    def test_a_shared_layer_counts_each_call_and_its_parameters_once(self):
+        shared = nn.Conv2d(3, 3, 1)
+        found = summarize(nn.Sequential(shared, nn.ReLU(), shared), 3, 4)
+        assert [(layer.name, layer.parameters, layer.macs) for layer in found.layers] == [
+            ("0", 12, 144),
+            ("1", 0, 0),
+            ("0", 0, 144),
+        ]
+        assert (found.parameters, found.macs) == (12, 288)
+
+    def test_tied_weights_and_own_parameters_count_once(self):
+        class Tied(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.scale = nn.Parameter(torch.ones(3))
+                self.one, self.two = nn.Linear(4, 4), nn.Linear(4, 4)
+                self.two.weight = self.one.weight
+
+            def forward(self, x):
+                return {"logits": self.two(self.one(x * self.scale[:, None, None]))}
+
+        found = summarize(Tied(), 3, 4)
+        assert [(layer.name, layer.parameters) for layer in found.layers] == [("one", 20), ("two", 4), ("", 3)]
+        assert found.parameters == 27
+        assert found.output_shape == (3, 4, 4)
+
+    def test_leaves_the_model_as_it_was(self):
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5))
+        model[1].eval()
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        summarize(model, 3, 8)
+        assert [module.training for module in model.modules()] == [True, True, False, True]
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+        assert not any(module._forward_hooks for module in model.modules())
+
+    def test_a_model_that_fails_is_an_error_and_left_as_it_was(self):
+        model = nn.Sequential(nn.Conv2d(1, 4, 3))
+        with pytest.raises(MienError, match=r"the model fails on one image of 3×8×8: RuntimeError: .*expected input"):
+            summarize(model, 3, 8)
+        assert model.training
+        assert not model[0]._forward_hooks
+
+    def test_takes_the_models_own_dtype_and_a_model_without_parameters(self):
+        assert summarize(nn.Sequential(nn.Conv2d(3, 4, 3)).double(), 3, 8).macs == 4 * 27 * 36
+        assert summarize(nn.Sequential(nn.Flatten()), 3, 8).output_shape == (192,)
