@@ -13,6 +13,7 @@ from mien.errors import MienError, nearest
 from mien.experiment import Experiment, load_experiment
 from mien.files import read_json, write_json, write_text
 from mien.workspace import Workspace, check_name
+from mien.yamlfile import read_yaml
 
 State = Literal["running", "stopped", "failed", "interrupted", "finished"]
 
@@ -164,3 +165,21 @@ def list_runs(workspace: Workspace) -> list[Run]:
 def _numbers(parent: Path) -> list[int]:
     found = [path.name for path in parent.iterdir() if re.fullmatch(r"[1-9][0-9]*", path.name)]
     return sorted(int(name) for name in found if (parent / name / "experiment.yaml").is_file())
+
+
+def overview(run: Run) -> dict[str, Any]:
+    """What `mien runs` lists of a run, as plain data; runs no plugin."""
+    content, _ = read_yaml(run.experiment_file)
+    done = run.history.read_text(encoding="utf-8").count("\n") - 1 if run.history.exists() else 0
+    return {
+        "run": run.name,
+        "state": run.state,
+        "dataset": content["dataset"]["name"],
+        "protocol": content["protocol"]["name"],
+        "epochs": content["train"]["epochs"],
+        "epochs_done": done,
+        **{
+            role: read_json(run.metrics_file(role)) if run.metrics_file(role).exists() else None
+            for role in ("choose", "report")
+        },
+    }

@@ -271,6 +271,18 @@ class Bar(Callback):
         self.bar.stop()
 
 
+def check_epochs(run: Run, epochs: Any) -> int:
+    """`epochs` if a stopped run can be trained for so many; else an error that says why not."""
+    done = 0
+    if run.checkpoint.exists():
+        done = torch.load(run.checkpoint, map_location="meta", weights_only=True)["epoch"] + 1
+    if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < max(done, 1):
+        raise MienError(
+            f"{epochs} can't stand here", key="train.epochs", expected=f"a number of epochs, at least {max(done, 1)}"
+        )
+    return epochs
+
+
 def train(workspace: Workspace, run: Run, command: Sequence[str], *, epochs: int | None = None) -> None:
     """Train a run to its end, from its beginning or from its last whole epoch.
 
