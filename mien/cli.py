@@ -14,7 +14,6 @@ from mien.errors import FailedError, MienError
 from mien.workspace import Workspace, find_workspace
 
 if TYPE_CHECKING:
-    from mien.experiment import Experiment
     from mien.run import Run
 
 app = typer.Typer(
@@ -92,7 +91,8 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], ri
         table.add_column(column, justify="right" if number >= right else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    # A pipe has no width of its own; a log shouldn't fold its lines.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 @app.callback(invoke_without_command=True)

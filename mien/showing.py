@@ -13,7 +13,6 @@ from mien.files import replacing
 from mien.images import Pixels, decode
 from mien.sheets import contact_sheet
 
-
 _COLUMNS = 10
 _FACES = 8
 

@@ -294,6 +294,8 @@ def train(workspace: Workspace, run: Run, command: Sequence[str], *, epochs: int
         if epochs is not None and epochs != experiment.train.epochs:
             experiment = experiment.model_copy(update={"train": experiment.train.model_copy(update={"epochs": epochs})})
             write_text(run.experiment_file, experiment.to_yaml())
+        for left in run.folder.glob(".*.partial"):  # From a save that was cut off.
+            left.unlink()
         dataset = open_dataset(workspace, experiment.dataset.name)
         _describe(run, experiment, dataset, command)
         run.set_state("running")
