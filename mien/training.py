@@ -9,6 +9,7 @@ import datetime
 import io
 import logging
 import math
+import statistics
 import time
 import warnings
 from collections.abc import Sequence
@@ -223,15 +224,17 @@ class Recorder(Checkpoint):
 class Bar(Callback):
     """The one progress bar: epoch, loss, accuracy on the choose role, images a second, time left.
 
-    Where no terminal is, one line an epoch, so that a log tells the same.
+    Where no terminal is, one line an epoch, so that a log tells the same. `rates` are the images a second of each
+    epoch's training steps.
     """
 
-    def __init__(self, name: str, recorder: Recorder, epochs: int, images: int) -> None:
-        self.name, self.recorder, self.epochs, self.images = name, recorder, epochs, images
+    def __init__(self, name: str, epochs: int, images: int) -> None:
+        self.name, self.epochs, self.images = name, epochs, images
         self.bar = bar(TextColumn("loss {task.fields[loss]}"), TextColumn("choose acc {task.fields[accuracy]}"))
         self.task = self.bar.add_task(name, total=epochs * images, loss="", accuracy="")
         self.shown = 0.0
-        self.started = 0.0
+        self.started = self.stepped = 0.0
+        self.rates: list[float] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show it, as far as the run is already."""
@@ -247,6 +250,7 @@ class Bar(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Images done; the loss twice a second, since reading it waits for the device."""
+        self.stepped = time.monotonic()
         self.bar.advance(self.task, len(batch.labels))
         if not self.bar.disable and time.monotonic() - self.shown > 0.5:
             assert isinstance(pl_module, Training)
@@ -256,14 +260,14 @@ class Bar(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The epoch's accuracy on the choose role."""
         assert isinstance(pl_module, Training)
+        self.rates.append(self.images / (self.stepped - self.started))
         hits, number = pl_module.chosen[1].item(), pl_module.chosen[2].item()
         self.bar.update(self.task, accuracy=f"{hits / number:.3f}")
         if self.bar.disable:
             loss = (pl_module.fitted[0] / pl_module.fitted[2]).item()
-            rate = self.images / (time.monotonic() - self.started)
             console.print(
                 f"{self.name} epoch {trainer.current_epoch + 1}/{self.epochs}  loss {loss:.3f}  "
-                f"choose acc {hits / number:.3f} (n {number:.0f})  {rate:,.0f} images/s"
+                f"choose acc {hits / number:.3f} (n {number:.0f})  {self.rates[-1]:,.0f} images/s"
             )
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -336,12 +340,15 @@ def _fit(run: Run, experiment: Experiment, dataset: Dataset) -> None:
     )
     recorder = Recorder(run, section.monitor, section.keep == "best", section.early_stopping)
     resumed = run.checkpoint if run.checkpoint.exists() else None
-    _trainer(run, experiment, recorder, len(fit)).fit(module, ckpt_path=resumed, weights_only=True)
+    shown = Bar(run.name, section.epochs, len(fit))
+    _trainer(run, experiment, [shown, recorder]).fit(module, ckpt_path=resumed, weights_only=True)
+    if shown.rates:
+        run.write_environment({**run.environment, "images_per_second": round(statistics.median(shown.rates), 1)})
     state = recorder.best if section.keep == "best" else model.state_dict()
     save_weights(run.weights, state, experiment, names, dataset.card.fingerprint)
 
 
-def _trainer(run: Run, experiment: Experiment, recorder: Recorder, images: int) -> pl.Trainer:
+def _trainer(run: Run, experiment: Experiment, callbacks: list[Callback]) -> pl.Trainer:
     section, made = experiment.train, run.environment
     _quiet()
     logger: Any = False
@@ -359,7 +366,7 @@ def _trainer(run: Run, experiment: Experiment, recorder: Recorder, images: int) 
         devices=1,
         precision="bf16-mixed" if made["precision"] == "bfloat16" else "32-true",
         max_epochs=section.epochs,
-        callbacks=[Bar(run.name, recorder, section.epochs, images), recorder],
+        callbacks=callbacks,
         gradient_clip_val=section.gradient_clip,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
