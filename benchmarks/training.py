@@ -87,7 +87,8 @@ def cnn1() -> tuple[Any, Any]:
     from mien.models.cnn import CNN
     from mien.optimizers import adam
 
-    model = CNN(3, 48, 7, kernel_size=5, fc=(120, 250)).to(memory_format=torch.channels_last)
+    model: Any = CNN(3, 48, 7, kernel_size=5, fc=(120, 250))
+    model = model.to(memory_format=torch.channels_last)
     return model, adam(model.parameters(), lr=1e-4)
 
 
@@ -185,7 +186,8 @@ def report(found: dict[tuple[str, str], list[dict[str, float]]], images: int, fo
 
 Written by `python benchmarks/training.py --write results`, {images:,} drawn faces of 48 × 48 an epoch, training steps
 alone. {here["cpu"]}, {here["cores"]} cores, torch {here["packages"]["torch"]}, {here["threads"]} threads, commit
-{(here["commit"] or "unknown")[:12]}. The machine is shared; the best of {len(found["a", "float32"])} rounds that took turns.
+{(here["commit"] or "unknown")[:12]}. The machine is shared: the best of
+{len(found["a", "float32"])} rounds that took turns.
 
 | way | precision | images a second | rounds |
 | --- | --- | ---: | --- |
