@@ -131,10 +131,7 @@ class Affine:
             raise MienError("affine changes nothing", expected="rotate, scale or shift")
         from kornia.augmentation import RandomAffine
 
-        # align_corners: only then does kornia move the pixels by the very matrix that it reports.
-        self._warp = RandomAffine(
-            degrees=rotate, translate=(shift, shift), scale=scale, p=p, align_corners=True, padding_mode="zeros"
-        )
+        self._warp = RandomAffine(degrees=rotate, translate=(shift, shift), scale=scale, p=p, padding_mode="zeros")
 
     def __call__(self, images: Tensor, points: Tensor | None = None) -> Moved:
         """The images moved, of the same size."""

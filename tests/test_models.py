@@ -78,15 +78,11 @@ class TestCNN:
         assert count(model) == (9 * 4 + 8) + (9 * 4 * 6 + 12) + (9 * 6 * 8 + 16) + (8 * 2 * 2 * 5 + 5)
         assert model(images(2, 1, 32)).shape == (2, 5)
 
-    def test_dropout_stands_behind_each_hidden_layer_and_only_acts_in_training(self):
-        torch.manual_seed(0)
-        model, x = CNN(**FER, dropout=0.5), images(2)
+    def test_dropout_stands_behind_each_hidden_layer(self):
+        model = CNN(**FER, dropout=0.5)
         assert [name for name, _ in model.classifier.named_children()] == [
             *("flatten", "fc1", "relu1", "dropout1", "fc2", "relu2", "dropout2", "logits")
         ]
-        assert not torch.equal(model(x), model(x))
-        model.eval()
-        assert torch.equal(model(x), model(x))
 
     def test_images_too_small_for_the_kernels_are_an_error(self):
         assert CNN(3, 15, 7)(images(2, 3, 15)).shape == (2, 7)
@@ -174,6 +170,12 @@ class TestResNet:
         assert shapes == [(8, 48, 48), (16, 24, 24), (32, 12, 12)]
         assert [len(stage) for stage in model.stages] == [1, 2, 1]
 
+    def test_its_convolutions_start_by_the_fan_out(self):
+        torch.manual_seed(0)
+        weight = ResNet(1, 48, 7, width=32, blocks=(1, 1)).stages[1][0].conv1.weight
+        assert weight.shape == (64, 32, 3, 3)
+        assert weight.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
+
     def test_a_block_starts_as_the_identity(self):
         block = ResNet(1, 48, 7, width=8, blocks=(1,)).stages[0][0]
         x = images(2, 8, 12)
@@ -224,6 +226,15 @@ class TestEvery:
         for key, parameter in model.named_parameters():
             assert parameter.grad is not None, key
             assert parameter.grad.abs().sum() > 0, key
+
+    def test_dropout_makes_training_random_and_nothing_else_does(self, name):
+        x, spec = images(4), entry("model", name).spec
+        model = build("model", spec(dropout=0.0), **FER)
+        assert torch.equal(model(x), model(x))
+        model = build("model", spec(dropout=0.5), **FER)
+        assert not torch.equal(model(x), model(x))
+        model.eval()
+        assert torch.equal(model(x), model(x))
 
     def test_hooks_on_any_layer_see_gradients(self, name):
         """What Grad-CAM and guided backpropagation need: no activation is overwritten in place."""
