@@ -1,0 +1,132 @@
+"""The figures of a run, drawn from plain data. Each says in its heading what was measured on which rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from mien.report.style import BLUE, DEEP, FAINT, GREEN, INK, ORANGE, VERMILION, WIDTH, Caption, figure, styled
+from mien.statistics import Counts, wilson
+
+History = Mapping[str, npt.NDArray[np.float64]]
+PANELS = ("loss", "accuracy")
+
+
+def best_epoch(history: History, column: str) -> int | None:
+    """The first epoch whose value on the choose role is best: the lowest loss, the highest accuracy."""
+    values = history[f"choose_{column}"]
+    if not np.isfinite(values).any():
+        return None
+    place = np.nanargmin(values) if column == "loss" else np.nanargmax(values)
+    return int(history["epoch"][place])
+
+
+def curves(history: History, caption: Caption, panels: Sequence[str] = PANELS) -> Figure:
+    """Loss and accuracy by epoch on the fit and choose roles, side by side, the best epoch on choose marked.
+
+    `history` has the columns epoch, fit_loss, choose_loss, fit_accuracy and choose_accuracy, one value an epoch, NaN
+    where it wasn't measured. `panels` picks one of the two.
+    """
+    with styled():
+        heading = "Training: " + " and ".join(panels)
+        made, axes = figure(heading, caption, 2.6, len(panels), WIDTH if len(panels) == 1 else 7.2)
+        for ax, panel in zip(axes, panels, strict=True):
+            _curve(ax, history, panel)
+        return made
+
+
+def _curve(ax: Axes, history: History, panel: str) -> None:
+    epochs = history["epoch"]
+    dots = "o" if len(epochs) <= 15 else None
+    for role, color, line in (("fit", VERMILION, "--"), ("choose", BLUE, "-")):
+        values = history[f"{role}_{panel}"]
+        known = np.isfinite(values)
+        ax.plot(epochs[known], values[known], line, color=color, marker=dots, markersize=3, label=role)
+    best = best_epoch(history, panel)
+    if best is not None:
+        value = float(history[f"choose_{panel}"][epochs == best][0])
+        label = f"{'lowest' if panel == 'loss' else 'best'}: {value:.3f}, epoch {best}"
+        ax.axvline(best, color=FAINT, linewidth=0.8, linestyle=":")
+        ax.plot(best, value, "o", color=BLUE, markerfacecolor="none", markersize=8, markeredgewidth=1.5, label=label)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("loss" if panel == "loss" else "accuracy")
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True))
+    margin = max(0.03 * (epochs[-1] - epochs[0]), 0.1)
+    ax.set_xlim(epochs[0] - margin, epochs[-1] + margin)
+    ax.grid(axis="y")
+    # Above the axes no line can run through it.
+    ax.legend(
+        loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, borderaxespad=0.2, columnspacing=1.2, handlelength=1.6
+    )
+
+
+def confusion_matrix(matrix: Counts, classes: Sequence[str], caption: Caption) -> Figure:
+    """For each true class (down), what share of its rows was taken for each class (across), in %, and how many.
+
+    `matrix` is (k, k) counts. A class without rows has an empty line.
+    """
+    k = len(classes)
+    support = matrix.sum(axis=1)
+    shares = matrix / np.maximum(support, 1)[:, None]
+    # Cells of half an inch hold both numbers; more classes make the figure larger instead of the letters smaller.
+    side = max(WIDTH, 0.7 + 0.49 * k)
+    with styled():
+        made, (ax,) = figure("Confusion matrix", caption, side * 0.98 + 0.12, width=side)
+        for i, j in np.ndindex(k, k):
+            if not support[i]:
+                continue
+            share = float(shares[i, j])
+            # Transparency instead of a mix with white: the page may be dark.
+            color = "white" if share > 0.7 else INK
+            inside = (
+                ax.add_patch(Rectangle((j - 0.48, i - 0.48), 0.96, 0.96, facecolor=to_rgba(DEEP, 0.04 + 0.96 * share))),
+                ax.text(j, i - 0.13, f"{100 * share:.0f}", ha="center", va="center", fontsize=9, color=color),
+                ax.text(j, i + 0.25, f"{matrix[i, j]}", ha="center", va="center", fontsize=7, color=color),
+            )
+            for artist in inside:
+                artist.set_in_layout(False)  # Measuring them all would take longer than drawing them.
+        ax.set_xlim(-0.5, k - 0.5)
+        ax.set_ylim(k - 0.5, -0.5)
+        ax.set_aspect("equal", anchor="N")
+        ax.set_xticks(range(k), classes, rotation=45, ha="right", rotation_mode="anchor")
+        ax.set_yticks(range(k), classes)
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+        ax.set_xlabel("predicted: % of the true class, and count")
+        ax.set_ylabel("true")
+        return made
+
+
+def per_class(scores: Mapping[str, Mapping[str, Any]], caption: Caption) -> Figure:
+    """Precision, recall and F1 of each class as bars; recall with its 95 % interval (Wilson).
+
+    `scores` is `per_class` of `metrics.measure`.
+    """
+    places = np.arange(len(scores), dtype=float)
+    with styled():
+        made, (ax,) = figure("By class", caption, 0.7 + 0.52 * len(scores))
+        for shift, (name, label, color) in zip(
+            (-0.27, 0.0, 0.27),
+            (("precision", "precision", BLUE), ("recall", "recall, 95 %", ORANGE), ("f1", "F1", GREEN)),
+            strict=True,
+        ):
+            values = [row[name] for row in scores.values()]
+            ax.barh(places + shift, values, 0.25, color=color, label=label)
+        for place, row in zip(places, scores.values(), strict=True):
+            if row["support"]:
+                ends = wilson(round(row["recall"] * row["support"]), row["support"])
+                ax.plot(ends, [place, place], color=INK, linewidth=1, marker="|", markersize=4)
+        ax.set_yticks(places, [f"{name}\nn = {row['support']:,}" for name, row in scores.items()])
+        ax.set_ylim(len(scores) - 0.45, -0.55)
+        ax.set_xlim(0, 1)
+        ax.spines["left"].set_visible(False)
+        ax.tick_params(axis="y", length=0)
+        ax.grid(axis="x")
+        made.legend(loc="outside lower center", ncols=3)
+        return made
