@@ -1,6 +1,8 @@
 """Bytes become pixels, and pixels bytes, here and nowhere else: with limits, since image files come from anywhere."""
 
 import io
+import struct
+import zlib
 from typing import Literal
 
 import cv2
@@ -59,3 +61,31 @@ def encode_png(pixels: Pixels) -> bytes:
     if not done:
         raise ValueError(f"no PNG from pixels of shape {pixels.shape}")
     return data.tobytes()
+
+
+def stored_png(pixels: Pixels) -> bytes:
+    """A lossless PNG like that of `encode_png`, but uncompressed: for Parquet, which compresses what it stores.
+
+    Made in a fifth of the time, and smaller in the end: small images compress better a thousand at a time.
+    """
+    height, width = pixels.shape[:2]
+    rows = pixels.reshape(height, -1)
+    # A line is its filter and its bytes; the filter Up (2) subtracts the line above, which leaves little to store.
+    lines = np.empty((height, rows.shape[1] + 1), np.uint8)
+    lines[:, 0] = 2
+    lines[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
+    store = zlib.compressobj(level=0, wbits=9, memLevel=1)
+    kind = 0 if rows.shape[1] == width else 2  # gray or RGB
+    return b"".join(
+        (
+            b"\x89PNG\r\n\x1a\n",
+            _png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)),
+            _png_chunk(b"IDAT", store.compress(lines) + store.flush()),
+            _png_chunk(b"IEND", b""),
+        )
+    )
+
+
+def _png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))

@@ -1,0 +1,32 @@
+"""Work on a stream by all cores, in order, without holding the stream in memory."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+THREADS = min(8, os.cpu_count() or 1)
+
+
+def ordered_map(work: Callable[[A], B], items: Iterable[A]) -> Generator[B]:
+    """`map(work, items)` by threads, in order; at most two items a thread are taken ahead of what is asked for.
+
+    >>> list(ordered_map(abs, [-2, 1, -3]))
+    [2, 1, 3]
+    """
+    waiting: deque[Future[B]] = deque()
+    with ThreadPoolExecutor(THREADS) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > 2 * THREADS:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,116 @@
+"""What an importer hands over: rows, good and bad, and what is known about all of them.
+
+An importer is a function that takes a path and answers None when that is none of its format, else a `Source`:
+
+    @register("importer", "one-class-folder")
+    def one_class_folder(source: Path) -> Source | None:
+        if not source.is_dir():
+            return None
+        files = sorted(source.glob("*.png"))
+        rows = (Row("train", file.name, file.read_bytes(), "happy") for file in files)
+        return Source(rows, classes=("happy", "sad"), total=len(files))
+
+It only looks and reads. Checking that images decode, labels, splits, bad rows, votes and writing is mien's work.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from mien.errors import MienError
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image with its label.
+
+    `split` is None where splits are to be made; `image` are an image file's bytes; `label` is an index into the
+    source's classes or one of their names; `size` is (width, height), or None when mien shall decode the image to
+    check it and to learn its size; `path` is the image's file name where it had one; `extra` are the values of the
+    source's extra columns.
+    """
+
+    split: str | None
+    id: str
+    image: bytes
+    label: int | str | None
+    size: tuple[int, int] | None = None
+    path: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that can't be imported: its id, the column at fault ("" for the row itself), the reason.
+
+    `line` is the line of a text file, counted from 1.
+
+    >>> str(BadRow("17", "pixels", "2303 values", "2304 (48 × 48)"))
+    'row 17, pixels: 2303 values; expected 2304 (48 × 48)'
+    """
+
+    row: str
+    column: str
+    reason: str
+    expected: str | None = None
+    line: int | None = None
+
+    def error(self, file: str | None) -> MienError:
+        """The bad row as an error of that file."""
+        key = f"row {self.row}, {self.column}" if self.column else f"row {self.row}"
+        return MienError(self.reason, file=file, line=self.line, key=key, expected=self.expected)
+
+    def __str__(self) -> str:
+        return str(BadRow(self.row, self.column, self.reason, self.expected).error(None))
+
+
+@dataclass(frozen=True)
+class Source:
+    """The rows of a source, read as they are asked for, and what is known about all of them.
+
+    `classes` are the names that integer labels index, or all names that labels may be; None when the source has
+    integers and doesn't say what they mean. `columns` are the extra columns by name. `labels` is the label of every
+    row, good or bad, in order, where no row has a split and so mien has to make them. `label_column` is how the
+    source calls its labels. `numbered` says that ids are the row numbers of the challenge's CSV, by which votes can be
+    joined. `details` go into the card.
+    """
+
+    rows: Iterable[Row | BadRow]
+    classes: tuple[str, ...] | None
+    total: int | None = None
+    columns: Mapping[str, pa.DataType] = field(default_factory=dict)
+    labels: Sequence[int | str | None] | None = None
+    label_column: str = "label"
+    numbered: bool = False
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+# A larger image file is refused unread: no picture of a face needs it.
+MAX_IMAGE_BYTES = 64 * 2**20
+
+_SPLIT_ORDER = (
+    "training",
+    "train",
+    "publictest",
+    "privatetest",
+    "validation",
+    "valid",
+    "val",
+    "dev",
+    "testing",
+    "test",
+)
+SPLIT_NAMES = frozenset(_SPLIT_ORDER)
+OFFICIAL_SPLITS = ("Training", "PublicTest", "PrivateTest")
+
+
+def split_rank(split: str) -> tuple[int, str]:
+    """A sorting key that puts what is trained on first and what is tested on last.
+
+    >>> sorted(["test", "other", "val", "train"], key=split_rank)
+    ['train', 'val', 'test', 'other']
+    """
+    known = split.lower() in SPLIT_NAMES
+    return (_SPLIT_ORDER.index(split.lower()) if known else len(_SPLIT_ORDER), split)

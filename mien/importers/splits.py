@@ -1,0 +1,30 @@
+"""Splits for a source that has none: seeded, and stratified by class."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+
+
+def make_splits(labels: Sequence[Hashable], seed: int) -> list[str]:
+    """A split for each row: of each class a tenth for validation and a tenth for test, the rest for train.
+
+    Tenths are rounded; a class of three rows or more has at least one in each split, a smaller one is all in train.
+
+    >>> make_splits(["happy"] * 3, seed=0)
+    ['train', 'validation', 'test']
+    """
+    rows: dict[Hashable, list[int]] = {}
+    for row, label in enumerate(labels):
+        rows.setdefault(label, []).append(row)
+    splits = ["train"] * len(labels)
+    random = np.random.default_rng(seed)
+    for of_class in rows.values():
+        share = max(1, (len(of_class) + 5) // 10) if len(of_class) >= 3 else 0
+        order = random.permutation(of_class)
+        for row in order[:share]:
+            splits[row] = "validation"
+        for row in order[share : 2 * share]:
+            splits[row] = "test"
+    return splits
