@@ -7,27 +7,33 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, DocumentStartEvent, ScalarEvent
+from ruamel.yaml.resolver import VersionedResolver
 
 from mien.errors import MienError
 
 KeyPath = tuple[str | int, ...]
 
-MAX_BYTES = 1_000_000
+# Reading YAML with the line of every key takes seconds for more; an experiment has a tenth of that to say.
+MAX_BYTES = 32_000
+MAX_DEPTH = 20
 
 
 def read_yaml(file: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """A file's mapping as plain data, and the line (from 1) of each key and list item by its path.
 
-    Only data comes out: no tag runs code, aliases (which can grow without bound) are refused, and so are files of
-    more than a megabyte. Raises MienError with the line.
+    Only plain data is taken: tags and aliases (which can grow without bound) are refused, and so are files of more
+    than 32 KB or nested more than 20 deep. Raises MienError with the line.
     """
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise MienError("the file is too large for an experiment", file=str(file), expected="at most 1 MB")
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
+        with file.open("rb") as opened:
+            content = opened.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise MienError("the file is too large for an experiment", file=str(file), expected="at most 32 KB")
+        text = content.decode("utf-8")
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise MienError("no such file", file=str(file), expected="an experiment file") from error
     except IsADirectoryError as error:
         raise MienError("this is a folder", file=str(file), expected="an experiment file") from error
@@ -43,31 +49,65 @@ def parse_yaml(text: str, file: str) -> tuple[dict[str, Any], dict[KeyPath, int]
     ({'train': {'lr': 0.0001}}, {('train',): 1, ('train', 'lr'): 2})
     """
     try:
-        for event in YAML(typ="safe", pure=True).parse(text):
-            if isinstance(event, AliasEvent):
-                raise MienError(
-                    "aliases (*name) aren't taken",
-                    file=file,
-                    line=event.start_mark.line + 1,
-                    expected="'extends:' for what several files share",
-                )
-        content = YAML(typ="rt", pure=True).load(text)
+        _check_events(text, file)
+        content = _loader().load(text)
+        if content is None:
+            content = CommentedMap()
+        if not isinstance(content, CommentedMap):
+            raise MienError("the file holds no keys", file=file, line=1, expected="lines such as 'name: cnn1'")
+        lines: dict[KeyPath, int] = {}
+        _collect(content, (), file, lines)
+        return json.loads(json.dumps(content)), lines
+    except DuplicateKeyError as error:
+        key = str(error.problem).partition('"')[2].partition('"')[0]
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        raise MienError(f"the key '{key}' is here twice", file=file, line=line) from error
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
-        problem = (error.problem or error.context or "broken").splitlines()[0]
-        raise MienError(f"this isn't YAML: {problem}", file=file, line=line) from error
+        problem = (error.problem or error.context or "broken").splitlines()[0].replace("'<stream end>'", "its end")
+        blanks = "blanks instead of tabs" if "'\\t'" in problem else None
+        raise MienError(f"this isn't YAML: {problem}", file=file, line=line, expected=blanks) from error
     except YAMLError as error:
         raise MienError(f"this isn't YAML: {str(error).splitlines()[0]}", file=file) from error
-    except RecursionError as error:
-        raise MienError("this YAML is nested too deep", file=file) from error
-    if content is None:
-        content = CommentedMap()
-    if not isinstance(content, CommentedMap):
-        raise MienError("the file holds no keys", file=file, line=1, expected="lines such as 'name: cnn1'")
-    lines: dict[KeyPath, int] = {}
-    _collect(content, (), lines)
-    return json.loads(json.dumps(content, default=str)), lines
+    except ValueError as error:  # Python's limit on the digits of a whole number.
+        raise MienError("a number is too long", file=file, expected="at most 4,300 digits") from error
+
+
+def _check_events(text: str, file: str) -> None:
+    """Refuse what plain data has no need of, before anything is made of it."""
+    depth = documents = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        wrong: tuple[str, str | None] | None = None
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        documents += isinstance(event, DocumentStartEvent)
+        if depth > MAX_DEPTH:
+            wrong = ("this is nested too deep", f"at most {MAX_DEPTH} levels")
+        elif documents > 1:
+            wrong = ("a second document begins here", "one experiment a file")
+        elif isinstance(event, AliasEvent) or getattr(event, "anchor", None):
+            wrong = ("anchors and aliases (&name, *name) aren't taken", "'extends:' for what several files share")
+        elif isinstance(event, ScalarEvent) and event.value == "<<" and event.implicit[0]:
+            wrong = ("merge keys (<<) aren't taken", "'extends:' for what several files share")
+        elif getattr(event, "tag", None):
+            wrong = (f"tags ({event.tag}) aren't taken", "plain values")
+        if wrong:
+            raise MienError(wrong[0], file=file, line=event.start_mark.line + 1, expected=wrong[1])
+
+
+class _Resolver(VersionedResolver):
+    """YAML 1.2's types: unlike YAML 1.1, it has no dates."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        """The tag of a value."""
+        tag = super().resolve(kind, value, implicit)
+        return self.DEFAULT_SCALAR_TAG if str(tag) == "tag:yaml.org,2002:timestamp" else tag
+
+
+def _loader() -> YAML:
+    loader = YAML(typ="rt", pure=True)
+    loader.Resolver = _Resolver
+    return loader
 
 
 def parse_value(text: str) -> Any:
@@ -77,20 +117,25 @@ def parse_value(text: str) -> Any:
     ([120, 250], 0.0001, 'cnn')
     """
     try:
-        return parse_yaml(f"value: {text}", "the command line")[0]["value"]
+        content, _ = parse_yaml(f"value: {text}", "the command line")
     except MienError:
         return text
+    return content["value"] if list(content) == ["value"] else text
 
 
-def _collect(content: Any, path: KeyPath, lines: dict[KeyPath, int]) -> None:
+def _collect(content: Any, path: KeyPath, file: str, lines: dict[KeyPath, int]) -> None:
     if isinstance(content, CommentedMap):
         for key, value in content.items():
-            lines[(*path, str(key))] = content.lc.key(key)[0] + 1
-            _collect(value, (*path, str(key)), lines)
+            line = content.lc.data[key][0] + 1
+            if not isinstance(key, str):
+                shown = json.dumps(key, default=str)
+                raise MienError(f"{shown} can't be a key", file=file, line=line, expected="text")
+            lines[(*path, key)] = line
+            _collect(value, (*path, key), file, lines)
     elif isinstance(content, CommentedSeq):
         for index, value in enumerate(content):
             lines[(*path, index)] = content.lc.item(index)[0] + 1
-            _collect(value, (*path, index), lines)
+            _collect(value, (*path, index), file, lines)
 
 
 def dump_yaml(content: dict[str, Any]) -> str:
