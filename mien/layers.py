@@ -39,8 +39,6 @@ def read_layers(file: Path, overrides: Sequence[str] = ()) -> Source:
 
 
 def _read(file: Path, seen: tuple[Path, ...]) -> Source:
-    if file.resolve() in seen:
-        raise MienError("the file extends itself", file=str(seen[0]), key="extends")
     content, lines = read_yaml(file)
     content = _shorthands(content)
     # A plugin stands beside the file that names it.
@@ -49,38 +47,40 @@ def _read(file: Path, seen: tuple[Path, ...]) -> Source:
             str(file.parent / plugin) if isinstance(plugin, str) else plugin for plugin in content["plugins"]
         ]
     own = Source(content, {path: (str(file), line) for path, line in lines.items()})
-    base = content.pop("extends", None)
-    if base is None:
+    if "extends" not in content:
         return own
+    base = content.pop("extends")
+    seen = (*seen, file.resolve())
+    place: dict[str, Any] = {"file": str(file), "line": lines["extends",], "key": "extends"}
     if not isinstance(base, str):
-        raise MienError("this is no file name", file=str(file), line=lines["extends",], key="extends", expected="text")
+        raise MienError("this is no file name", **place, expected="a file beside this one, as base.yaml")
     parent = file.parent / base
     if not parent.is_file():
-        there = [path.name for path in file.parent.glob("*.yaml")]
-        raise MienError(
-            f"there is no file '{base}' beside this one",
-            file=str(file),
-            line=lines["extends",],
-            key="extends",
-            nearest=nearest(base, there),
-        )
-    return _merge(_read(parent, (*seen, file.resolve())), own)
+        there = [path.name for path in file.parent.glob("*.yaml") if path.resolve() not in seen]
+        raise MienError(f"there is no file '{base}' beside this one", **place, nearest=nearest(base, there))
+    if parent.resolve() in seen:
+        circle = " → ".join(path.name for path in (*seen[seen.index(parent.resolve()) :], parent))
+        raise MienError(f"the file extends itself ({circle})", **place)
+    return _merge(_read(parent, seen), own)
 
 
 def _override(overrides: Sequence[str]) -> Source:
     content: dict[str, Any] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise MienError(f"'{text}' isn't an override", file=COMMAND_LINE, expected="key=value, as train.epochs=5")
-        where = content
         *parents, last = key.split(".")
+        if not equals or not last or not all(parents):
+            raise MienError(f"'{text}' isn't an override", file=COMMAND_LINE, expected="key=value, as train.epochs=5")
+        where: Any = content
         for parent in parents:
             where = where.setdefault(parent, {})
             if not isinstance(where, dict):
-                raise MienError(f"'{key}' is set twice", file=COMMAND_LINE, key=key)
+                break
+        if not isinstance(where, dict) or last in where:
+            raise MienError("this key is set twice", file=COMMAND_LINE, key=key)
         where[last] = parse_value(value)
-    content = _shorthands(content)
+        # At once, so that `model=resnet model.width=16` are two keys of one section.
+        content = _shorthands(content)
     if "extends" in content:
         raise MienError("a file extends, an override can't", file=COMMAND_LINE, key="extends")
     return Source(content, dict.fromkeys(_paths(content), (COMMAND_LINE, None)))
