@@ -56,6 +56,7 @@ def make_run(
     state="finished",
     keep="best",
     history=True,
+    sure=False,
 ):
     folder = parent / "cnn1" / "3"
     (folder / "predictions").mkdir(parents=True)
@@ -87,6 +88,8 @@ def make_run(
             writer.writerows(zip(*columns.values(), strict=True))
     for number, role in enumerate(roles):
         labels, logits = drawn_predictions(names, SUPPORT[: len(names)], seed=number)
+        if sure:
+            logits = np.eye(len(names), dtype=np.float32)[labels]
         where = split if role == "report" else "PublicTest"
         columns = {"id": [str(i) for i in range(len(labels))], "split": [where] * len(labels), "label": labels}
         columns |= {name: logits[:, i] for i, name in enumerate(names)}
@@ -323,7 +326,7 @@ def test_after_training_only_the_choose_role_is_told_and_that_it_is(tmp_path):
     folder = make_run(tmp_path, keep="last")
     page = Page(write_report(folder).read_text())
     assert (
-        "The report role hasn't been opened yet. The numbers here are of the choose role, which decided what was kept, "
+        "The report role hasn't been opened yet. The numbers here are of the choose role, by which choices are made, "
         "so they lean towards being too good. mien evaluate cnn1/3 measures the report role."
     ) in page.text
     assert "PrivateTest" not in page.text
@@ -378,6 +381,15 @@ def test_names_of_classes_are_text_and_not_html(tmp_path):
     assert "<b>sad" not in html
     assert page.row("<b>sad</b>")[0] == "49"
     assert any("<b>sad</b>" in attributes.get("aria-label", "") for _, attributes in page.tags)
+
+
+def test_without_errors_only_shares_have_intervals(tmp_path):
+    folder = make_run(tmp_path, names=("sad", "happy"), sure=True)
+    page = Page(write_report(folder).read_text())
+    assert page.row("Accuracy") == ["1.000", "0.935–1.000"]
+    assert page.row("Macro") == ["1.000", "–"]
+    assert page.row("sad") == ["49", "1.000 0.927–1.000", "1.000 0.927–1.000", "1.000 –"]
+    assert "No row was predicted wrong." in page.text
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,9 @@ def _firm(text: str) -> str:
 
 
 def _interval(ends: tuple[float, float] | list[float]) -> str:
+    # A score that no resample changed is not a sure one: it has no interval.
+    if ends[0] == ends[1]:
+        return "–"
     return f"{ends[0]:.3f}–{ends[1]:.3f}"
 
 
@@ -240,7 +243,7 @@ def _confused(matrix: Counts, classes: tuple[str, ...], most: int = 3) -> str:
     told = [
         f"{classes[i]} taken for {classes[j]} ({percent(wrong[i, j])}, {matrix[i, j]:,} of {support[i]:,})"
         for i, j in pairs
-        if matrix[i, j]
+        if wrong[i, j]
     ]
     return f"Commonest mistakes: {'; '.join(told)}." if told else "No row was predicted wrong."
 
