@@ -20,12 +20,12 @@ _INK, _SOFT, _PAPER = 36, 100, 255
 
 
 def contact_sheet(
-    rows: Sequence[Sequence[Pixels]], captions: Sequence[str], *, columns: Sequence[str] = (), title: str = ""
+    rows: Sequence[Sequence[Pixels]], captions: Sequence[str], title: str = "", *, columns: Sequence[str] = ()
 ) -> bytes:
     """A PNG of rows of pictures, each row with its caption at the left.
 
     Each picture is uint8 (height, width, 1 or 3), of any size; rows may differ in length. `captions` has one text a
-    row, whose first line is bold; `columns` may name the columns; `title` stands on top. The sheet is gray when all
+    row, whose first line is bold; `title` stands on top; `columns` may name the columns. The sheet is gray when all
     pictures are.
 
     >>> contact_sheet([[np.zeros((48, 48, 1), np.uint8)]], ["happy"])[1:4]
