@@ -63,29 +63,32 @@ def encode_png(pixels: Pixels) -> bytes:
     return data.tobytes()
 
 
-def stored_png(pixels: Pixels) -> bytes:
-    """A lossless PNG like that of `encode_png`, but uncompressed: for Parquet, which compresses what it stores.
+def stored_pngs(images: Pixels) -> list[bytes]:
+    """A lossless but uncompressed PNG of each image, uint8 (n, height, width[, 1]) or (n, height, width, 3) RGB.
 
-    Made in a fifth of the time, and smaller in the end: small images compress better a thousand at a time.
+    For Parquet, which compresses what it stores: ten times as fast as `encode_png`, and smaller in the end, since small
+    images compress better a thousand at a time.
     """
-    height, width = pixels.shape[:2]
-    rows = pixels.reshape(height, -1)
+    count, height, width = images.shape[:3]
+    rows = images.reshape(count, height, -1)
     # A line is its filter and its bytes; the filter Up (2) subtracts the line above, which leaves little to store.
-    lines = np.empty((height, rows.shape[1] + 1), np.uint8)
-    lines[:, 0] = 2
-    lines[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
-    store = zlib.compressobj(level=0, wbits=9, memLevel=1)
-    kind = 0 if rows.shape[1] == width else 2  # gray or RGB
-    return b"".join(
-        (
-            b"\x89PNG\r\n\x1a\n",
-            _png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)),
-            _png_chunk(b"IDAT", store.compress(lines) + store.flush()),
-            _png_chunk(b"IEND", b""),
-        )
-    )
+    lines = np.empty((count, height, rows.shape[2] + 1), np.uint8)
+    lines[:, :, 0] = 2
+    lines[:, 0, 1:] = rows[:, 0]
+    np.subtract(rows[:, 1:], rows[:, :-1], out=lines[:, 1:, 1:])
+    color = 0 if rows.shape[2] == width else 2
+    head = b"\x89PNG\r\n\x1a\n" + _png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, color, 0, 0, 0))
+    return [head + _png_chunk(b"IDAT", _stored(image.tobytes())) + _PNG_END for image in lines]
 
 
 def _png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+
+
+def _stored(data: bytes) -> bytes:
+    """What zlib makes of data that it shall not compress."""
+    store = zlib.compressobj(level=0, wbits=9, memLevel=1)
+    return store.compress(data) + store.flush()
+
+
+_PNG_END = _png_chunk(b"IEND", b"")

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from mien.errors import MienError
-from mien.images import Pixels, stored_png
+from mien.images import Pixels, stored_pngs
 from mien.importers.parallel import ordered_map
 from mien.importers.source import OFFICIAL_SPLITS, BadRow, Row, Source
 from mien.labels import FER2013
@@ -137,7 +137,7 @@ def _parse(chunk: list[Line], width: int, label: int, pixels: int, usage: int, s
         if isinstance(image, MienError):
             rows.append(BadRow(row, "pixels", image.message, image.expected, line))
         else:
-            rows.append(Row(_USAGES[fields[usage]], row, stored_png(image), _LABELS[fields[label]], size=(side, side)))
+            rows.append(Row(_USAGES[fields[usage]], row, image, _LABELS[fields[label]], size=(side, side)))
     return rows
 
 
@@ -154,14 +154,18 @@ def _problem(row: str, line: int, fields: list[bytes], width: int, label: int, u
     return None
 
 
-def _images(texts: list[bytes], side: int) -> Iterator[Pixels | MienError]:
-    """The image of each text, or what is wrong with it."""
+def _images(texts: list[bytes], side: int) -> Iterator[bytes | MienError]:
+    """The image file of each text, or what is wrong with it."""
     rows = max(1, _PARSED_VALUES // side**2)
     for start in range(0, len(texts), rows):
         block = texts[start : start + rows]
         images = parse_pixels(block, side)
-        # One bad text spoils the fast way for its block alone.
-        yield from images if images is not None else (_parse_one(text, side) for text in block)
+        if images is not None:
+            yield from stored_pngs(images)
+        else:
+            # One bad text spoils the fast way for its block alone.
+            for image in (_parse_one(text, side) for text in block):
+                yield image if isinstance(image, MienError) else stored_pngs(image[None])[0]
 
 
 def parse_pixels(texts: list[bytes], side: int) -> Pixels | None:
@@ -195,7 +199,8 @@ def parse_pixels(texts: list[bytes], side: int) -> Pixels | None:
     below = digits[2:] + digits[1:-1] * np.uint8(10)
     if ((hundreds > 2) | ((hundreds == 2) & (below > 55))).any():
         return None
-    return (below + hundreds * np.uint8(100))[ends - 1].reshape(-1, side, side)
+    images: Pixels = (below + hundreds * np.uint8(100))[ends - 1].reshape(-1, side, side)
+    return images
 
 
 def _parse_one(text: bytes, side: int) -> Pixels | MienError:
@@ -205,7 +210,8 @@ def _parse_one(text: bytes, side: int) -> Pixels | MienError:
         return MienError(f"{len(values)} values", expected=f"{side**2} ({side} × {side})")
     images = parse_pixels([b" ".join(values)], side)
     if images is not None:
-        return images[0]
+        parsed: Pixels = images[0]
+        return parsed
     for i, value in enumerate(values):
         if not value.isdigit() or len(value.lstrip(b"0")) > 3 or int(value) > 255:
             return MienError(f"value {i} is {_show(value)}", expected="a whole number from 0 to 255")

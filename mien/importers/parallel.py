@@ -13,7 +13,7 @@ THREADS = min(8, os.cpu_count() or 1)
 
 
 def ordered_map(work: Callable[[A], B], items: Iterable[A]) -> Generator[B]:
-    """`map(work, items)` by threads, in order; at most two items a thread are taken ahead of what is asked for.
+    """`map(work, items)` by threads, in order; at most eight items a thread are taken ahead of what is asked for.
 
     >>> list(ordered_map(abs, [-2, 1, -3]))
     [2, 1, 3]
@@ -23,7 +23,7 @@ def ordered_map(work: Callable[[A], B], items: Iterable[A]) -> Generator[B]:
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))
-                if len(waiting) > 2 * THREADS:
+                if len(waiting) > 8 * THREADS:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
