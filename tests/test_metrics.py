@@ -29,7 +29,7 @@ def predictions(draw):
     return np.array(draw(rows)), np.array(draw(rows)), k
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(predictions())
 def test_scores_equal_scikit_learns(given_rows):
     labels, predicted, k = given_rows
@@ -53,7 +53,7 @@ def test_scores_equal_scikit_learns(given_rows):
     assert confusion(labels, predicted, k).tolist() == expected.tolist()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(predictions())
 def test_intervals_hold_their_values_where_rows_differ(given_rows):
     labels, predicted, k = given_rows
@@ -154,7 +154,7 @@ def test_report_as_latex_is_escaped():
     assert [line.strip() for line in lines if "rule" in line] == [r"\toprule", *[r"\midrule"] * 2, r"\bottomrule"]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(predictions())
 def test_means_of_the_report_are_the_scores(given_rows):
     labels, predicted, k = given_rows
