@@ -89,7 +89,7 @@ class TestCNN:
         with pytest.raises(MienError) as error:
             CNN(3, 14, 7)
         assert str(error.value) == (
-            "images of 14 px are too small for the cnn: "
+            "model: images of 14 px are too small for the cnn: "
             "nothing is left after convolution 2 of 5×5 and its pooling of 4×4"
             "; expected larger images, fewer channels or a smaller kernel_size or pool_size"
         )
@@ -152,7 +152,9 @@ class TestGoogLeNet:
     def test_it_runs_from_15_px_on(self):
         model = GoogLeNet(1, 15, 7).eval()
         assert model(images(1, 1, 15)).shape == (1, 7)
-        with pytest.raises(MienError, match="images of 14 px are too small for googlenet; expected at least 15 px"):
+        with pytest.raises(
+            MienError, match="model: images of 14 px are too small for googlenet; expected at least 15 px"
+        ):
             GoogLeNet(1, 14, 7)
 
 
@@ -193,7 +195,7 @@ class TestResNet:
     def test_more_stages_than_the_image_can_be_halved_are_an_error(self):
         assert ResNet(1, 8, 7, width=2, blocks=(1, 1, 1, 1)).eval()(images(1, 1, 8)).shape == (1, 7)
         with pytest.raises(
-            MienError, match="images of 8 px are too small for a resnet of 5 stages; expected at least 16"
+            MienError, match="model: images of 8 px are too small for a resnet of 5 stages; expected at least 16"
         ):
             ResNet(1, 8, 7, width=2, blocks=(1, 1, 1, 1, 1))
 
@@ -326,7 +328,9 @@ class TestSummary:
 
     def test_a_model_that_fails_is_an_error_and_left_as_it_was(self):
         model = nn.Sequential(nn.Conv2d(1, 4, 3))
-        with pytest.raises(MienError, match=r"the model fails on one image of 3×8×8: RuntimeError: .*expected input"):
+        with pytest.raises(
+            MienError, match=r"model: the model fails on one image of 3×8×8: RuntimeError: .*expected input"
+        ):
             summarize(model, 3, 8)
         assert model.training
         assert not model[0]._forward_hooks

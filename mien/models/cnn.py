@@ -49,6 +49,7 @@ class CNN(nn.Module):
                 raise MienError(
                     f"images of {image_size} px are too small for the cnn: nothing is left after convolution {number}"
                     f" of {kernel_size}×{kernel_size} and its pooling of {pool_size}×{pool_size}",
+                    key="model",
                     expected="larger images, fewer channels or a smaller kernel_size or pool_size",
                 )
             features[f"conv{number}"] = nn.Conv2d(before, width, kernel_size, bias=not batch_norm)

@@ -73,7 +73,9 @@ class GoogLeNet(nn.Module):
     ) -> None:
         if image_size < SMALLEST:
             raise MienError(
-                f"images of {image_size} px are too small for googlenet", expected=f"at least {SMALLEST} px"
+                f"images of {image_size} px are too small for googlenet",
+                key="model",
+                expected=f"at least {SMALLEST} px",
             )
         super().__init__()
         self.conv1 = BasicConv2d(in_channels, 64, 7, stride=2, padding=3)

@@ -66,6 +66,7 @@ class ResNet(nn.Module):
         if image_size < smallest:
             raise MienError(
                 f"images of {image_size} px are too small for a resnet of {len(blocks)} stages",
+                key="model",
                 expected=f"at least {smallest} px or fewer entries in blocks",
             )
         super().__init__()

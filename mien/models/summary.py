@@ -74,7 +74,8 @@ def summarize(model: nn.Module, in_channels: int, image_size: int) -> Summary:
         raise
     except Exception as error:
         raise MienError(
-            f"the model fails on one image of {in_channels}×{image_size}×{image_size}: {type(error).__name__}: {error}"
+            f"the model fails on one image of {in_channels}×{image_size}×{image_size}: {type(error).__name__}: {error}",
+            key="model",
         ) from error
     finally:
         for hook in hooks:
