@@ -100,12 +100,8 @@ def load(
     images, names, part, place, ids, labels, ballots = [], [], [], [], [], [], []
     for number, one in enumerate(parts):
         columns = ["id", "label", *(["votes"] if votes else [])]
-        if votes and "votes" not in dataset.card.columns:
-            raise MienError(
-                f"data set '{dataset.card.name}' has no rater votes",
-                key="loss",
-                expected="a loss on labels, or a data set imported with --votes",
-            )
+        if votes:
+            check_votes(dataset)
         table = dataset.table(one.split, columns)
         own = to[np.asarray(table["label"], dtype=np.int64)]
         rows = np.arange(len(own)) if one.index is None else one.index
@@ -130,6 +126,16 @@ def load(
         np.concatenate(labels),
         np.concatenate(ballots),
     )
+
+
+def check_votes(dataset: Dataset) -> None:
+    """An error where a data set has no rater votes."""
+    if "votes" not in dataset.card.columns:
+        raise MienError(
+            f"data set '{dataset.card.name}' has no rater votes",
+            key="loss",
+            expected="a loss on labels, or a data set imported with --votes",
+        )
 
 
 def vote_distribution(

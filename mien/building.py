@@ -1,24 +1,26 @@
 """From the experiment to its parts: the one place that knows both, so that the parts stay plain."""
 
-from collections.abc import Sequence
+import contextlib
+import importlib.util
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from mien import environment
 from mien.augment import Pipeline
-from mien.batches import Samples, load
+from mien.batches import Samples, check_votes, load
 from mien.dataset import Dataset
-from mien.errors import MienError, nearest
+from mien.errors import MienError, nearest, reason
 from mien.experiment import Experiment, problem_at
 from mien.labels import FER2013, SCHEMES, LabelScheme, scheme
 from mien.models.summary import Summary, summarize
 from mien.optimizers import Factor
-from mien.protocols import ROLES, Role, Roles, row_count
-from mien.registry import Component, build, entry
+from mien.protocols import ROLES, Part, Role, Roles
+from mien.registry import Component, build
 
 
 @dataclass(frozen=True)
@@ -38,23 +40,50 @@ def check(experiment: Experiment, dataset: Dataset | None) -> Check:
     names = scheme_for(experiment, dataset)
     channels, size = input_shape(experiment)
     model = build_model(experiment, names)
-    summary = summarize(model, channels, size)
-    if summary.output_shape != (len(names),):
+    with _at("model"):
+        summary = summarize(model, channels, size)
+        if summary.output_shape != (len(names),):
+            raise MienError(
+                f"the model gives outputs of shape {summary.output_shape}",
+                expected=f"({len(names)},), one logit for each class of {names.name}",
+            )
+    section = experiment.dataset
+    shape = (1 if section.color == "gray" else 3, section.size, section.size)
+    if (changed := _shape_after(experiment.augment, "augment", shape)) != shape:
         raise MienError(
-            f"the model gives outputs of shape {summary.output_shape}", key="model", expected=f"({len(names)},)"
+            f"augment makes {_size(changed)} of {_size(shape)}",
+            key="augment",
+            expected="what changes shapes in preprocess",
         )
-    build_pipeline(experiment.augment)
-    rows = None
-    counts = [1] * len(names)
+    counts = {role: [1] * len(names) for role in ROLES}
     if dataset is not None:
         roles = build_roles(experiment, dataset)
-        rows = {role: row_count(dataset, roles.of(role)) for role in ROLES}
-        counts = fit_counts(dataset, roles, names)
-    build_loss(experiment, counts)
-    steps = -(-(rows["fit"] if rows else 1000) // experiment.train.batch_size)
+        counts = {role: class_counts(dataset, roles.of(role), names) for role in ROLES}
+        for role in ROLES:
+            if sum(counts[role]) == 0:
+                raise MienError(f"the {role} role has no rows", key="protocol")
+        if wants_votes(experiment):
+            check_votes(dataset)
+    build_loss(experiment, counts["fit"])
+    steps = -(-sum(counts["fit"]) // experiment.train.batch_size)
     build_optimizer(experiment, model)
     build_schedule(experiment, steps)
-    return Check(summary, names, rows)
+    environment.device(experiment.train.device)
+    if experiment.train.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise MienError(
+            "TensorBoard isn't installed", key="train.tensorboard", expected="pip install 'mien[tensorboard]'"
+        )
+    return Check(summary, names, {role: sum(counts[role]) for role in ROLES} if dataset is not None else None)
+
+
+@contextlib.contextmanager
+def _at(key: str) -> Iterator[None]:
+    """Say at which key an error arises, where it doesn't say so itself."""
+    try:
+        yield
+    except MienError as error:
+        error.key = error.key or key
+        raise
 
 
 def located(error: MienError, file: Path, overrides: Sequence[str]) -> MienError:
@@ -70,7 +99,7 @@ def scheme_for(experiment: Experiment, dataset: Dataset | None) -> LabelScheme:
     if wanted is None:
         return FER2013
     if wanted not in SCHEMES:
-        known = [*SCHEMES, *([dataset.card.labels] if dataset else [])]
+        known = list(dict.fromkeys([*SCHEMES, *([dataset.card.labels] if dataset else [])]))
         raise MienError(
             f"no label scheme is called '{wanted}'",
             key="dataset.labels",
@@ -82,7 +111,8 @@ def scheme_for(experiment: Experiment, dataset: Dataset | None) -> LabelScheme:
 
 def build_roles(experiment: Experiment, dataset: Dataset) -> Roles:
     """The rows of each role under the experiment's protocol."""
-    roles: Roles = build("protocol", experiment.protocol, dataset=dataset)
+    with _at("protocol"):
+        roles: Roles = build("protocol", experiment.protocol, dataset=dataset)
     return roles
 
 
@@ -105,52 +135,79 @@ def input_shape(experiment: Experiment) -> tuple[int, int]:
     """Channels and size of what reaches the model, after `preprocess`."""
     section = experiment.dataset
     channels = 1 if section.color == "gray" else 3
-    preprocess = build_pipeline(experiment.preprocess)
-    channels, height, width = preprocess.output_shape((channels, section.size, section.size))
-    if height != width:
-        raise MienError(f"preprocess gives images of {width} × {height}", key="preprocess", expected="square ones")
-    return channels, height
+    after = _shape_after(experiment.preprocess, "preprocess", (channels, section.size, section.size))
+    if after[1] != after[2]:
+        raise MienError(f"preprocess gives {_size(after)}", key="preprocess", expected="square images")
+    return after[0], after[1]
+
+
+def _shape_after(ops: Sequence[Component], key: str, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    with _at(key):
+        pipeline = build_pipeline(ops)
+        try:
+            return pipeline.output_shape(shape)
+        except MienError:
+            raise
+        except Exception as error:
+            raise MienError(f"an op fails on {_size(shape)} ({reason(error)})") from error
+
+
+def _size(shape: tuple[int, int, int]) -> str:
+    channels, height, width = shape
+    return f"{'gray' if channels == 1 else 'colour'} images of {width} × {height}"
 
 
 def build_model(experiment: Experiment, names: LabelScheme) -> nn.Module:
     """The model with weights drawn by the experiment's seed, in channels-last memory."""
     channels, size = input_shape(experiment)
     torch.manual_seed(experiment.train.seed)
-    model: nn.Module = build("model", experiment.model, in_channels=channels, image_size=size, num_classes=len(names))
+    with _at("model"):
+        model: nn.Module = build(
+            "model", experiment.model, in_channels=channels, image_size=size, num_classes=len(names)
+        )
+        if not isinstance(model, nn.Module) or "_modules" not in vars(model):
+            raise MienError(
+                f"{experiment.model.entry} is no torch.nn.Module, or its __init__ doesn't call super().__init__()"
+            )
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def build_loss(experiment: Experiment, class_counts: list[int]) -> nn.Module:
     """The loss; `class_counts` are the fit rows of each class."""
-    loss: nn.Module = build("loss", experiment.loss, num_classes=len(class_counts), class_counts=class_counts)
+    with _at("loss"):
+        loss: nn.Module = build("loss", experiment.loss, num_classes=len(class_counts), class_counts=class_counts)
     return loss
 
 
 def wants_votes(experiment: Experiment) -> bool:
     """Whether the loss is on raters' votes instead of labels."""
-    return getattr(entry("loss", experiment.loss.called).build, "targets", "label") == "votes"
+    return getattr(experiment.loss.entry.build, "targets", "label") == "votes"
 
 
 def build_optimizer(experiment: Experiment, model: nn.Module) -> torch.optim.Optimizer:
     """The optimiser over all of the model's parameters."""
-    optimizer: torch.optim.Optimizer = build("optimizer", experiment.optimizer, parameters=model.parameters())
+    with _at("optimizer"):
+        optimizer: torch.optim.Optimizer = build("optimizer", experiment.optimizer, parameters=model.parameters())
     return optimizer
 
 
 def build_schedule(experiment: Experiment, steps_per_epoch: int) -> Factor:
     """The factor on the learning rate, by step."""
     total = steps_per_epoch * experiment.train.epochs
-    factor: Factor = build("schedule", experiment.schedule, steps_per_epoch=steps_per_epoch, total_steps=total)
+    with _at("schedule"):
+        factor: Factor = build("schedule", experiment.schedule, steps_per_epoch=steps_per_epoch, total_steps=total)
     return factor
 
 
-def fit_counts(dataset: Dataset, roles: Roles, names: LabelScheme) -> list[int]:
-    """The number of fit rows of each class of a scheme."""
-    counts = np.zeros(len(names), dtype=int)
-    to: list[Any] = list(dataset.card.scheme.to(names))
-    for part in roles.fit:
-        labels = dataset.labels(part.split)
-        for label in labels if part.index is None else labels[part.index]:
-            if to[label] is not None:
-                counts[to[label]] += 1
-    return [int(count) for count in counts]
+def class_counts(dataset: Dataset, parts: Iterable[Part], names: LabelScheme) -> list[int]:
+    """The number of rows of some parts in each class of a scheme; whole splits are counted by the card, unopened."""
+    counts = [0] * len(names)
+    to = dataset.card.scheme.to(names)
+    for part in parts:
+        own: Sequence[int] = dataset.card.splits[part.split]
+        if part.index is not None:
+            own = np.bincount(dataset.labels(part.split)[part.index], minlength=len(to)).tolist()
+        for index, number in zip(to, own, strict=True):
+            if index is not None:
+                counts[index] += number
+    return counts

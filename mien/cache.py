@@ -28,6 +28,9 @@ def pixels(dataset: Dataset, split: str, size: int, color: Color) -> npt.NDArray
         with replacing(path) as temporary:
             # mode "w+" would truncate what mkstemp made; that is what is wanted here.
             decoded = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+            # A full disk is an error here; found while pixels are written, it would end the process.
+            with temporary.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
             _fill(decoded, dataset, split, size, color)
             decoded.flush()
             del decoded

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             _tell(MienError(message.rstrip(".")), as_json="--json" in given)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        print("mien: stopped", file=sys.stderr)
+        _tell(FailedError("stopped"), as_json="--json" in given)
         sys.exit(1)
     except OSError as error:
         _tell(_from_system(error), as_json="--json" in given)
@@ -418,8 +418,7 @@ def _run_to_end(home: Workspace, run: "Run", epochs: int | None) -> tuple["Run",
     try:
         fit(home, run, ["mien", *sys.argv[1:]], epochs=epochs)
     except (KeyboardInterrupt, SystemExit) as stop:
-        print(f"mien: stopped; go on with: mien train --resume {run.name}", file=sys.stderr)
-        raise typer.Exit(1) from stop
+        raise FailedError(f"stopped; go on with: mien train --resume {run.name}") from stop
     measured = measure(home, run, "choose")
     return run, measured, write_report(run.folder)
 

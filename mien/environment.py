@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mien import __version__
+from mien.errors import MienError
 
 _PACKAGES = ("torch", "pytorch-lightning", "kornia", "numpy", "scikit-learn", "pyarrow", "pillow")
 
@@ -54,9 +55,10 @@ def device(wanted: str) -> str:
     """The device that a name stands for here: "auto" is "cuda" where there is one, else "cpu"."""
     import torch
 
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return wanted
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise MienError("this machine has no CUDA device", key="train.device", expected="cpu or auto")
+    return ("cuda" if there else "cpu") if wanted == "auto" else wanted
 
 
 def precision(wanted: str, on: str) -> str:

@@ -57,6 +57,17 @@ class FailedError(MienError):
     exit_code = 1
 
 
+def reason(error: BaseException) -> str:
+    """An exception of any kind as the part of a sentence.
+
+    >>> reason(ValueError("no such width\\nand more"))
+    'ValueError: no such width'
+    """
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    lines = text.strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """The valid name that is most like `name`, or None when none is close.
 

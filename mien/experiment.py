@@ -1,7 +1,7 @@
 """The experiment: the typed, frozen content of one YAML file, checked before anything runs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 from mien.errors import MienError, nearest
 from mien.layers import NAMED, Source, read_layers
 from mien.registry import Component, Kind, entry, key_of, load_plugins, names
+from mien.workspace import check_name
 from mien.yamlfile import KeyPath, dump_yaml
 
 
@@ -71,6 +72,14 @@ _DEFAULTS: dict[str, Any] = {
     "loss": {"name": "cross_entropy"},
     "schedule": {"name": "constant"},
 }
+# What a file can't do without, and how it may look.
+_EXAMPLES = {
+    "name": "name: cnn1",
+    "dataset": "dataset: fer2013",
+    "model": "model: cnn",
+    "optimizer": "optimizer: {name: adam, lr: 1e-4}",
+    "train": "train: {epochs: 40}",
+}
 _SECTIONS: dict[str, type[Section]] = {"dataset": DatasetSection, "train": TrainSection}
 _KEYS = ("extends", *Experiment.model_fields)
 
@@ -82,9 +91,7 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
     """
     import_components()
     source = read_layers(file, overrides)
-    plugins = source.content.get("plugins", [])
-    if isinstance(plugins, list) and all(isinstance(plugin, str) for plugin in plugins):
-        load_plugins(map(Path, plugins))
+    _load_plugins(source, str(file))
     return _check(source, str(file))
 
 
@@ -97,11 +104,24 @@ def import_components() -> None:
     import mien.protocols  # noqa: F401
 
 
+def _load_plugins(source: Source, file: str) -> None:
+    plugins = source.content.get("plugins", [])
+    # What is no list of names is said with all else that is wrong.
+    files = plugins if isinstance(plugins, list) and all(isinstance(plugin, str) for plugin in plugins) else []
+    for index, plugin in enumerate(files):
+        if not Path(plugin).is_file() or Path(plugin).suffix != ".py":
+            raise _problem(f"there is no Python file '{plugin}'", ("plugins", index), source, file)
+    load_plugins(map(Path, files))
+
+
 def _check(source: Source, file: str) -> Experiment:
     problems: list[MienError] = []
     parts: dict[str, Any] = {}
+    unknown: list[str] = []
     for key, value in {**_DEFAULTS, **source.content}.items():
         if key in NAMED:
+            if isinstance(value, dict):
+                value = {**_DEFAULTS.get(key, {}), **value}
             parts[key] = _component(NAMED[key], value, (key,), source, problems)
         elif key in _OPS:
             if not isinstance(value, list):
@@ -113,12 +133,22 @@ def _check(source: Source, file: str) -> Experiment:
         elif key in Experiment.model_fields:
             parts[key] = value
         else:
-            problems.append(_problem("unknown key", (key,), source, file, nearest=nearest(key, _KEYS)))
-    for key, field in Experiment.model_fields.items():
-        if field.is_required() and key not in parts:
-            problems.append(_problem("this key is missing", (key,), source, file, expected=_what(key)))
+            unknown.append(key)
+    meant = []
+    for key in unknown:
+        inside = [f"{section}.{key}" for section, part in parts.items() if key in _keys_of(part)]
+        meant.append(inside[0] if inside else nearest(key, _KEYS))
+        problems.append(_problem("unknown key", (key,), source, file, nearest=meant[-1]))
+    for key, example in _EXAMPLES.items():
+        if key not in parts and key not in meant:
+            problems.append(_problem("this key is missing", (key,), source, file, expected=f"for example '{example}'"))
+    if isinstance(name := parts.get("name"), str):
+        try:
+            check_name(name, "an experiment")
+        except MienError as error:
+            problems.append(_problem(error.message, ("name",), source, file, expected=error.expected))
     for index, op in enumerate(parts.get("preprocess", [])):
-        if op is not None and getattr(entry("op", op.called).build, "random", True):
+        if op is not None and getattr(op.entry.build, "random", True):
             problems.append(
                 _problem(f"op '{op.called}' is random", ("preprocess", index), source, file, expected="it in 'augment'")
             )
@@ -132,8 +162,8 @@ def _check(source: Source, file: str) -> Experiment:
     raise first
 
 
-def _what(key: str) -> str:
-    return f"a {key} with a name" if key in NAMED else "the section" if key in _SECTIONS else "a value"
+def _keys_of(part: Any) -> Iterable[str]:
+    return type(part).model_fields if isinstance(part, BaseModel) else ()
 
 
 def _component(kind: Kind, value: Any, path: KeyPath, source: Source, problems: list[MienError]) -> Component | None:
@@ -172,13 +202,13 @@ def _problems(error: ValidationError, path: KeyPath, source: Source, file: str, 
         here: KeyPath = path
         for step in one["loc"]:
             missing = one["type"] in ("missing", "extra_forbidden") and step == one["loc"][-1]
-            if (*here, step) in source.places or missing:
+            if (*here, step) in source.places or missing or (here == path and step in keys):
                 here = (*here, step)
         found.setdefault(here, []).append(one)
+    meant = {nearest(str(here[-1]), keys) for here, ones in found.items() if ones[0]["type"] == "extra_forbidden"}
     out = []
     for here, ones in found.items():
-        kind, name = ones[0]["type"], str(ones[0]["loc"][-1]) if ones[0]["loc"] else ""
-        if kind == "extra_forbidden":
+        if ones[0]["type"] == "extra_forbidden":
             others = [key for key in keys if key not in ("name", "op")]
             out.append(
                 _problem(
@@ -187,20 +217,53 @@ def _problems(error: ValidationError, path: KeyPath, source: Source, file: str, 
                     source,
                     file,
                     expected="one of " + ", ".join(others) if others else "no key",
-                    nearest=nearest(name, keys),
+                    nearest=nearest(str(here[-1]), keys),
                 )
             )
-        elif kind == "missing":
-            out.append(_problem("this key is missing", here, source, file))
-        else:
-            expected = " or ".join(dict.fromkeys(_expected(one["msg"]) for one in ones))
-            shown = json.dumps(ones[0]["input"], default=str)
-            out.append(_problem(f"{shown[:60]} can't stand here", here, source, file, expected=expected))
+        elif ones[0]["type"] == "missing":
+            # A key that is only misspelt is told once.
+            if here[-1] not in meant:
+                what = "item" if isinstance(here[-1], int) else "key"
+                out.append(_problem(f"this {what} is missing", here, source, file))
+        elif not any(here == other[: len(here)] and here != other for other in found):
+            # Of a union's members the one that came furthest tells more.
+            expected = " or ".join(dict.fromkeys(_expected(one) for one in ones))
+            shown = json.dumps(ones[0]["input"], default=str, ensure_ascii=False)
+            shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+            out.append(_problem(f"{shown} can't stand here", here, source, file, expected=expected))
     return out
 
 
-def _expected(message: str) -> str:
-    text = message.removeprefix("Input should be ").removeprefix("Value error, ")
+# pydantic's types of errors in a reader's words.
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a smaller number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "none_required": "nothing",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "keys with values",
+    "model_type": "keys with values",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "too_short": "at least {min_length} of them",
+    "too_long": "at most {max_length} of them",
+    "literal_error": "{expected}",
+}
+
+
+def _expected(error: Mapping[str, Any]) -> str:
+    if error["type"] in _EXPECTED:
+        values = error.get("ctx", {}).items()
+        plain = {key: int(value) if isinstance(value, float) and value.is_integer() else value for key, value in values}
+        return _EXPECTED[error["type"]].format_map(plain)
+    text: str = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return text[:1].lower() + text[1:]
 
 

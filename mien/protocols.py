@@ -122,11 +122,6 @@ def stratified(labels: npt.NDArray[np.int64], share: float, seed: int) -> npt.ND
     return np.sort(np.concatenate(drawn))
 
 
-def row_count(dataset: Dataset, parts: Iterable[Part]) -> int:
-    """The number of rows of some parts."""
-    return sum(dataset.rows(part.split) if part.index is None else len(part.index) for part in parts)
-
-
 def contamination(dataset: Dataset, roles: Roles) -> float:
     """The share of report rows that are fit rows too, 0 … 1."""
     fit, report = _rows(dataset, roles.fit), _rows(dataset, roles.report)

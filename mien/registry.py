@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
 
-from mien.errors import MienError, nearest
+from mien.errors import MienError, nearest, reason
 
 Kind = Literal["model", "loss", "op", "optimizer", "schedule", "protocol", "importer"]
 
@@ -32,11 +32,20 @@ SUPPLIED: dict[Kind, tuple[str, ...]] = {
 
 T = TypeVar("T", bound=Callable[..., Any])
 
+_PLUGIN = "mien_plugin_"
+
 
 class Component(BaseModel):
     """A named component and its parameters, as a file gives them; each component has its own subclass."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    _entry: ClassVar["Entry"]
+
+    @property
+    def entry(self) -> "Entry":
+        """What is registered under the component's name; stays the same when plugins are loaded anew."""
+        return type(self)._entry
 
     @property
     def called(self) -> str:
@@ -60,24 +69,50 @@ class Entry:
     @cached_property
     def spec(self) -> type[Component]:
         """The pydantic type of this component in a file: its name and the parameters that a file may set."""
-        hints = get_type_hints(self.build.__init__ if inspect.isclass(self.build) else self.build, include_extras=True)
-        fields: dict[str, Any] = {key_of(self.kind): (Literal[self.name], self.name)}
-        for parameter in inspect.signature(self.build).parameters.values():
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                raise MienError(
-                    f"the {self.kind} '{self.name}' takes *{parameter.name}",
-                    expected="parameters with names, so that a file can be checked against them",
-                )
-            if parameter.name in SUPPLIED[self.kind]:
-                continue
-            default = ... if parameter.default is parameter.empty else parameter.default
-            fields[parameter.name] = (hints.get(parameter.name, Any), default)
-        return create_model(
-            f"{self.kind}_{self.name}",
-            __base__=Component,
-            __doc__=(inspect.getdoc(self.build) or "").split("\n\n")[0],
-            **fields,
-        )
+        try:
+            made = create_model(
+                f"{self.kind}_{self.name}",
+                __base__=Component,
+                __doc__=(inspect.getdoc(self.build) or "").split("\n\n")[0],
+                **_fields(self),
+            )
+        except MienError as error:
+            error.file, error.line = _written_in(self.build)
+            raise
+        except Exception as error:
+            file, line = _written_in(self.build)
+            raise MienError(
+                f"the parameters of {self} can't be checked ({reason(error)})",
+                file=file,
+                line=line,
+                expected="plain types, as int, float, str, bool or lists of them",
+            ) from error
+        made._entry = self
+        return made
+
+    def __str__(self) -> str:
+        return f"the {self.kind} '{self.name}'"
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    """What a file may set of a component, as pydantic wants it: (type, default) by name."""
+    build = entry.build
+    hints = get_type_hints(build.__init__ if inspect.isclass(build) else build, include_extras=True)
+    fields: dict[str, Any] = {key_of(entry.kind): (Literal[entry.name], entry.name)}
+    for parameter in inspect.signature(build).parameters.values():
+        name = parameter.name
+        if name in SUPPLIED[entry.kind]:
+            continue
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise MienError(
+                f"{entry} takes *{name}", expected="parameters with names, so that a file can be checked against them"
+            )
+        if name not in hints:
+            raise MienError(f"parameter '{name}' of {entry} has no type", expected=f"a type, as in '{name}: int'")
+        if name in ("name", "op") or hasattr(Component, name):
+            raise MienError(f"parameter '{name}' of {entry} has a name that mien uses itself", expected="another name")
+        fields[name] = (hints[name], ... if parameter.default is parameter.empty else parameter.default)
+    return fields
 
 
 _entries: dict[tuple[Kind, str], Entry] = {}
@@ -95,7 +130,7 @@ def register(kind: Kind, name: str) -> Callable[[T], T]:
 
     def decorate(build: T) -> T:
         known = _entries.get((kind, name))
-        # A plugin may have changed since it was loaded for another run; the one loaded last counts.
+        # Running a notebook's cell again is no mistake.
         if known is not None and _origin(known.build) != _origin(build):
             raise MienError(
                 f"two {kind}s are called '{name}': {_origin(known.build)} and {_origin(build)}",
@@ -129,27 +164,46 @@ def entry(kind: Kind, name: str) -> Entry:
 
 def build(kind: Kind, component: Component, **supplied: Any) -> Any:
     """Call a component with its parameters from the file and, of what mien supplies, what its signature asks for."""
-    found = entry(kind, component.called)
+    found = component.entry
     wanted = inspect.signature(found.build).parameters
-    return found.build(**{key: value for key, value in supplied.items() if key in wanted}, **component.parameters)
+    try:
+        return found.build(**{key: value for key, value in supplied.items() if key in wanted}, **component.parameters)
+    except MienError:
+        raise
+    except Exception as error:
+        file, line = _written_in(found.build)
+        if file is not None:
+            line = _line_in(error, Path(file)) or line
+        raise MienError(f"{found} can't be built ({reason(error)})", file=file, line=line) from error
 
 
 def load_plugins(files: Iterable[Path]) -> None:
-    """Run each plugin file, so that what it registers can be named; a file of the same name loaded before gives way."""
-    for file in files:
-        spec = importlib.util.spec_from_file_location(f"mien_plugin_{file.stem}", file)
+    """Run plugin files, so that what they register can be named; what plugins registered before is forgotten."""
+    for key in [key for key, known in _entries.items() if known.build.__module__.startswith(_PLUGIN)]:
+        del _entries[key]
+    for number, file in enumerate(files):
+        spec = importlib.util.spec_from_file_location(f"{_PLUGIN}{number}_{file.stem}", file)
         if not file.is_file() or spec is None or spec.loader is None:
-            raise MienError("there is no such plugin file", file=str(file), key="plugins", expected="a Python file")
+            raise MienError(f"there is no Python file '{file.name}'", file=str(file))
         sys.modules[spec.name] = loaded = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(loaded)
-        except MienError:
+        except MienError as error:
+            error.file, error.line = str(file), _line_in(error, file)
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             line = error.lineno if isinstance(error, SyntaxError) else _line_in(error, file)
-            raise MienError(
-                f"the plugin failed ({type(error).__name__}: {error})", file=str(file), line=line
-            ) from error
+            raise MienError(f"the plugin failed ({reason(error)})", file=str(file), line=line) from error
+
+
+def _written_in(build: Callable[..., Any]) -> tuple[str | None, int | None]:
+    """File and line of a plugin's component; mien's own have no place that a user could mend."""
+    if not build.__module__.startswith(_PLUGIN):
+        return None, None
+    file = sys.modules[build.__module__].__file__
+    code = getattr(build.__init__ if inspect.isclass(build) else build, "__code__", None)
+    # An inherited __init__ stands elsewhere.
+    return file, code.co_firstlineno if code is not None and code.co_filename == file else None
 
 
 def _line_in(error: BaseException, file: Path) -> int | None:

@@ -120,6 +120,14 @@ def new_run(workspace: Workspace, experiment: Experiment) -> Run:
             break
         except FileExistsError:  # Another process took the number.
             number += 1
+    try:
+        return _filled(folder, experiment)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _filled(folder: Path, experiment: Experiment) -> Run:
     copies = []
     for number, plugin in enumerate(experiment.plugins):
         copy = folder / "plugins" / Path(plugin).name

@@ -32,7 +32,7 @@ from mien.building import (
     build_roles,
     build_samples,
     build_schedule,
-    fit_counts,
+    class_counts,
     scheme_for,
 )
 from mien.dataset import Dataset, open_dataset
@@ -327,7 +327,7 @@ def _fit(run: Run, experiment: Experiment, dataset: Dataset) -> None:
     steps = -(-len(fit) // section.batch_size)
     module = Training(
         model,
-        build_loss(experiment, fit_counts(dataset, roles, names)),
+        build_loss(experiment, class_counts(dataset, roles.fit, names)),
         build_pipeline(experiment.augment),
         build_pipeline(experiment.preprocess),
         build_optimizer(experiment, model),
@@ -355,12 +355,7 @@ def _trainer(run: Run, experiment: Experiment, callbacks: list[Callback]) -> pl.
     if section.tensorboard:
         from pytorch_lightning.loggers import TensorBoardLogger
 
-        try:
-            logger = TensorBoardLogger(run.folder, name="", version="tensorboard")
-        except ModuleNotFoundError as error:
-            raise MienError(
-                "TensorBoard isn't installed", key="train.tensorboard", expected="pip install 'mien[tensorboard]'"
-            ) from error
+        logger = TensorBoardLogger(run.folder, name="", version="tensorboard")
     return pl.Trainer(
         accelerator="gpu" if made["device"] == "cuda" else "cpu",
         devices=1,

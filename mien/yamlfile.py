@@ -90,7 +90,8 @@ def _check_events(text: str, file: str) -> None:
         elif isinstance(event, ScalarEvent) and event.value == "<<" and event.implicit[0]:
             wrong = ("merge keys (<<) aren't taken", "'extends:' for what several files share")
         elif getattr(event, "tag", None):
-            wrong = (f"tags ({event.tag}) aren't taken", "plain values")
+            tag = str(event.tag).replace("tag:yaml.org,2002:", "!!")
+            wrong = (f"tags ({tag}) aren't taken", "plain values")
         if wrong:
             raise MienError(wrong[0], file=file, line=event.start_mark.line + 1, expected=wrong[1])
 
