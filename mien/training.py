@@ -323,6 +323,12 @@ def _fit(run: Run, experiment: Experiment, dataset: Dataset) -> None:
     roles = build_roles(experiment, dataset)
     fit = build_samples(experiment, dataset, roles, "fit", names)
     choose = build_samples(experiment, dataset, roles, "choose", names)
+    made = run.environment
+    made["dataset"]["roles"] = {
+        role: {"split": " + ".join(samples.splits), "n": len(samples)}
+        for role, samples in (("fit", fit), ("choose", choose))
+    }
+    run.write_environment(made)
     model = build_model(experiment, names)
     steps = -(-len(fit) // section.batch_size)
     module = Training(
