@@ -206,6 +206,12 @@ class Writer:
             writer.close()
             del self._writers[split]
 
+    def abandon(self) -> None:
+        """Close the files as they are, whatever state they are in: their folder goes."""
+        for writer, _ in self._writers.values():
+            with contextlib.suppress(Exception):
+                writer.close()
+
     def close(self) -> tuple[Shard, ...]:
         """Write what is left; the shards in the order of their splits' first rows."""
         for split in self._rows:
@@ -254,8 +260,10 @@ def write_dataset(
         writer = Writer(folder, scheme, columns or {})
         try:
             yield writer
-        finally:
-            shards = writer.close()
+        except BaseException:
+            writer.abandon()
+            raise
+        shards = writer.close()
         if not shards:
             raise MienError("there are no rows", file=source)
         digest = hashlib.sha256("\n".join([scheme.name, *scheme.classes, *(s.sha256 for s in shards)]).encode())

@@ -8,7 +8,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mien.errors import MienError
 
@@ -41,6 +41,8 @@ def decode(data: bytes, color: Color, size: int | None = None) -> Pixels:
             pixels = np.asarray(plain)
     except MienError:
         raise
+    except UnidentifiedImageError as error:
+        raise MienError("this is no image of a known format", expected=", ".join(FORMATS)) from error
     except Exception as error:  # Pillow's decoders raise whatever the broken bytes led them to.
         raise MienError(f"the image doesn't decode ({error or type(error).__name__})") from error
     return pixels[:, :, None] if pixels.ndim == 2 else pixels

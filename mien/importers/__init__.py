@@ -12,7 +12,7 @@ from typing import Any
 
 from mien import labels as label_schemes
 from mien.dataset import Dataset, Writer, open_dataset, write_dataset
-from mien.errors import FailedError, MienError
+from mien.errors import MienError
 from mien.images import decode
 from mien.importers import csv, folder, known, parquet  # noqa: F401  (they register themselves)
 from mien.importers import votes as ferplus
@@ -59,22 +59,6 @@ def import_dataset(
     check_name(name, "a data set")
     if not source.exists():
         raise MienError("there is no such file or folder", file=str(source), expected=_LOOKED_FOR)
-    try:
-        return _import(workspace, source, name, votes, labels, skip_bad, seed)
-    except OSError as error:
-        where = str(error.filename) if error.filename else None
-        raise FailedError(f"the import failed ({error.strerror or error})", file=where) from error
-
-
-def _import(
-    workspace: Workspace,
-    source: Path,
-    name: str,
-    votes: Path | None,
-    labels: str | None,
-    skip_bad: bool,
-    seed: int,
-) -> Dataset:
     kind, found = _open(source)
     scheme, indexes = _scheme(found, source, labels, name)
     raters = None if votes is None else _read_votes(votes, found, kind)
