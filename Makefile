@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint format install clean
+.PHONY: demo test lint format results install clean
 
 demo: $(INSTALLED)
 	$(BIN)/mien demo
@@ -19,6 +19,10 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Rewrites the tables of results/ and the README from the runs that are published there.
+results: $(INSTALLED)
+	$(BIN)/python results/write.py
 
 install: $(INSTALLED)
 

@@ -464,16 +464,27 @@ def _show_measured(measured: dict[str, Any], run: "Run", page: Path) -> None:
 
 
 @app.command()
-def report(run: RunName, workspace: Home = None, as_json: Json = False) -> None:
+def report(
+    run: RunName,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also copy what can be shown to everyone into this folder.")
+    ] = None,
+    workspace: Home = None,
+    as_json: Json = False,
+) -> None:
     """Write a run's figures and HTML page anew.
 
-    Example: mien report cnn1
+    Example: mien report cnn1 --to results/cnn1
     """
     from mien.report.page import write_report
     from mien.run import find_run
 
     found = find_run(find_workspace(workspace), run)
     page = write_report(found.folder)
+    if to is not None:
+        from mien.report.publishing import publish
+
+        publish(found, to)
     _print(as_json, {"run": found.name, "report": str(page)}, lambda: print(page))
 
 

@@ -150,7 +150,15 @@ def _check(source: Source, file: str) -> Experiment:
     for index, op in enumerate(parts.get("preprocess", [])):
         if op is not None and getattr(op.entry.build, "random", True):
             problems.append(
-                _problem(f"op '{op.called}' is random", ("preprocess", index), source, file, expected="it in 'augment'")
+                _problem(f"op '{op.called}' is random", ("preprocess", index), source, file, expected="it in augment")
+            )
+    for index, op in enumerate(parts.get("augment", [])):
+        if op is not None and not getattr(op.entry.build, "random", True):
+            # It would change what is trained on, but not what is measured.
+            problems.append(
+                _problem(
+                    f"op '{op.called}' isn't random", ("augment", index), source, file, expected="it in 'preprocess'"
+                )
             )
     if not problems:
         try:

@@ -53,11 +53,14 @@ def sheet_of_augmented(dataset: Dataset, experiment: Experiment) -> Path:
         dataset.folder / f"augmented-{experiment.name}.png",
         rows,
         captions,
-        f"{dataset.card.name}, split {split}: as it is, then as {experiment.name} augments it",
+        f"{dataset.card.name}, split {split}, augmented by {experiment.name}",
+        columns=("as it is", *(f"epoch {epoch + 1}" for epoch in range(_COLUMNS - 1))),
     )
 
 
-def _write(path: Path, rows: list[list[Pixels]], captions: list[str], title: str) -> Path:
+def _write(
+    path: Path, rows: list[list[Pixels]], captions: list[str], title: str, columns: tuple[str, ...] = ()
+) -> Path:
     with replacing(path) as temporary:
-        temporary.write_bytes(contact_sheet(rows, captions, title))
+        temporary.write_bytes(contact_sheet(rows, captions, title, columns=columns))
     return path

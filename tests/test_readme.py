@@ -1,0 +1,121 @@
+"""The README: every command in it runs, its plugin works, and its numbers are the published ones."""
+
+import re
+import runpy
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, write_tiny
+
+from mien.cli import main
+from mien.dataset import open_dataset
+from mien.workspace import Workspace
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def fences(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+
+
+def commands() -> list[str]:
+    """Lines of four blanks and a command, and commands in the running text."""
+    blocks = re.findall(r"^    (mien .*|make \w+)", README, flags=re.M)
+    inline = re.findall(r"`(mien [a-z][^`]*)`", README)
+    return [" ".join(command.partition("#")[0].split()) for command in (*blocks, *inline)]
+
+
+def small_fer2013(folder: Path) -> None:
+    """fer2013.csv with two rows a class and split, and votes for them."""
+    rows, votes = (
+        ["emotion,pixels,Usage"],
+        ["Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"],
+    )
+    for usage in ("Training", "PublicTest", "PrivateTest"):
+        for index in range(14):
+            rows.append(f"{index % 7},{' '.join([str(index * 9)] * 2304)},{usage}")
+            votes.append(f"{usage},,10,0,0,0,0,0,0,0,0,0")
+    (folder / "fer2013.csv").write_text("\n".join(rows) + "\n")
+    (folder / "fer2013new.csv").write_text("\n".join(votes) + "\n")
+
+
+def run(command: str) -> None:
+    words = shlex.split(command)
+    with pytest.raises(SystemExit) as done:
+        main(words[1:])
+    assert done.value.code == 0, command
+
+
+def test_every_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MIEN_HOME", raising=False)
+    shutil.copytree(REPOSITORY / "experiments", "experiments")
+    small_fer2013(tmp_path)
+    seen = commands()
+    assert seen[:2] == ["make demo", "make test"]
+    done = []
+    for command in seen:
+        verb = command.removeprefix("mien ")
+        if command.startswith("make") or verb in ("demo", "train", "evaluate", "VERB --help", "--help"):
+            continue  # make's targets are what this test runs under; a verb alone is only named.
+        if verb.startswith("train experiments"):
+            command += " train.epochs=1"
+        if verb.startswith("train --resume"):
+            continue  # A run to resume has to be killed first: tests/test_training.py does.
+        if verb.startswith("data synth"):
+            command = command.replace("4000", "20")
+        if "> mien.schema.json" in verb:
+            command = command.partition(">")[0]
+        run(command)
+        done.append(verb.split()[0])
+    assert {"data", "check", "train", "evaluate", "runs", "schema"} <= set(done)
+    assert "PrivateTest" in capsys.readouterr().out
+
+
+def test_the_plugin_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MIEN_HOME", raising=False)
+    write_tiny(Workspace(tmp_path), "drawn")
+    (plugin,) = fences("python")
+    *_, experiment = fences("yaml")
+    for text in (plugin, experiment):
+        name = re.match(r"# (\S+)\n", text)
+        assert name is not None
+        (tmp_path / name[1]).write_text(text)
+    run("mien check mine.yaml")
+    run("mien train mine.yaml train.epochs=1 dataset.size=24")
+    run("mien evaluate mine")
+
+
+def test_its_experiment_is_the_one_in_the_repository() -> None:
+    first, base, _ = fences("yaml")
+    for text in (first, base):
+        name, _, shown = text.partition("\n")
+        real = (REPOSITORY / name.removeprefix("# ")).read_text()
+        plain = [line for line in real.splitlines() if not line.startswith("#")]
+        assert [line.partition("  #")[0].rstrip() for line in shown.splitlines()] == plain
+
+
+def test_its_numbers_are_the_published_ones() -> None:
+    write = runpy.run_path(str(REPOSITORY / "results" / "write.py"))
+    assert write["with_table"](README, "results/") == README
+    assert write["page"]() == (REPOSITORY / "results" / "README.md").read_text(encoding="utf-8")
+
+
+def test_its_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (REPOSITORY / target).exists(), target
+
+
+def test_the_small_fer2013_is_no_fer2013(tmp_path: Path) -> None:
+    """The commands above run on few rows; the import says that they aren't the challenge's."""
+    from mien.importers import import_dataset
+
+    small_fer2013(tmp_path)
+    made = import_dataset(Workspace(tmp_path), tmp_path / "fer2013.csv", "few", votes=tmp_path / "fer2013new.csv")
+    assert made.card.notes
+    assert open_dataset(Workspace(tmp_path), "few").card.splits["Training"] == (2,) * 7
