@@ -133,7 +133,7 @@ def register(kind: Kind, name: str) -> Callable[[T], T]:
         # Running a notebook's cell again is no mistake.
         if known is not None and _origin(known.build) != _origin(build):
             raise MienError(
-                f"two {kind}s are called '{name}': {_origin(known.build)} and {_origin(build)}",
+                f"{known} is there already, as {_origin(known.build)}",
                 expected="another name",
             )
         _entries[kind, name] = Entry(kind, name, build)
