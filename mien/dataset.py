@@ -30,6 +30,21 @@ _SHARD_BYTES = 256 * 2**20
 _GROUP_ROWS = 1000
 _SPLIT = re.compile(r"\w+")
 
+# What splits are called, in the order in which they are told: what is trained on first, what is tested on last.
+_SPLIT_ORDER = (
+    "training",
+    "train",
+    "publictest",
+    "privatetest",
+    "validation",
+    "valid",
+    "val",
+    "dev",
+    "testing",
+    "test",
+)
+SPLIT_NAMES = frozenset(_SPLIT_ORDER)
+
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -148,6 +163,16 @@ def list_datasets(workspace: Workspace) -> list[str]:
     return sorted(card.parent.name for card in workspace.datasets.glob("[!.]*/card.json"))
 
 
+def split_rank(split: str) -> tuple[int, str]:
+    """A sorting key for names of splits.
+
+    >>> sorted(["test", "other", "val", "train"], key=split_rank)
+    ['train', 'val', 'test', 'other']
+    """
+    known = split.lower() in SPLIT_NAMES
+    return (_SPLIT_ORDER.index(split.lower()) if known else len(_SPLIT_ORDER), split)
+
+
 class Writer:
     """Takes rows of a new data set one by one; made by `write_dataset`."""
 
@@ -213,7 +238,7 @@ class Writer:
                 writer.close()
 
     def close(self) -> tuple[Shard, ...]:
-        """Write what is left; the shards in the order of their splits' first rows."""
+        """Write what is left; the shards in the order of splits and, within one, of rows."""
         for split in self._rows:
             self._flush(split)
         for writer, _ in self._writers.values():
@@ -227,7 +252,7 @@ class Writer:
                 bytes=(self._folder / name).stat().st_size,
                 sha256=_sha256(self._folder / name),
             )
-            for split, name in self._files
+            for split, name in sorted(self._files, key=lambda file: (split_rank(file[0]), file[1]))
         )
 
 
@@ -271,7 +296,7 @@ def write_dataset(
             name=name,
             labels=scheme.name,
             classes=scheme.classes,
-            splits={split: tuple(counts) for split, counts in writer.counts.items()},
+            splits={split: tuple(writer.counts[split]) for split in sorted(writer.counts, key=split_rank)},
             columns=tuple(writer._schema.names),
             shards=shards,
             fingerprint=digest.hexdigest(),

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -34,6 +34,7 @@ def noise(*shape: int, seed: int = 0) -> Pixels:
 
 
 @pytest.mark.parametrize("encode", [encode_png, one_stored_png])
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 70), st.integers(1, 70), st.sampled_from([1, 3]), st.integers(0, 99))
 def test_png_keeps_every_pixel(encode: Encoder, height: int, width: int, channels: int, seed: int) -> None:
     pixels = noise(height, width, channels, seed=seed)
@@ -146,6 +147,7 @@ def test_what_is_no_image(data: bytes, message: str) -> None:
     assert str(error.value) == message
 
 
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_broken_bytes_are_an_error_or_an_image_and_nothing_else(data: st.DataObject) -> None:
     broken = bytearray(

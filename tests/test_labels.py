@@ -1,7 +1,7 @@
 """Label schemes: their order, how classes of one are found in another, and what is said of an unknown one."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.errors import MienError
@@ -36,6 +36,7 @@ def test_each_scheme_in_the_other() -> None:
     assert FER2013.to(FER2013) == tuple(range(7))
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.permutations(FERPLUS.classes))
 def test_a_built_in_scheme_is_known_in_any_order(classes: list[str]) -> None:
     assert scheme_of([name.upper() for name in classes], "mine") == FERPLUS

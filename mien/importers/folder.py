@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mien.importers.source import MAX_IMAGE_BYTES, BadRow, Row, Source, split_rank
+from mien.dataset import split_rank
+from mien.importers.source import MAX_IMAGE_BYTES, BadRow, Row, Source
 from mien.registry import register
 
 _JUNK = ("thumbs.db", "desktop.ini", "__macosx", "icon\r")

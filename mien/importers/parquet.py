@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mien.dataset import SPLIT_NAMES, split_rank
 from mien.errors import MienError
-from mien.importers.source import MAX_IMAGE_BYTES, OFFICIAL_SPLITS, SPLIT_NAMES, BadRow, Row, Source, split_rank
+from mien.importers.source import MAX_IMAGE_BYTES, OFFICIAL_SPLITS, BadRow, Row, Source
 from mien.labels import FER2013
 from mien.registry import register
 

@@ -90,27 +90,4 @@ class Source:
 # A larger image file is refused unread: no picture of a face needs it.
 MAX_IMAGE_BYTES = 64 * 2**20
 
-_SPLIT_ORDER = (
-    "training",
-    "train",
-    "publictest",
-    "privatetest",
-    "validation",
-    "valid",
-    "val",
-    "dev",
-    "testing",
-    "test",
-)
-SPLIT_NAMES = frozenset(_SPLIT_ORDER)
 OFFICIAL_SPLITS = ("Training", "PublicTest", "PrivateTest")
-
-
-def split_rank(split: str) -> tuple[int, str]:
-    """A sorting key that puts what is trained on first and what is tested on last.
-
-    >>> sorted(["test", "other", "val", "train"], key=split_rank)
-    ['train', 'val', 'test', 'other']
-    """
-    known = split.lower() in SPLIT_NAMES
-    return (_SPLIT_ORDER.index(split.lower()) if known else len(_SPLIT_ORDER), split)
