@@ -35,7 +35,7 @@ def read_layers(file: Path, overrides: Sequence[str] = ()) -> Source:
     Mappings are laid over each other key by key, everything else is replaced whole; a section that names another
     component than before takes none of its parameters.
     """
-    return _merge(_read(file, ()), _override(overrides))
+    return merge(_read(file, ()), _override(overrides))
 
 
 def _read(file: Path, seen: tuple[Path, ...]) -> Source:
@@ -61,7 +61,7 @@ def _read(file: Path, seen: tuple[Path, ...]) -> Source:
     if parent.resolve() in seen:
         circle = " → ".join(path.name for path in (*seen[seen.index(parent.resolve()) :], parent))
         raise MienError(f"the file extends itself ({circle})", **place)
-    return _merge(_read(parent, seen), own)
+    return merge(_read(parent, seen), own)
 
 
 def _override(overrides: Sequence[str]) -> Source:
@@ -102,7 +102,7 @@ def _shorthands(content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _merge(base: Source, over: Source) -> Source:
+def merge(base: Source, over: Source) -> Source:
     """`over` laid on `base`: mappings key by key, everything else whole.
 
     A section that names another component than the base's takes none of its parameters.
