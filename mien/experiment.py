@@ -157,7 +157,7 @@ def _check(source: Source, file: str) -> Experiment:
             # It would change what is trained on, but not what is measured.
             problems.append(
                 _problem(
-                    f"op '{op.called}' isn't random", ("augment", index), source, file, expected="it in 'preprocess'"
+                    f"op '{op.called}' isn't random", ("augment", index), source, file, expected="it in preprocess"
                 )
             )
     if not problems:
