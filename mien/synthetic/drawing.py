@@ -39,7 +39,7 @@ class Canvas:
         self.gray = gray
         # With few pixels to average over, edges are smoothed as they are drawn.
         self._edges = cv2.LINE_AA if fold < 3 else cv2.LINE_8
-        self._tint = face.tint
+        self._tint = tuple(t * luma for t, luma in zip(face.tint, _LUMA, strict=True)) if gray else face.tint
         self.layers = np.zeros((3, side, side), np.uint8)
         self.head, self.lines, self.fuzz = self.layers
         self.lines[:] = 128
@@ -62,8 +62,10 @@ class Canvas:
 
     def tone(self, color: RGB) -> Any:
         """A colour under the light's tint, as the picture has it."""
-        r, g, b = (c * t for c, t in zip(color, self._tint, strict=True))
-        return _LUMA[0] * r + _LUMA[1] * g + _LUMA[2] * b if self.gray else (r, g, b)
+        (r, g, b), tint = color, self._tint
+        if self.gray:
+            return tint[0] * r + tint[1] * g + tint[2] * b
+        return tint[0] * r, tint[1] * g, tint[2] * b
 
     def paint(self, color: RGB, *shapes: str | Places) -> None:
         """Fill polygons of the picture, each given by its name or by its vertices."""
@@ -175,22 +177,21 @@ def _mouth(canvas: Canvas, face: Face) -> None:
 def _wrinkles(canvas: Canvas, face: Face, pose: Pose) -> None:
     """The lines that muscles and years draw; each is as dark as its muscle is strong."""
     age = 0.5 * face.age
-    for k, side in enumerate("LR"):
-        unit = dict(zip(UNITS, pose.units[:, k].tolist(), strict=True))
-        fold = max(unit["corner_pull"], unit["nose_wrinkle"], 0.8 * unit["upper_lip_raise"])
-        raised = (unit["inner_brow_raise"] + unit["outer_brow_raise"]) / 2
-        strength = {
-            "fold": 0.1 + 0.5 * age + 0.65 * fold,
-            "corner": 0.6 * age + 0.55 * unit["corner_depress"],
-            "foot": 0.5 * age + 0.6 * unit["cheek_raise"],
-            "bag": 0.3 * age + 0.5 * max(unit["cheek_raise"], unit["lid_tighten"]),
-            "frown": 0.3 * age + 0.75 * unit["brow_lower"],
-            "bridge": 0.8 * unit["nose_wrinkle"],
-            "forehead": 0.4 * age + 0.55 * raised,
-        }
-        for kind, dark in strength.items():
-            if dark > 0.08:
-                canvas.fill(canvas.lines, 128 - 80 * min(dark, 1), *LINES[kind, side])
+    unit = dict(zip(UNITS, pose.units.mean(1).tolist(), strict=True))
+    fold = max(unit["corner_pull"], unit["nose_wrinkle"], 0.8 * unit["upper_lip_raise"])
+    raised = (unit["inner_brow_raise"] + unit["outer_brow_raise"]) / 2
+    strength = {
+        "fold": 0.1 + 0.5 * age + 0.65 * fold,
+        "corner": 0.6 * age + 0.55 * unit["corner_depress"],
+        "foot": 0.5 * age + 0.6 * unit["cheek_raise"],
+        "bag": 0.3 * age + 0.5 * max(unit["cheek_raise"], unit["lid_tighten"]),
+        "frown": 0.3 * age + 0.75 * unit["brow_lower"],
+        "bridge": 0.8 * unit["nose_wrinkle"],
+        "forehead": 0.4 * age + 0.55 * raised,
+    }
+    for kind, dark in strength.items():
+        if dark > 0.08:
+            canvas.fill(canvas.lines, 128 - 80 * min(dark, 1), *LINES[kind])
 
 
 def _freckles(canvas: Canvas, face: Face, pose: Pose, rng: Any) -> None:

@@ -183,7 +183,7 @@ def _muscles(expression: int, intensity: float, chance: _Chance) -> tuple[tuple[
         pull = intensity * way.get(name, 0) + trace * other.get(name, 0)
         pull = pull * (1 + chance.normal(0.16)) + abs(chance.normal(0.03))
         lean = tilt + chance.uniform(-0.06, 0.06)
-        pulls.append((min(pull * (1 + lean), 1.4), min(pull * (1 - lean), 1.4)))
+        pulls.append((min(pull * (1 + lean), 1.3), min(pull * (1 - lean), 1.3)))
     return tuple(pulls)
 
 

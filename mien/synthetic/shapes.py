@@ -225,11 +225,11 @@ _lengths = np.array([len(c) for c in _curves.values()])
 _ends = np.cumsum(_lengths)
 SLICES = {name: slice(int(e - n), int(e)) for name, n, e in zip(NAMES, _lengths, _ends, strict=True)}
 INDEX = {name: k for k, name in enumerate(NAMES)}
-# The lines of the skin by what draws them and the side, as `line bridge 2 L`.
-LINES: dict[tuple[str, str], list[str]] = {}
+# The lines of the skin by what draws them, as `line bridge 2 L`.
+LINES: dict[str, list[str]] = {}
 for _name in NAMES:
     if _name.startswith("line "):
-        LINES.setdefault((_name.split()[1], _name[-1]), []).append(_name)
+        LINES.setdefault(_name.split()[1], []).append(_name)
 
 
 def place(points: Array, factors: dict[str, float]) -> Array:
