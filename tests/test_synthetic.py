@@ -64,6 +64,8 @@ def test_as_many_as_asked_for(n: int) -> None:
     assert sum(1 for _ in faces(n, size=24, seed=1)) == n
 
 
+# joblib warns that faces were drawn for nothing, which is meant here.
+@pytest.mark.filterwarnings("ignore:.*tasks", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_stopping_early_leaves_the_next_ones_right() -> None:
     drawn = faces(10_000, size=24, color="rgb", seed=1, workers=2)
     image, label, landmarks = next(drawn)
