@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.errors import MienError
@@ -56,6 +56,7 @@ PLAIN = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None, max_examples=60)
 @given(PLAIN, PLAIN, PLAIN)
 def test_laying_is_associative_and_the_child_wins(a: Any, b: Any, c: Any) -> None:
     before = copy.deepcopy((a, b, c))

@@ -1,0 +1,146 @@
+"""A role's rows as batches: their order, pixels, labels and votes."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from conftest import write_tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mien.batches import Batches, epoch_order, load, step_seed, vote_distribution
+from mien.dataset import Dataset, open_dataset, write_dataset
+from mien.errors import MienError
+from mien.images import decode, encode_png
+from mien.labels import FER2013, FERPLUS, FERPLUS_VOTES, LabelScheme, canonical
+from mien.protocols import Part
+from mien.workspace import Workspace
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 300), st.integers(0, 2**31 - 1), st.integers(0, 1000))
+def test_the_order_is_a_permutation_by_seed_and_epoch(rows: int, seed: int, epoch: int) -> None:
+    order = epoch_order(rows, shuffle=True, seed=seed, epoch=epoch)
+    assert sorted(order.tolist()) == list(range(rows))
+    assert order.tolist() == epoch_order(rows, shuffle=True, seed=seed, epoch=epoch).tolist()
+    assert epoch_order(rows, shuffle=False, seed=seed, epoch=epoch).tolist() == list(range(rows))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**31 - 2), st.integers(0, 1000))
+def test_the_order_differs_between_epochs_and_seeds(seed: int, epoch: int) -> None:
+    orders = {
+        tuple(epoch_order(50, shuffle=True, seed=seed + more, epoch=epoch + later))
+        for more in (0, 1)
+        for later in (0, 1)
+    }
+    assert len(orders) == 4
+
+
+@settings(deadline=None, max_examples=50)
+@given(*[st.integers(0, 2**31 - 1)] * 3)
+def test_the_seed_of_a_step_is_one_that_torch_takes(seed: int, epoch: int, step: int) -> None:
+    made = step_seed(seed, epoch, step)
+    assert made == step_seed(seed, epoch, step)
+    assert 0 <= made < 2**63
+    assert made != step_seed(seed, epoch, step + 1)
+
+
+def test_batches_are_the_rows_in_the_given_order(tiny: Dataset) -> None:
+    samples = load(tiny, [Part("train")], 24, "gray", FER2013)
+    order = epoch_order(len(samples), shuffle=True, seed=1, epoch=2)
+    batches = Batches(samples, 64, order)
+    assert len(batches) == 4
+    made = list(batches)
+    assert [len(batch.labels) for batch in made] == [64, 64, 64, 18]
+    assert torch.cat([batch.rows for batch in made]).tolist() == order.tolist()
+    images, labels = list(tiny.images("train")), tiny.labels("train")
+    batch = made[1]
+    assert (batch.images.dtype, batch.labels.dtype, batch.votes.shape) == (torch.uint8, torch.int64, (64, 0))
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    for place, row in enumerate(order[64:128]):
+        assert np.array_equal(batch.images[place].permute(1, 2, 0).numpy(), decode(images[row], "gray", 24))
+        assert batch.labels[place] == labels[row]
+    again = list(batches)
+    assert all(torch.equal(one.images, two.images) for one, two in zip(made, again, strict=True))
+
+
+def test_a_role_of_two_parts_is_one_list_of_rows(tiny: Dataset) -> None:
+    some = np.array([1, 5, 30])
+    samples = load(tiny, [Part("validation"), Part("train", some)], 16, "rgb", FER2013)
+    images = [*tiny.images("validation"), *(list(tiny.images("train"))[row] for row in some)]
+    ids = [*tiny.ids("validation"), *(tiny.ids("train")[row] for row in some)]
+    labels = [*tiny.labels("validation"), *tiny.labels("train")[some]]
+    assert len(samples) == tiny.rows("validation") + 3 == len(images)
+    assert samples.ids.tolist() == ids
+    assert samples.labels.tolist() == labels
+    assert [samples.splits[part] for part in samples.part] == ["validation"] * 35 + ["train"] * 3
+    mixed = np.array([37, 0, 36, 4, 35, 34])
+    for row, made in zip(mixed, samples.images(mixed), strict=True):
+        assert np.array_equal(made, decode(images[row], "rgb", 16))
+    assert not any((tiny.folder / "cache").glob("test-*"))
+
+
+def test_labels_are_turned_by_the_names_of_the_classes(workspace: Workspace) -> None:
+    pixel = encode_png(np.zeros((8, 8), np.uint8))
+    with write_dataset(workspace, "plus", FERPLUS, source="", format="test") as writer:
+        for label in range(8):
+            writer.add("train", FERPLUS.classes[label], pixel, label, size=(8, 8))
+    dataset = open_dataset(workspace, "plus")
+    samples = load(dataset, [Part("train")], 8, "gray", FER2013)
+    # Contempt is no class of FER2013's.
+    assert {name: FER2013.classes[label] for name, label in zip(samples.ids, samples.labels, strict=True)} == {
+        "neutral": "neutral",
+        "happiness": "happy",
+        "surprise": "surprise",
+        "sadness": "sad",
+        "anger": "angry",
+        "disgust": "disgust",
+        "fear": "fear",
+    }
+    few = LabelScheme("few", ("sad", "happy"))
+    samples = load(dataset, [Part("train", np.array([0, 1, 2]))], 8, "gray", few)
+    assert (samples.ids.tolist(), samples.labels.tolist(), samples.place.tolist()) == (["happiness"], [1], [1])
+
+
+@pytest.mark.parametrize(
+    "scheme", [FER2013, FERPLUS, LabelScheme("few", ("sad", "happy", "other"))], ids=["7", "8", "few"]
+)
+def test_votes_are_shares_of_the_scheme_s_classes(scheme: LabelScheme) -> None:
+    random = np.random.default_rng(0)
+    # Mostly zeros, so that many rows have no vote for any class of the scheme.
+    counts = random.integers(-8, 4, (300, 10)).clip(0).astype(np.float32)
+    labels = random.integers(0, len(scheme), 300)
+    shares = vote_distribution(counts, labels, scheme)
+    assert shares.dtype == np.float32
+    empty = 0
+    for row, votes in enumerate(counts):
+        by_name = {canonical(name): number for name, number in zip(FERPLUS_VOTES, votes, strict=True)}
+        kept = [float(by_name.get(canonical(name), 0)) for name in scheme.classes]
+        if sum(kept) == 0:
+            empty += 1
+            kept[labels[row]] = 1.0
+        assert shares[row].tolist() == pytest.approx([number / sum(kept) for number in kept], rel=1e-6)
+    assert 0 < empty < 300
+
+
+def test_votes_come_with_the_rows(workspace: Workspace) -> None:
+    dataset = write_tiny(workspace, n=70)
+    samples = load(dataset, [Part("validation")], 24, "gray", FER2013, votes=True)
+    # Eight of ten raters for the label; the two for contempt aren't FER2013's.
+    assert np.array_equal(samples.votes, np.eye(7, dtype=np.float32)[samples.labels])
+    samples = load(dataset, [Part("validation")], 24, "gray", FERPLUS, votes=True)
+    assert samples.votes[:, FERPLUS.classes.index("contempt")].tolist() == pytest.approx([0.2] * len(samples))
+    batch = samples.batch(np.array([3, 1]))
+    assert torch.equal(batch.votes, torch.from_numpy(samples.votes[[3, 1]]))
+    assert batch.votes.sum(dim=1).tolist() == pytest.approx([1, 1])
+
+
+def test_a_data_set_without_votes_says_so(workspace: Workspace) -> None:
+    with write_dataset(workspace, "plain", FER2013, source="", format="t", columns={"x": pa.int64()}) as writer:
+        writer.add("train", "0", encode_png(np.zeros((8, 8), np.uint8)), 0, size=(8, 8), x=1)
+    with pytest.raises(MienError) as error:
+        load(open_dataset(workspace, "plain"), [Part("train")], 8, "gray", FER2013, votes=True)
+    assert str(error.value) == (
+        "loss: data set 'plain' has no rater votes; expected a loss on labels, or a data set imported with --votes"
+    )
