@@ -207,6 +207,7 @@ def _freckles(canvas: Canvas, face: Face, pose: Pose, rng: Any) -> None:
 def _neck(canvas: Canvas, face: Face) -> None:
     color = times(face.cloth, 0.85) if face.hair == "scarf" else times(face.skin, 0.66)
     canvas.paint(color, "neck")
+    canvas.fill(canvas.head, 0, "neck")
     canvas.paint(times(color, 0.68), "neck shade")
     canvas.paint(face.shirt, "shirt")
 
@@ -286,7 +287,7 @@ def _hair(canvas: Canvas, face: Face, pose: Pose, rng: Any) -> None:
     if face.hair == "bald":
         return
     crown = canvas["crown"]
-    by = _HAIR_THICKNESS[face.hair] * (0.6 + 0.7 * face.hair_volume) * taper(len(crown), 0.3)
+    by = _HAIR_THICKNESS[face.hair] * (0.6 + 0.7 * face.hair_volume) * taper(len(crown), 0.08)
     outer = _grown(crown, pose.plane[[0, 16]].mean(0), by)  # from right to left
     line = _hairline(canvas, face, rng)
     cap = canvas.pixels(np.concatenate([outer, line]))

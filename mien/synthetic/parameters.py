@@ -235,7 +235,7 @@ def sample(seed: int, index: int) -> Face:
     lipstick = times(chance.pick((color, 1) for color in _LIPSTICK), 1 - 0.35 * darkness)
     lips = (skin[0] * 0.84 + 4, skin[1] * 0.66, skin[2] * 0.64 + 2)
     lips = mix(lips, lipstick, uniform(0.35, 0.85) if female and not child and happens(0.4) else 0)
-    shirt, backdrop = uniform(30, 220), uniform(25, 230)
+    shirt, cloth, backdrop = uniform(30, 220), uniform(50, 200), uniform(25, 230)
     warmth = 0.01 + normal(0.025)
     brightness = 0.3 * skin[0] + 0.6 * skin[1] + 0.1 * skin[2]
     glasses: tuple[tuple[Glasses, float], ...] = (("none", 0.87), ("round", 0.04), ("square", 0.05), ("half", 0.04))
@@ -268,7 +268,7 @@ def sample(seed: int, index: int) -> Face:
         hair_color=hair_color,
         hair_volume=uniform(),
         part=uniform(-1, 1),
-        cloth=(uniform(20, 220), uniform(20, 220), uniform(20, 220)),
+        cloth=(cloth + uniform(-45, 45), cloth + uniform(-35, 35), cloth + uniform(-45, 45)),
         shirt=(shirt + uniform(-30, 30), shirt + uniform(-20, 20), shirt + uniform(-30, 30)),
         brow_thickness=uniform(0.55, 0.95) if female or child else uniform(0.85, 1.35),
         brow_strength=uniform(0.55, 1),
