@@ -65,7 +65,9 @@ def check(experiment: Experiment, dataset: Dataset | None) -> Check:
         if wants_votes(experiment):
             check_votes(dataset)
     build_loss(experiment, counts["fit"])
-    steps = -(-sum(counts["fit"]) // experiment.train.batch_size)
+    # Without the data set, enough rows that no warm-up is rounded to the whole training.
+    fit = sum(counts["fit"]) if dataset is not None else 1000 * experiment.train.batch_size
+    steps = -(-fit // experiment.train.batch_size)
     build_optimizer(experiment, model)
     build_schedule(experiment, steps)
     environment.device(experiment.train.device)

@@ -160,7 +160,7 @@ def find_run(workspace: Workspace, reference: str) -> Run:
     raise MienError(
         f"there is no run '{reference}'",
         expected="a run's folder, its name, or name/number" if known else f"a run in {workspace.runs}",
-        nearest=nearest(reference, known),
+        nearest=nearest(reference, [one for one in known if ("/" in one) == ("/" in reference)]),
     )
 
 

@@ -1,0 +1,148 @@
+"""The shape of the package: imports go one way, heavy things come late, everything public says what it does."""
+
+import ast
+import doctest
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+PACKAGE = REPOSITORY / "mien"
+MODULES = {
+    ".".join(("mien", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): file
+    for file in sorted(PACKAGE.rglob("*.py"))
+}
+
+# From left to right as data travels: a module imports only what stands before it. A package stands for all of its own.
+ROWS = (
+    "mien",
+    "errors registry files workspace progress",
+    "labels ibug images dataset",
+    "importers synthetic",
+    "protocols cache batches",
+    "statistics metrics sheets",
+    "augment models losses optimizers",
+    "yamlfile layers experiment environment building",
+    "run weights training evaluation",
+    "report showing demo",
+    "cli __main__",
+)
+ORDER = [name for row in ROWS for name in row.split()]
+
+COMPONENTS = ("augment", "models", "losses", "optimizers")
+
+
+def unit(module: str) -> str:
+    """The entry of ORDER that a module belongs to."""
+    return module.split(".")[1] if "." in module else module
+
+
+def imports(module: str) -> Iterator[str]:
+    """The modules of the package that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            # `from mien import environment` imports a module, `from mien.run import Run` doesn't import mien.run.Run.
+            inside = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name for name in inside if name in MODULES] or [str(node.module)]
+        else:
+            continue
+        yield from (name for name in names if name.partition(".")[0] == "mien")
+
+
+def test_every_module_has_a_place() -> None:
+    assert sorted({unit(module) for module in MODULES}) == sorted(ORDER)
+    assert len(ORDER) == len(set(ORDER))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_one_way(module: str) -> None:
+    own = unit(module)
+    wrong = [name for name in imports(module) if unit(name) != own and ORDER.index(unit(name)) > ORDER.index(own)]
+    assert wrong == [], f"{module} imports to its right"
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if unit(module) in COMPONENTS])
+def test_components_take_parameters_and_not_the_experiment(module: str) -> None:
+    known = {unit(name) for name in imports(module)}
+    assert known <= {"errors", "registry", "ibug", "labels", *COMPONENTS}
+
+
+def test_imports_of_the_package_make_no_circle() -> None:
+    graph = {module: set(imports(module)) - {module} for module in MODULES}
+    while free := [module for module, needs in graph.items() if not needs & graph.keys()]:
+        for module in free:
+            del graph[module]
+    assert graph == {}
+
+
+PROBE = """
+import json, sys
+before = set(sys.modules)
+sys.argv = ["mien", *{arguments}]
+try:
+    {code}
+except SystemExit as stop:
+    assert not stop.code, stop.code
+print()
+print(json.dumps(sorted({{name.partition(".")[0] for name in set(sys.modules) - before}})))
+"""
+
+
+def loaded(code: str, *arguments: str) -> set[str]:
+    """The top-level modules that some code loads in a new Python."""
+    text = PROBE.format(code=code, arguments=list(arguments))
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+HEAVY = {"torch", "numpy", "scipy", "sklearn", "pandas", "pyarrow", "PIL", "cv2", "matplotlib", "kornia", "pydantic"}
+HEAVY |= {"pytorch_lightning", "ruamel", "safetensors", "jinja2"}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    found = loaded("import mien.cli; mien.cli.main()", "--help")
+    assert "typer" in found
+    assert found & HEAVY == set()
+
+
+def test_checking_names_needs_no_training() -> None:
+    found = loaded("import mien.run, mien.experiment, mien.dataset")
+    assert found & {"torch", "pytorch_lightning", "matplotlib", "sklearn", "kornia"} == set()
+    assert found & {"pydantic", "ruamel"} == {"pydantic", "ruamel"}
+
+
+def public(module: str) -> Iterator[tuple[str, ast.AST]]:
+    """Public classes, functions and methods of a module by name; overridden hooks of other libraries too."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    yield module, tree
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            yield f"{module}.{node.name}", node
+            for inner in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"):
+                    yield f"{module}.{node.name}.{inner.name}", inner
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_everything_public_says_what_it_does(module: str) -> None:
+    silent = [name for name, node in public(module) if not ast.get_docstring(node)]  # type: ignore[arg-type]
+    assert silent == []
+
+
+@pytest.mark.parametrize("module", [name for name, file in MODULES.items() if ">>>" in file.read_text("utf-8")])
+def test_examples_in_docstrings_run(module: str) -> None:
+    found = doctest.testmod(importlib.import_module(module))
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+def test_no_module_is_a_drawer() -> None:
+    assert {Path(file).stem for file in MODULES.values()} & {"utils", "util", "helpers", "misc", "common"} == set()

@@ -1,0 +1,72 @@
+"""Every file in experiments/, and the demo's: it trains for a step and is measured, and says how to run it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+
+from mien.dataset import Dataset, open_dataset, write_dataset
+from mien.evaluation import evaluate
+from mien.experiment import load_experiment
+from mien.images import encode_png
+from mien.labels import FER2013
+from mien.run import new_run
+from mien.synthetic import faces
+from mien.training import train
+from mien.workspace import Workspace
+from mien.yamlfile import read_yaml
+
+FOLDER = REPOSITORY / "experiments"
+NAMED = sorted(file for file in FOLDER.rglob("*.yaml") if "name" in read_yaml(file)[0])
+# What a file without a name holds is only there to be extended.
+SHARED = sorted(set(FOLDER.rglob("*.yaml")) - set(NAMED))
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with a few drawn faces under FER2013's splits, which every protocol for it takes."""
+    workspace = Workspace(tmp_path_factory.mktemp("home"))
+    votes = np.eye(10, dtype=int)[[4, 5, 6, 1, 3, 2, 0]] * 10
+    import pyarrow as pa
+
+    columns = {"votes": pa.list_(pa.int16(), 10)}
+    with write_dataset(workspace, "drawn", FER2013, source="", format="test", columns=columns) as writer:
+        for index, (image, label, _) in enumerate(faces(28, size=48, color="gray", seed=0)):
+            split = ("Training", "Training", "PublicTest", "PrivateTest")[index // 7]
+            writer.add(split, str(index), encode_png(image), label, size=(48, 48), votes=votes[label].tolist())
+    return workspace
+
+
+@pytest.mark.parametrize("file", [*NAMED, REPOSITORY / "mien/demo.yaml"], ids=lambda file: file.stem)
+def test_it_runs(drawn: Workspace, file: Path) -> None:
+    dataset: Dataset = open_dataset(drawn, "drawn")
+    run = new_run(drawn, load_experiment(file, ["dataset.name=drawn", "train.epochs=1"]))
+    train(drawn, run, ["test"])
+    measured = evaluate(drawn, run, "report")
+    assert run.state == "finished"
+    assert run.history.read_text().count("\n") == 2
+    assert measured["n"] == (21 if measured["contaminated"] else 7)
+    assert measured["dataset"] == dataset.card.name
+
+
+@pytest.mark.parametrize("file", NAMED, ids=lambda file: file.stem)
+def test_its_first_lines_say_how_to_run_it(file: Path) -> None:
+    first = file.read_text(encoding="utf-8").split("\n")[:4]
+    path = file.relative_to(REPOSITORY)
+    assert first[0].startswith("# ")
+    commands = [line.removeprefix("# ").split("  ")[0] for line in first if line.startswith("# mien ")]
+    assert commands, "no command in the first lines"
+    assert f"mien train {path}" in commands
+
+
+@pytest.mark.parametrize("file", NAMED, ids=lambda file: file.stem)
+def test_its_runs_are_called_as_the_file_is(file: Path) -> None:
+    assert load_experiment(file).name == file.stem
+
+
+def test_what_is_shared_is_used() -> None:
+    used = {
+        (file.parent / read_yaml(file)[0]["extends"]).resolve() for file in NAMED if "extends" in read_yaml(file)[0]
+    }
+    assert {file.resolve() for file in SHARED} <= used

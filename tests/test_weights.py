@@ -1,0 +1,113 @@
+"""Weights with what is needed to use them."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from mien.building import build_model, build_pipeline
+from mien.errors import MienError
+from mien.experiment import Experiment, load_experiment
+from mien.labels import FER2013, FERPLUS, LabelScheme
+from mien.weights import load_weights, save_weights
+
+
+@pytest.fixture
+def experiment(tiny_file: Path) -> Experiment:
+    """The stripes' experiment."""
+    return load_experiment(tiny_file)
+
+
+def test_the_header_says_what_the_weights_are_for(experiment: Experiment, tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    model = build_model(experiment, FER2013)
+    save_weights(file, model.state_dict(), experiment, FER2013, "abc")
+    with safe_open(file, framework="pt") as opened:
+        header = json.loads(opened.metadata()["mien"])
+    version = header.pop("mien")
+    assert version.count(".") == 2
+    assert header == {
+        "experiment": "tiny",
+        "labels": "fer2013-7",
+        "classes": ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"],
+        "input": {"size": 24, "color": "gray", "range": [0, 255]},
+        "preprocess": [experiment.preprocess[0].model_dump(mode="json")],
+        "model": experiment.model.model_dump(mode="json"),
+        "protocol": {"name": "official"},
+        "dataset": {"name": "tiny", "fingerprint": "abc"},
+        "epochs": 3,
+        "seed": 1,
+    }
+    assert header["preprocess"][0]["op"] == "normalize"
+
+
+def test_loaded_weights_give_the_model_s_logits(experiment: Experiment, tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    model = build_model(experiment, FER2013)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    save_weights(file, model.state_dict(), experiment, FER2013, "abc")
+    trained = load_weights(file, experiment, "cpu")
+    images = torch.randint(0, 256, (5, 1, 24, 24), dtype=torch.uint8)
+    ready, _ = build_pipeline(experiment.preprocess)(images.float())
+    expected = model.eval()(ready)
+    torch.testing.assert_close(trained.logits(images), expected)
+    # Dropout rests.
+    assert torch.equal(trained.logits(images), trained.logits(images))
+    assert trained.names == FER2013
+    assert trained.logits(images).dtype == torch.float32
+
+
+def test_classes_come_from_the_file(experiment: Experiment, tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    own = LabelScheme("own", ("glad", "sad", "neither"))
+    save_weights(file, build_model(experiment, own).state_dict(), experiment, own, "abc")
+    trained = load_weights(file, experiment, "cpu")
+    assert trained.names == own
+    assert trained.logits(torch.zeros(2, 1, 24, 24, dtype=torch.uint8)).shape == (2, 3)
+
+
+def test_files_that_are_no_weights(experiment: Experiment, tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+
+    def problem() -> str:
+        with pytest.raises(MienError) as error:
+            load_weights(file, experiment, "cpu")
+        assert error.value.file == str(file)
+        return error.value.message
+
+    assert problem() == "there are no weights; the run isn't finished"
+    file.write_bytes(b"")
+    assert problem().startswith("these aren't weights that mien wrote (")
+    file.write_bytes(b"\x80\x04no safetensors")
+    assert problem().startswith("these aren't weights that mien wrote (")
+    save_file({"a": torch.zeros(1)}, file)
+    assert problem().startswith("these aren't weights that mien wrote (")
+    save_file({"a": torch.zeros(1)}, file, metadata={"mien": "{"})
+    assert problem().startswith("these aren't weights that mien wrote (")
+    model = build_model(experiment, FER2013)
+    save_weights(file, {"other": torch.zeros(1)}, experiment, FER2013, "abc")
+    assert problem().startswith("the weights don't fit the experiment's model (")
+    save_weights(file, model.state_dict(), experiment, FERPLUS, "abc")
+    assert problem().startswith("the weights don't fit the experiment's model (")
+
+
+def test_weights_are_replaced_whole(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "weights.safetensors"
+    state = build_model(experiment, FER2013).state_dict()
+    save_weights(file, state, experiment, FER2013, "abc")
+    before = file.read_bytes()
+
+    def failing(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError
+
+    monkeypatch.setattr("mien.weights.save_file", failing)
+    with pytest.raises(OSError):  # noqa: PT011
+        save_weights(file, state, experiment, FER2013, "abc")
+    assert file.read_bytes() == before
+    assert list(tmp_path.glob(".*")) == []
