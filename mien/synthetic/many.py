@@ -28,7 +28,7 @@ def faces(
 
     >>> image, label, landmarks = next(faces(1, seed=3))
     >>> image.shape, label, landmarks.shape
-    ((48, 48), 3, (68, 2))
+    ((48, 48), 4, (68, 2))
     """
     stop = start + n
     if workers is None:

@@ -205,7 +205,7 @@ def sample(seed: int, index: int) -> Face:
     """The parameters of face `index` of this seed, whatever else is drawn.
 
     >>> CLASSES[sample(0, 3).expression]
-    'angry'
+    'surprise'
     """
     rng = np.random.default_rng((seed, index, 0))
     chance = _Chance(rng)

@@ -29,9 +29,11 @@ class Curve:
         return Curve(self.weights[rows], self.shift[rows], self.grow[rows])
 
     def moved(self, right: float, down: float) -> "Curve":
+        """Every point moved by the same, in pixels of the head's own picture."""
         return Curve(self.weights, self.shift + array([right, down]), self.grow)
 
     def smooth(self, per: int = 6, closed: bool = False) -> "Curve":
+        """A spline through the points, with `per` points for each of them."""
         matrix = spline(len(self), per, closed)
         return Curve(matrix @ self.weights, matrix @ self.shift, matrix @ self.grow)
 
@@ -71,6 +73,7 @@ def middle(curve: Curve) -> Curve:
 
 
 def join(*curves: Curve) -> Curve:
+    """One curve of all points, in their order."""
     return Curve(*(np.concatenate([getattr(c, part) for c in curves]) for part in ("weights", "shift", "grow")))
 
 
