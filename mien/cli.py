@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="mien",
     help="A workbench for facial-expression models: one file is one experiment, measured honestly.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -86,13 +85,16 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], ri
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number >= right else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
     # A pipe has no width of its own; a log shouldn't fold its lines.
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False)
+    # A table's own title is folded at the table's width.
+    console.print(title)
+    console.print(table)
 
 
 @app.callback(invoke_without_command=True)
@@ -419,6 +421,10 @@ def _run_to_end(home: Workspace, run: "Run", epochs: int | None) -> tuple["Run",
         fit(home, run, ["mien", *sys.argv[1:]], epochs=epochs)
     except (KeyboardInterrupt, SystemExit) as stop:
         raise FailedError(f"stopped; go on with: mien train --resume {run.name}") from stop
+    except OSError as error:
+        failed = _from_system(error)
+        failed.message += f"; go on with: mien train --resume {run.name}"
+        raise failed from error
     measured = measure(home, run, "choose")
     return run, measured, write_report(run.folder)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from mien import __version__
@@ -38,7 +38,8 @@ def save_weights(
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"mien": json.dumps(header, ensure_ascii=False)})
+        # Its own way of writing files hides a full disk behind an error of its own.
+        temporary.write_bytes(save(tensors, metadata={"mien": json.dumps(header, ensure_ascii=False)}))
 
 
 @dataclass(frozen=True)

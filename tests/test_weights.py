@@ -1,5 +1,6 @@
 """Weights with what is needed to use them."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -102,12 +103,14 @@ def test_weights_are_replaced_whole(experiment: Experiment, tmp_path: Path, monk
     save_weights(file, state, experiment, FER2013, "abc")
     before = file.read_bytes()
 
-    def failing(tensors: object, path: Path, metadata: object) -> None:
-        path.write_bytes(b"half")
-        raise OSError
+    def failing(path: Path, content: bytes) -> None:
+        with path.open("wb") as opened:
+            opened.write(content[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("mien.weights.save_file", failing)
-    with pytest.raises(OSError):  # noqa: PT011
+    monkeypatch.setattr(Path, "write_bytes", failing)
+    with pytest.raises(OSError, match="No space left") as error:
         save_weights(file, state, experiment, FER2013, "abc")
+    assert error.value.filename == str(file)
     assert file.read_bytes() == before
     assert list(tmp_path.glob(".*")) == []

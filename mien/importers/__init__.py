@@ -5,7 +5,7 @@ An importer for another format is a function in a plugin; `mien.importers.source
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def import_dataset(
     with (
         write_dataset(workspace, name, scheme, source=str(source), format=kind, **facts) as writer,
         progress(f"importing {name}", found.total) as done,
-        contextlib.closing(ordered_map(_check, _chunks(found.rows))) as chunks,
+        contextlib.closing(_checked(found)) as chunks,
     ):
         bad: list[BadRow] = []
         number = 0
@@ -169,9 +169,14 @@ def _chunks(rows: Iterable[Row | BadRow]) -> Iterator[list[Row | BadRow]]:
     yield chunk
 
 
+def _checked(found: Source) -> Generator[list[Row | BadRow]]:
+    """Rows, some at a time, with their images' sizes, and bad ones instead of those whose images don't decode."""
+    chunks = _chunks(found.rows)
+    yield from chunks if found.checked else ordered_map(_check, chunks)
+
+
 def _check(chunk: list[Row | BadRow]) -> list[Row | BadRow]:
-    """The rows with their images' sizes, and bad ones instead of those whose images don't decode."""
-    return [_sized(row) if isinstance(row, Row) and row.size is None else row for row in chunk]
+    return [_sized(row) if isinstance(row, Row) else row for row in chunk]
 
 
 def _sized(row: Row) -> Row | BadRow:

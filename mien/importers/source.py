@@ -74,7 +74,8 @@ class Source:
     integers and doesn't say what they mean. `columns` are the extra columns by name. `labels` is the label of every
     row, good or bad, in order, where no row has a split and so mien has to make them. `label_column` is how the
     source calls its labels. `numbered` says that ids are the row numbers of the challenge's CSV, by which votes can be
-    joined. `details` go into the card.
+    joined. `checked` says that each row has its image's size, and an image that is known to decode. `details` go into
+    the card.
     """
 
     rows: Iterable[Row | BadRow]
@@ -84,6 +85,7 @@ class Source:
     labels: Sequence[int | str | None] | None = None
     label_column: str = "label"
     numbered: bool = False
+    checked: bool = False
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
