@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from mien.workspace import Workspace, check_name
 
 _SHARD_BYTES = 256 * 2**20
 _GROUP_ROWS = 1000
+_GROUP_BYTES = 32 * 2**20
 _SPLIT = re.compile(r"\w+")
 
 # What splits are called, in the order in which they are told: what is trained on first, what is tested on last.
@@ -180,8 +181,9 @@ class Writer:
         self._folder = folder
         self._scheme = scheme
         self._schema = _schema(scheme, columns)
-        self._extra = tuple(columns)
-        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._extra = dict(columns)
+        self._rows: dict[str, list[tuple[str, bytes, str | None, int, Mapping[str, Any]]]] = {}
+        self._bytes: Counter[str] = Counter()
         self._writers: dict[str, tuple[pq.ParquetWriter, Path]] = {}
         self._files: list[tuple[str, str]] = []
         self.counts: dict[str, list[int]] = {}
@@ -209,24 +211,32 @@ class Writer:
             self._rows[split] = []
         self.counts[split][label] += 1
         self.sizes[f"{size[0]}×{size[1]}"] += 1
-        rows = self._rows[split]
-        rows.append({"id": id, "image": {"bytes": image, "path": path}, "label": label, **extra})
-        if len(rows) >= _GROUP_ROWS:
+        self._rows[split].append((id, image, path, label, extra))
+        self._bytes[split] += len(image)
+        if len(self._rows[split]) >= _GROUP_ROWS or self._bytes[split] >= _GROUP_BYTES:
             self._flush(split)
 
     def _flush(self, split: str) -> None:
         if not self._rows[split]:
             return
+        ids, images, paths, labels, extras = zip(*self._rows[split], strict=True)
+        columns = [
+            _texts(ids),
+            pa.StructArray.from_arrays([_bytes(images, pa.binary()), _texts(paths)], fields=list(IMAGE)),
+            pa.Array.from_buffers(pa.int64(), len(labels), [None, pa.py_buffer(np.array(labels, np.int64))]),
+            *(pa.array([extra.get(name) for extra in extras], kind) for name, kind in self._extra.items()),
+        ]
         if split not in self._writers:
             number = sum(of == split for of, _ in self._files)
             name = f"{split}-{number:05d}.parquet"
             self._files.append((split, name))
             path = self._folder / name
-            # Pictures are compressed already; the other columns are small.
+            # Pictures are compressed already or stored for this to compress; the other columns are small.
             self._writers[split] = (pq.ParquetWriter(path, self._schema, compression="zstd"), path)
         writer, path = self._writers[split]
-        writer.write_table(pa.Table.from_pylist(self._rows[split], schema=self._schema))
+        writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
         self._rows[split] = []
+        self._bytes[split] = 0
         if path.stat().st_size >= _SHARD_BYTES:
             writer.close()
             del self._writers[split]
@@ -285,10 +295,10 @@ def write_dataset(
         writer = Writer(folder, scheme, columns or {})
         try:
             yield writer
+            shards = writer.close()
         except BaseException:
             writer.abandon()
             raise
-        shards = writer.close()
         if not shards:
             raise MienError("there are no rows", file=source)
         digest = hashlib.sha256("\n".join([scheme.name, *scheme.classes, *(s.sha256 for s in shards)]).encode())
@@ -320,6 +330,19 @@ def _schema(scheme: LabelScheme, columns: Mapping[str, pa.DataType]) -> pa.Schem
     features["label"] = {"names": list(scheme.classes), "_type": "ClassLabel"}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     return pa.schema(list(fields.items()), metadata=metadata)
+
+
+def _texts(values: Iterable[str | None]) -> pa.Array:
+    return _bytes([None if value is None else value.encode() for value in values], pa.string())
+
+
+def _bytes(values: Sequence[bytes | None], kind: pa.DataType) -> pa.Array:
+    """`pa.array(values, kind)`, which would import pandas, and that takes longer than to write a small data set."""
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.cumsum([len(value or b"") for value in values], out=offsets[1:])
+    there = np.packbits([value is not None for value in values], bitorder="little")
+    content = b"".join(value or b"" for value in values)
+    return pa.Array.from_buffers(kind, len(values), [pa.py_buffer(part) for part in (there, offsets, content)])
 
 
 def _feature(kind: pa.DataType) -> dict[str, Any]:

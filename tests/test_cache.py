@@ -1,18 +1,24 @@
 """Decoded pixels: made once, equal to decoding each row, whole or not there."""
 
+import mmap
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import write_tiny
+from verbs import apart
 
 from mien import cache
 from mien.cache import pixels
 from mien.dataset import Dataset, open_dataset, write_dataset
 from mien.errors import MienError
+from mien.experiment import load_experiment
 from mien.images import Color, decode, encode_png
 from mien.labels import FER2013
+from mien.run import new_run
+from mien.training import train
 from mien.workspace import Workspace
 
 
@@ -108,3 +114,62 @@ def test_what_is_mapped_costs_no_memory_of_its_own(tiny: Dataset) -> None:
     path = Path(str(mapped.base.filename))  # type: ignore[union-attr]
     assert path.stat().st_size == mapped.nbytes + 128
     assert path.parent == tiny.folder / "cache"
+
+
+LARGE = """
+name: large
+dataset: {name: large, size: 256, color: rgb}
+plugins: [strider.py]
+model: strider
+optimizer: {name: sgd, lr: 1e-6}
+train: {epochs: 1, batch_size: 32, precision: float32, device: cpu}
+"""
+
+STRIDER = """
+from torch import nn
+from mien.registry import register
+
+@register("model", "strider")
+class Strider(nn.Sequential):
+    '''A model that looks at the mean of each 32 × 32 pixels.'''
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(nn.AvgPool2d(32), nn.Conv2d(in_channels, 2, 1), nn.Flatten(), nn.Linear(128, num_classes))
+"""
+
+ALLOWANCE = 256 * 2**20
+
+
+def train_within(home: Path, file: Path) -> None:
+    """For a process of its own: train in so much more memory than it has now, then try to hold the images at once."""
+    # Private writable memory; maps of files that are only read, or shared, don't count.
+    (used,) = (line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmData" in line)
+    limit = int(used) * 1024 + ALLOWANCE
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    workspace = Workspace(home)
+    run = new_run(workspace, load_experiment(file))
+    train(workspace, run, ["test"])
+    mapped = pixels(open_dataset(workspace, "large"), "train", 256, "rgb")
+    try:
+        # What a copy of all images would ask the system for.
+        mmap.mmap(-1, mapped.nbytes, flags=mmap.MAP_PRIVATE)
+    except OSError:
+        print(run.state, mapped.nbytes > 1.5 * ALLOWANCE)
+        return
+    print("all images fitted into the memory allowed")
+
+
+def test_a_set_larger_than_memory_trains(workspace: Workspace, tmp_path: Path) -> None:
+    small = [encode_png(np.random.default_rng(label).integers(0, 256, (8, 8), np.uint8)) for label in range(7)]
+    with write_dataset(workspace, "large", FER2013, source="", format="test") as writer:
+        for index in range(2240):
+            split = ("validation", "test")[index % 2] if index < 70 else "train"
+            writer.add(split, str(index), small[index % 7], index % 7, size=(8, 8))
+    file = tmp_path / "large.yaml"
+    file.write_text(LARGE)
+    (tmp_path / "strider.py").write_text(STRIDER)
+    told = apart(tmp_path, train_within, workspace.root, file)
+    assert (told.code, told.out) == (0, "finished True\n"), told.err
+    (workspace.datasets / "large/cache").joinpath(
+        f"train-256-rgb-{open_dataset(workspace, 'large').card.fingerprint[:16]}.npy"
+    ).unlink()

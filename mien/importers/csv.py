@@ -7,7 +7,6 @@ front of their names.
 import math
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +15,6 @@ import numpy as np
 
 from mien.errors import MienError
 from mien.images import Pixels, stored_pngs
-from mien.importers.parallel import ordered_map
 from mien.importers.source import OFFICIAL_SPLITS, BadRow, Row, Source
 from mien.labels import FER2013
 from mien.registry import register
@@ -26,9 +24,8 @@ _COLUMNS = ("emotion", "pixels", "usage")
 _MAX_LINE = 2**22
 _CHUNK_ROWS = 64
 _CHUNK_BYTES = 2**20
-# Parsed at a time: so few that no temporary array reaches the 128 KB from which on malloc asks the system for memory
-# each time, which took longer than the parsing.
-_PARSED_VALUES = 12_000
+# Parsed at a time: fewer, and numpy's calls take longer than their work; more, and the arrays leave the cache.
+_PARSED_VALUES = 75_000
 
 _LABELS = {str(i).encode(): i for i in range(len(FER2013))}
 _USAGES = {name.encode(): name for name in OFFICIAL_SPLITS}
@@ -82,9 +79,12 @@ def _rows(source: Path, columns: list[str]) -> Iterator[Row | BadRow]:
         chunks = _chunks(_lines(file))
         first = next(chunks)
         side = _side([text.split(b",")[pixels] for _, _, text in first if text.count(b",") >= pixels])
-        parse = partial(_parse, width=len(columns), label=label, pixels=pixels, usage=usage, side=side)
-        for rows in ordered_map(parse, chain([first], chunks)):
-            yield from rows
+        # glibc gives free memory back to the system, and takes it anew for each block's arrays, which is slower than to
+        # parse them; once a larger piece was freed, it keeps as much (mallopt(3), M_MMAP_THRESHOLD).
+        np.empty(2**23, np.uint8)
+        # One thread: what it does in C takes too little time at a go for two to gain more than they lose by waiting.
+        for chunk in chain([first], chunks):
+            yield from _parse(chunk, len(columns), label, pixels, usage, side)
 
 
 def _chunks(lines: Iterator[Line]) -> Iterator[list[Line]]:
