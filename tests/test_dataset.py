@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import mien.dataset
@@ -70,6 +71,26 @@ def test_large_splits_are_shared_out_over_shards_in_order(
     assert dataset.ids("train") == [f"r{row}" for row in train]
     assert list(dataset.images("train")) == [image(row) for row in train]
     assert dataset.labels("test").tolist() == [row % 7 for row in range(2, 60, 3)]
+
+
+def test_large_images_are_written_before_many_are_held(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mien.dataset, "_GROUP_BYTES", 3 * len(image(0)))
+    dataset = write(workspace)
+    groups = pq.read_metadata(dataset.folder / "train-00000.parquet").num_row_groups
+    assert 5 <= groups <= 10
+    assert dataset.ids("train") == [f"r{row}" for row in range(30) if row % 3 != 2]
+
+
+def test_text_and_bytes_are_what_arrow_makes_of_them(workspace: Workspace) -> None:
+    paths = [None, "ü.png", "", "a"]
+    with write_dataset(workspace, "small", FER2013, source="drawn", format="test") as writer:
+        for row, path in enumerate(paths):
+            writer.add("train", "é" * row, b"x" * row, row, size=(8, 8), path=path)
+    table = open_dataset(workspace, "small").table("train", ["id", "image", "label"])
+    table.validate(full=True)
+    assert table.to_pylist() == [
+        {"id": "é" * row, "image": {"bytes": b"x" * row, "path": path}, "label": row} for row, path in enumerate(paths)
+    ]
 
 
 def test_the_fingerprint_is_that_of_the_content(workspace: Workspace) -> None:

@@ -4,6 +4,7 @@ An importer for another format is a function in a plugin; `mien.importers.source
 """
 
 import contextlib
+import itertools
 import re
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
@@ -36,6 +37,7 @@ _MAX_SHOWN = 20
 _MAX_SPLITS = 20
 _CHUNK_ROWS = 64
 _CHUNK_BYTES = 8 * 2**20
+_LARGE_IMAGE = 2**14
 _SPLIT = re.compile(r"\w{1,100}")
 
 
@@ -172,7 +174,14 @@ def _chunks(rows: Iterable[Row | BadRow]) -> Iterator[list[Row | BadRow]]:
 def _checked(found: Source) -> Generator[list[Row | BadRow]]:
     """Rows, some at a time, with their images' sizes, and bad ones instead of those whose images don't decode."""
     chunks = _chunks(found.rows)
-    yield from chunks if found.checked else ordered_map(_check, chunks)
+    if found.checked:
+        yield from chunks
+        return
+    first = next(chunks)
+    size = sum(len(row.image) for row in first if isinstance(row, Row))
+    # Only while it decodes does Pillow let other threads run: with small images they are in each other's way.
+    work = ordered_map if size >= _LARGE_IMAGE * len(first) else map
+    yield from work(_check, itertools.chain([first], chunks))
 
 
 def _check(chunk: list[Row | BadRow]) -> list[Row | BadRow]:

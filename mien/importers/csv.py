@@ -82,7 +82,7 @@ def _rows(source: Path, columns: list[str]) -> Iterator[Row | BadRow]:
         # glibc gives free memory back to the system, and takes it anew for each block's arrays, which is slower than to
         # parse them; once a larger piece was freed, it keeps as much (mallopt(3), M_MMAP_THRESHOLD).
         np.empty(2**23, np.uint8)
-        # One thread: what it does in C takes too little time at a go for two to gain more than they lose by waiting.
+        # One thread: numpy's calls are so short here that two lose more by waiting for each other than they gain.
         for chunk in chain([first], chunks):
             yield from _parse(chunk, len(columns), label, pixels, usage, side)
 
