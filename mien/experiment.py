@@ -59,6 +59,10 @@ class Experiment(Section):
     optimizer: SerializeAsAny[Component]
     schedule: SerializeAsAny[Component]
     train: TrainSection
+    # Rows with one of these flags of the data set's audit are neither fit nor chosen on.
+    exclude: tuple[str, ...] = ()
+    # Views of each image whose probabilities are averaged when the run is measured, beside the image alone.
+    tta: Literal["none", "flip", "flip-shifts", "ten-crop"] = "none"
 
     def to_yaml(self) -> str:
         """The whole experiment, defaults included, as a file that can be trained again."""
