@@ -11,14 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from mien import __version__
 from mien.errors import FailedError, MienError
 from mien.files import read_json, write_text
 from mien.metrics import Labels, Logits, class_scores, classification_report, confusion, predict
 from mien.report import figures
+from mien.report.rendering import percent, render
 from mien.report.style import ALARM, DEEP, INK, Caption, save, svg
 from mien.run import Run
 from mien.statistics import Counts, bootstrap, wilson
@@ -78,6 +77,7 @@ def write_report(folder: Path) -> Path:
         "state": run.state,
         "reason": (_json(folder / "status.json") or {}).get("reason"),
         "measured": list(measured.values()),
+        "first": next(iter(measured.values()), None),
         "opened": "report" in measured,
         "curves": pictures,
         "training": _training(run, history),
@@ -85,18 +85,9 @@ def write_report(folder: Path) -> Path:
         "environment": _facts({key: environment[key] for key in environment if key not in _ELSEWHERE}),
         "dataset": _facts(environment.get("dataset", {})),
         "commands": _commands(run, environment),
-        "version": __version__,
     }
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["firm"] = _firm
     page = folder / "report.html"
-    write_text(page, templates.get_template("page.html.j2").render(context))
+    write_text(page, render("page.html.j2", context))
     return page
 
 
@@ -138,24 +129,6 @@ def _predictions(path: Path) -> Predictions:
     classes = table.column_names[3:]
     logits = np.stack([table[name].to_numpy() for name in classes], axis=1)
     return Predictions(table["label"].to_numpy(), logits, tuple(classes))
-
-
-def percent(share: float) -> str:
-    """A share in whole per cent that never calls something nothing, or not all of it all.
-
-    >>> percent(0.8889), percent(0.0001), percent(0.9999)
-    ('89 %', 'less than 1 %', 'more than 99 %')
-    """
-    if 0 < share < 0.005:
-        return "less than 1 %"
-    if 0.995 <= share < 1:
-        return "more than 99 %"
-    return f"{100 * share:.0f} %"
-
-
-def _firm(text: str) -> str:
-    """The text with a number and its sign, or `n` and its number, never on two lines."""
-    return re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?== )|(?<==) (?=\d)", "\N{NO-BREAK SPACE}", text)
 
 
 def _interval(ends: tuple[float, float] | list[float]) -> str:
