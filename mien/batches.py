@@ -10,10 +10,10 @@ import torch
 
 from mien.cache import pixels
 from mien.dataset import Dataset
-from mien.errors import MienError
 from mien.images import Color
-from mien.labels import FERPLUS_VOTES, LabelScheme, canonical
+from mien.labels import LabelScheme
 from mien.protocols import Part
+from mien.raters import labels_under, read_votes, vote_distribution
 
 
 class Batch(NamedTuple):
@@ -90,31 +90,24 @@ def load(
     scheme: LabelScheme,
     votes: bool = False,
 ) -> Samples:
-    """The rows of some parts, labels turned into `scheme` by the names of the classes.
+    """The rows of some parts with their labels under `scheme`; rows that have none under it are left out.
 
-    Rows of a class that `scheme` doesn't have are left out. With `votes`, each row's rater votes become a
-    distribution over the scheme's classes (a row that nobody voted one of them keeps its label).
-    Only the named splits are opened.
+    `mien.raters.labels_under` says which label that is. With `votes`, each row's rater votes become a distribution over
+    the scheme's classes (a row that nobody voted one of them keeps its label). Only the named splits are opened.
     """
-    to = np.array([-1 if index is None else index for index in dataset.card.scheme.to(scheme)])
     images, names, part, place, ids, labels, ballots = [], [], [], [], [], [], []
     for number, one in enumerate(parts):
-        columns = ["id", "label", *(["votes"] if votes else [])]
-        if votes:
-            check_votes(dataset)
-        table = dataset.table(one.split, columns)
-        own = to[np.asarray(table["label"], dtype=np.int64)]
+        own, _ = labels_under(dataset, one.split, scheme)
         rows = np.arange(len(own)) if one.index is None else one.index
         rows = rows[own[rows] >= 0]
         images.append(pixels(dataset, one.split, size, color))
         names.append(one.split)
         part.append(np.full(len(rows), number))
         place.append(rows)
-        ids.append(np.array(table["id"].to_pylist(), dtype=object)[rows])
+        ids.append(np.array(dataset.ids(one.split), dtype=object)[rows])
         labels.append(own[rows])
         if votes:
-            counts = np.array(table["votes"].to_pylist(), dtype=np.float32)[rows]
-            ballots.append(vote_distribution(counts, own[rows], scheme))
+            ballots.append(vote_distribution(read_votes(dataset, one.split)[rows], own[rows], scheme))
         else:
             ballots.append(np.empty((len(rows), 0), np.float32))
     return Samples(
@@ -126,35 +119,6 @@ def load(
         np.concatenate(labels),
         np.concatenate(ballots),
     )
-
-
-def check_votes(dataset: Dataset) -> None:
-    """An error where a data set has no rater votes."""
-    if "votes" not in dataset.card.columns:
-        raise MienError(
-            f"data set '{dataset.card.name}' has no rater votes",
-            key="loss",
-            expected="a loss on labels, or a data set imported with --votes",
-        )
-
-
-def vote_distribution(
-    counts: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], scheme: LabelScheme
-) -> npt.NDArray[np.float32]:
-    """FER+ vote counts (n, 10) as a distribution over a scheme's classes, float32 (n, classes), rows summing to 1.
-
-    Votes for what the scheme lacks (contempt in FER2013's, 'unknown', 'not a face') are dropped; a row without any
-    other vote is one-hot at its label.
-    """
-    column = {canonical(name): i for i, name in enumerate(FERPLUS_VOTES)}
-    chosen = np.zeros((len(counts), len(scheme)), np.float32)
-    for index, name in enumerate(scheme.classes):
-        if canonical(name) in column:
-            chosen[:, index] = counts[:, column[canonical(name)]]
-    empty = chosen.sum(axis=1) == 0
-    chosen[empty, labels[empty]] = 1
-    chosen /= chosen.sum(axis=1, keepdims=True)
-    return chosen
 
 
 def epoch_order(rows: int, shuffle: bool, seed: int, epoch: int) -> npt.NDArray[np.int64]:

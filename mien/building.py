@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import nn
 
 from mien import environment
 from mien.augment import Pipeline
-from mien.batches import Samples, check_votes, load
+from mien.batches import Samples, load
 from mien.dataset import Dataset
 from mien.errors import MienError, nearest, reason
 from mien.experiment import Experiment, problem_at
@@ -20,16 +21,21 @@ from mien.labels import FER2013, SCHEMES, LabelScheme, scheme
 from mien.models.summary import Summary, summarize
 from mien.optimizers import Factor
 from mien.protocols import ROLES, Part, Role, Roles
+from mien.raters import by_majority, check_votes, labels_under
 from mien.registry import Component, build
 
 
 @dataclass(frozen=True)
 class Check:
-    """What `mien check` shows: the model, and the rows of each role where the data set is there."""
+    """What `mien check` shows: the model, and the rows of each role where the data set is there.
+
+    `left_out` counts the rows of each role that have no label under the scheme, by reason.
+    """
 
     summary: Summary
     scheme: LabelScheme
     rows: dict[Role, int] | None
+    left_out: dict[Role, dict[str, int]] | None
 
 
 def check(experiment: Experiment, dataset: Dataset | None) -> Check:
@@ -56,6 +62,7 @@ def check(experiment: Experiment, dataset: Dataset | None) -> Check:
             expected="what changes shapes in preprocess",
         )
     counts = {role: [1] * len(names) for role in ROLES}
+    without = None
     if dataset is not None:
         roles = build_roles(experiment, dataset)
         counts = {role: class_counts(dataset, roles.of(role), names) for role in ROLES}
@@ -64,6 +71,7 @@ def check(experiment: Experiment, dataset: Dataset | None) -> Check:
                 raise MienError(f"the {role} role has no rows", key="protocol")
         if wants_votes(experiment):
             check_votes(dataset)
+        without = {role: left_out(dataset, roles.of(role), names) for role in ROLES}
     build_loss(experiment, counts["fit"])
     # Without the data set, enough rows that no warm-up is rounded to the whole training.
     fit = sum(counts["fit"]) if dataset is not None else 1000 * experiment.train.batch_size
@@ -75,7 +83,8 @@ def check(experiment: Experiment, dataset: Dataset | None) -> Check:
         raise MienError(
             "TensorBoard isn't installed", key="train.tensorboard", expected="pip install 'mien[tensorboard]'"
         )
-    return Check(summary, names, {role: sum(counts[role]) for role in ROLES} if dataset is not None else None)
+    rows = {role: sum(counts[role]) for role in ROLES} if dataset is not None else None
+    return Check(summary, names, rows, without)
 
 
 @contextlib.contextmanager
@@ -202,14 +211,38 @@ def build_schedule(experiment: Experiment, steps_per_epoch: int) -> Factor:
 
 
 def class_counts(dataset: Dataset, parts: Iterable[Part], names: LabelScheme) -> list[int]:
-    """The number of rows of some parts in each class of a scheme; whole splits are counted by the card, unopened."""
-    counts = [0] * len(names)
-    to = dataset.card.scheme.to(names)
+    """The number of rows of some parts in each class of a scheme; see `_counted` for which splits are opened."""
+    counts = np.zeros(len(names), np.int64)
     for part in parts:
-        own: Sequence[int] = dataset.card.splits[part.split]
-        if part.index is not None:
-            own = np.bincount(dataset.labels(part.split)[part.index], minlength=len(to)).tolist()
-        for index, number in zip(to, own, strict=True):
+        counts += _counted(dataset, part, names)[0]
+    return counts.tolist()
+
+
+def left_out(dataset: Dataset, parts: Iterable[Part], names: LabelScheme) -> dict[str, int]:
+    """How many rows of some parts have no label under a scheme, by reason: see `mien.raters.labels_under`."""
+    found: Counter[str] = Counter()
+    for part in parts:
+        found.update(_counted(dataset, part, names)[1])
+    return dict(found.most_common())
+
+
+def _counted(dataset: Dataset, part: Part, names: LabelScheme) -> tuple[list[int], dict[str, int]]:
+    """Rows by class of a scheme, and rows without one by reason.
+
+    Whole splits are counted by the card, unopened, unless their labels are made of the raters' votes.
+    """
+    if part.index is None and not by_majority(dataset, names):
+        counts = [0] * len(names)
+        without = {}
+        to = dataset.card.scheme.to(names)
+        for name, index, number in zip(dataset.card.classes, to, dataset.card.splits[part.split], strict=True):
             if index is not None:
                 counts[index] += number
-    return counts
+            elif number:
+                without[name] = number
+        return counts, without
+    labels, reasons = labels_under(dataset, part.split, names)
+    if part.index is not None:
+        labels, reasons = labels[part.index], reasons[part.index]
+    there = labels >= 0
+    return np.bincount(labels[there], minlength=len(names)).tolist(), dict(Counter(reasons[~there].tolist()))

@@ -8,11 +8,11 @@ from conftest import write_tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.batches import Batches, epoch_order, load, step_seed, vote_distribution
+from mien.batches import Batches, epoch_order, load, step_seed
 from mien.dataset import Dataset, open_dataset, write_dataset
 from mien.errors import MienError
 from mien.images import decode, encode_png
-from mien.labels import FER2013, FERPLUS, FERPLUS_VOTES, LabelScheme, canonical
+from mien.labels import FER2013, FERPLUS, LabelScheme
 from mien.protocols import Part
 from mien.workspace import Workspace
 
@@ -101,27 +101,6 @@ def test_labels_are_turned_by_the_names_of_the_classes(workspace: Workspace) -> 
     few = LabelScheme("few", ("sad", "happy"))
     samples = load(dataset, [Part("train", np.array([0, 1, 2]))], 8, "gray", few)
     assert (samples.ids.tolist(), samples.labels.tolist(), samples.place.tolist()) == (["happiness"], [1], [1])
-
-
-@pytest.mark.parametrize(
-    "scheme", [FER2013, FERPLUS, LabelScheme("few", ("sad", "happy", "other"))], ids=["7", "8", "few"]
-)
-def test_votes_are_shares_of_the_scheme_s_classes(scheme: LabelScheme) -> None:
-    random = np.random.default_rng(0)
-    # Mostly zeros, so that many rows have no vote for any class of the scheme.
-    counts = random.integers(-8, 4, (300, 10)).clip(0).astype(np.float32)
-    labels = random.integers(0, len(scheme), 300)
-    shares = vote_distribution(counts, labels, scheme)
-    assert shares.dtype == np.float32
-    empty = 0
-    for row, votes in enumerate(counts):
-        by_name = {canonical(name): number for name, number in zip(FERPLUS_VOTES, votes, strict=True)}
-        kept = [float(by_name.get(canonical(name), 0)) for name in scheme.classes]
-        if sum(kept) == 0:
-            empty += 1
-            kept[labels[row]] = 1.0
-        assert shares[row].tolist() == pytest.approx([number / sum(kept) for number in kept], rel=1e-6)
-    assert 0 < empty < 300
 
 
 def test_votes_come_with_the_rows(workspace: Workspace) -> None:
