@@ -1,0 +1,61 @@
+"""The verbs: parse, call, print. Everything heavy is imported inside the verb that needs it."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from mien import __version__
+from mien.cli import data, files, runs
+from mien.cli.shared import app, from_system
+from mien.errors import FailedError, MienError
+
+# Importing these registers their verbs.
+__all__ = ["app", "data", "files", "main", "runs"]
+
+# As the road goes; `data` stands by itself.
+_ORDER = ("demo", "check", "schema", "doctor", "train", "evaluate", "report", "runs", "compare", "slices", "suspects")
+app.registered_commands.sort(key=lambda one: _ORDER.index(one.name or one.callback.__name__))  # type: ignore[union-attr]
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command line and exit with 0, 1 (the work failed) or 2 (the input was wrong)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(args=given, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except MienError as error:
+        _tell(error, as_json="--json" in given)
+        sys.exit(error.exit_code)
+    except typer.TyperException as error:
+        if message := error.format_message().strip():
+            _tell(MienError(message.rstrip(".")), as_json="--json" in given)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        _tell(FailedError("stopped"), as_json="--json" in given)
+        sys.exit(1)
+    except OSError as error:
+        _tell(from_system(error), as_json="--json" in given)
+        sys.exit(1)
+
+
+def _tell(error: MienError, *, as_json: bool) -> None:
+    for one in (error, *error.more):
+        print(f"mien: {one}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": error.as_dict()}, ensure_ascii=False))
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    context: typer.Context,
+    show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """A workbench for facial-expression models: one file is one experiment, measured honestly."""
+    if show:
+        print(f"mien {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())

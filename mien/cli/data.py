@@ -1,0 +1,122 @@
+"""The verbs on data sets: import, draw, list and look at them."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mien.cli.shared import Home, Json, Plugins, data, print_result, print_table
+from mien.errors import MienError
+from mien.workspace import find_workspace
+
+
+@data.command("import")
+def data_import(
+    source: Annotated[Path, typer.Argument(help="A CSV file, a folder of images, a Parquet file or folder.")],
+    name: Annotated[str, typer.Option("--as", help="The new data set's name.")],
+    votes: Annotated[Path | None, typer.Option(help="FER+ votes (fer2013new.csv), joined by row.")] = None,
+    labels: Annotated[str | None, typer.Option(help="The label scheme, where the source has only numbers.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and list them.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="For splits that have to be made.")] = 0,
+    plugin: Plugins = None,
+    workspace: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Bring a data set into the workspace; its format is found by looking.
+
+    Example: mien data import fer2013.csv --as fer2013 --votes fer2013new.csv
+    """
+    from mien.importers import import_dataset
+    from mien.registry import load_plugins
+
+    load_plugins(plugin or [])
+    made = import_dataset(
+        find_workspace(workspace), source, name, votes=votes, labels=labels, skip_bad=skip_bad, seed=seed
+    )
+    print_result(as_json, made.card.model_dump(mode="json"), lambda: _show_card(made.card))
+
+
+@data.command()
+def synth(
+    name: Annotated[str, typer.Option("--as", help="The new data set's name.")],
+    n: Annotated[int, typer.Option("--n", min=10, help="How many faces.")] = 4000,
+    size: Annotated[int, typer.Option(min=16, max=1024, help="Pixels a side.")] = 48,
+    color: Annotated[str, typer.Option(help="gray or rgb.")] = "gray",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same faces.")] = 0,
+    workspace: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Draw a data set: faces with the seven expressions and their exact 68 points.
+
+    Example: mien data synth --as drawn --n 4000
+    """
+    from mien.synthetic.dataset import write_faces
+
+    if color not in ("gray", "rgb"):
+        raise MienError(f"no colour is called '{color}'", key="--color", expected="gray or rgb")
+    made = write_faces(find_workspace(workspace), name, n=n, size=size, color=color, seed=seed)  # type: ignore[arg-type]
+    print_result(as_json, made.card.model_dump(mode="json"), lambda: _show_card(made.card))
+
+
+@data.command("list")
+def data_list(workspace: Home = None, as_json: Json = False) -> None:
+    """The workspace's data sets.
+
+    Example: mien data list
+    """
+    from mien.dataset import list_datasets, open_dataset
+
+    home = find_workspace(workspace)
+    cards = [open_dataset(home, name).card for name in list_datasets(home)]
+    rows = [
+        (card.name, card.labels, f"{sum(map(sum, card.splits.values())):,}", ", ".join(card.splits)) for card in cards
+    ]
+    print_result(
+        as_json,
+        {"datasets": [card.model_dump(mode="json") for card in cards]},
+        lambda: print_table(str(home.datasets), ("data set", "labels", "rows", "splits"), rows, right=9),
+    )
+
+
+@data.command("show")
+def data_show(
+    name: Annotated[str, typer.Argument(help="The data set's name.")],
+    augment: Annotated[
+        Path | None, typer.Option("--augment", metavar="FILE", help="Show what this experiment does to its faces.")
+    ] = None,
+    workspace: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Counts by split and class, sizes, source, fingerprint, and a contact sheet as PNG.
+
+    Example: mien data show fer2013 --augment experiments/best/resnet.yaml
+    """
+    from mien.dataset import open_dataset
+    from mien.showing import sheet_of_augmented, sheet_of_classes
+
+    opened = open_dataset(find_workspace(workspace), name)
+    if augment is None:
+        sheet = sheet_of_classes(opened)
+    else:
+        from mien.experiment import load_experiment
+
+        sheet = sheet_of_augmented(opened, load_experiment(augment))
+
+    def show() -> None:
+        _show_card(opened.card)
+        print(f"contact sheet: {sheet}")
+
+    print_result(as_json, {**opened.card.model_dump(mode="json"), "sheet": str(sheet)}, show)
+
+
+def _show_card(card: Any) -> None:
+    rows = [(split, *(f"{count:,}" for count in counts), f"{sum(counts):,}") for split, counts in card.splits.items()]
+    print_table(f"{card.name}: {card.labels}", ("split", *card.classes, "all"), rows)
+    sizes = ", ".join(f"{size} ({count:,})" for size, count in card.image_sizes.items())
+    print(f"images: {sizes}\nsource: {card.source} ({card.format})\nfingerprint: {card.fingerprint}")
+    for note in card.notes:
+        print(f"note: {note}")
+    for skipped in card.skipped[:20]:
+        print(f"skipped: {skipped}")
+    if len(card.skipped) > 20:
+        print(f"skipped: {len(card.skipped) - 20} more, in the card")

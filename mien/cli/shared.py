@@ -1,0 +1,66 @@
+"""What all verbs share: the app, the options that many take, and how results and system errors are told."""
+
+import errno
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mien.errors import FailedError, MienError
+
+app = typer.Typer(
+    name="mien",
+    help="A workbench for facial-expression models: one file is one experiment, measured honestly.",
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data = typer.Typer(help="Data sets: import, draw, list and look at them.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Home = Annotated[
+    Path | None,
+    typer.Option("--workspace", help="The folder of datasets/ and runs/ (else MIEN_HOME, else this folder)."),
+]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its name, or name/number.")]
+Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file that registers more.")]
+
+
+def from_system(error: OSError) -> MienError:
+    """An error of the system in mien's words."""
+    file = str(error.filename) if error.filename else None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return FailedError("there is no space left on the disk", file=file)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return FailedError("this can't be written or read (no permission)", file=file)
+    return FailedError(error.strerror or str(error), file=file)
+
+
+def print_result(as_json: bool, result: dict[str, Any], show: Callable[[], None]) -> None:
+    """Print a result as one JSON object, or as `show` does."""
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False))
+    else:
+        show()
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: int = 1) -> None:
+    """A table on standard output; columns from number `right` on hold numbers."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number >= right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    # A pipe has no width of its own; a log shouldn't fold its lines.
+    console = Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False)
+    # A table's own title is folded at the table's width.
+    console.print(title)
+    console.print(table)
