@@ -12,12 +12,18 @@ from mien.workspace import find_workspace
 
 @data.command("import")
 def data_import(
-    source: Annotated[Path, typer.Argument(help="A CSV file, a folder of images, a Parquet file or folder.")],
+    source: Annotated[
+        Path,
+        typer.Argument(help="A CSV file, a folder of images, a Parquet file or folder; a data set for --relabel."),
+    ],
     name: Annotated[str, typer.Option("--as", help="The new data set's name.")],
     votes: Annotated[Path | None, typer.Option(help="FER+ votes (fer2013new.csv), joined by row.")] = None,
     labels: Annotated[str | None, typer.Option(help="The label scheme, where the source has only numbers.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and list them.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="For splits that have to be made.")] = 0,
+    relabel: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Change labels of a data set that is there, as this CSV says.")
+    ] = None,
     plugin: Plugins = None,
     workspace: Home = None,
     as_json: Json = False,
@@ -25,14 +31,21 @@ def data_import(
     """Bring a data set into the workspace; its format is found by looking.
 
     Example: mien data import fer2013.csv --as fer2013 --votes fer2013new.csv
+
+    Example: mien data import fer2013 --as fer2013-2 --relabel suspects/fer2013/suspects.csv
     """
     from mien.importers import import_dataset
+    from mien.importers.relabel import relabel as change_labels
     from mien.registry import load_plugins
 
-    load_plugins(plugin or [])
-    made = import_dataset(
-        find_workspace(workspace), source, name, votes=votes, labels=labels, skip_bad=skip_bad, seed=seed
-    )
+    home = find_workspace(workspace)
+    if relabel is not None:
+        if votes or labels or skip_bad or plugin:
+            raise MienError("--relabel goes with --as alone", expected="mien data import NAME --as NEW --relabel FILE")
+        made = change_labels(home, str(source), relabel, name)
+    else:
+        load_plugins(plugin or [])
+        made = import_dataset(home, source, name, votes=votes, labels=labels, skip_bad=skip_bad, seed=seed)
     print_result(as_json, made.card.model_dump(mode="json"), lambda: _show_card(made.card))
 
 
