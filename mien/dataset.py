@@ -60,6 +60,14 @@ class Shard(BaseModel):
     sha256: str
 
 
+class Parent(BaseModel):
+    """The data set that another was cut or relabelled from: its name and fingerprint then."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    fingerprint: str
+
+
 class Card(BaseModel):
     """What a data set is and where it came from.
 
@@ -67,6 +75,7 @@ class Card(BaseModel):
     `image_sizes` counts the commonest width × height.
     `fingerprint` is the SHA-256 of the classes and of all shards' digests: it changes when any byte does.
     `notes` are warnings that a reader must see; `skipped` are the bad rows that `--skip-bad` left out.
+    `parent` is the set whose rows these are, with the same ids, cut or relabelled.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -85,6 +94,7 @@ class Card(BaseModel):
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     details: dict[str, Any] = {}
+    parent: Parent | None = None
 
     @property
     def scheme(self) -> LabelScheme:
@@ -278,10 +288,12 @@ def write_dataset(
     notes: list[str] | None = None,
     skipped: list[str] | None = None,
     details: dict[str, Any] | None = None,
+    parent: Card | None = None,
 ) -> Iterator[Writer]:
     """A writer for a new data set, which stands there whole when the block ends without an error, else not at all.
 
-    `columns` are extra columns by name; `notes`, `skipped` and `details` may be filled while writing.
+    `columns` are extra columns by name; `notes`, `skipped` and `details` may be filled while writing. `parent` is the
+    card of the set whose rows, with their ids, the new set cuts or relabels.
     Raises MienError when the name is taken or no row was written.
     """
     target = workspace.datasets / check_name(name, "a data set")
@@ -318,6 +330,7 @@ def write_dataset(
             notes=tuple(notes or ()),
             skipped=tuple(skipped or ()),
             details=details or {},
+            parent=Parent(name=parent.name, fingerprint=parent.fingerprint) if parent else None,
         )
         write_json(folder / "card.json", card.model_dump(mode="json"))
         (folder / "README.md").write_text(_readme(card), encoding="utf-8")

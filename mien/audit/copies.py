@@ -1,0 +1,145 @@
+"""Which rows of a data set are copies of each other, looked for once and kept beside it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mien.audit.groups import ALONE, Groups, exact_groups, joined, near_groups
+from mien.audit.near import near_pairs
+from mien.audit.scan import SIDE, scan
+from mien.dataset import Dataset
+from mien.errors import MienError
+from mien.files import replacing
+from mien.progress import progress
+
+# Near copies take a time that grows with the square of the rows: larger sets wait until an audit asks for them.
+MOST_ROWS = 100_000
+# Images whose gray levels have a standard deviation below this show nothing: blank, or as good as that.
+BLANK_BELOW = 5.0
+# To be counted up with every change of what is found, so that nothing older is read.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Groups of copies by split: int64 (rows,), the same number for the same group in all splits, −1 for none."""
+
+    _exact: Mapping[str, Groups]
+    _near: Mapping[str, Groups] | None
+
+    def exact(self, split: str) -> Groups:
+        """The groups of rows with equal pixels, in a split's order."""
+        return self._exact[split]
+
+    def near(self, split: str) -> Groups | None:
+        """The groups of near copies, which contain the exact ones; None where they weren't looked for."""
+        return None if self._near is None else self._near[split]
+
+
+def copies(dataset: Dataset, *, near: bool | None = None) -> Copies:
+    """The copies among all rows of a data set; what a set was cut or relabelled from adds its own, by split and id.
+
+    `near` says whether near copies are looked for (the default: in sets of up to `MOST_ROWS` rows). What was found is
+    kept beside the data set, so a second call takes no time; near copies once found are always given.
+    """
+    path = dataset.folder / "cache" / f"copies-{VERSION}-{dataset.card.fingerprint[:16]}.npz"
+    splits = {split: dataset.rows(split) for split in dataset.card.splits}
+    wanted = near if near is not None else sum(splits.values()) <= MOST_ROWS
+    kept = _kept(path)
+    exact, close = kept.get("exact"), kept.get("near")
+    if exact is None or (wanted and close is None):
+        exact, close = _found(dataset, near=wanted)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            if close is None:
+                np.savez_compressed(file, exact=exact)
+            else:
+                np.savez_compressed(file, exact=exact, near=close)
+    origin = parent(dataset)
+    if origin is not None:
+        known = copies(origin, near=near)
+        exact = joined(exact, inherited(dataset, origin, {split: known.exact(split) for split in origin.card.splits}))
+        older = {split: groups for split in origin.card.splits if (groups := known.near(split)) is not None}
+        if close is not None and older:
+            close = joined(close, inherited(dataset, origin, older))
+        if close is not None:
+            close = joined(close, exact)
+    return Copies(_split(exact, splits), None if close is None else _split(close, splits))
+
+
+def parent(dataset: Dataset) -> Dataset | None:
+    """The data set that this one was cut or relabelled from, where it stands in the same workspace, unchanged."""
+    if dataset.card.parent is None:
+        return None
+    try:
+        found = Dataset(dataset.folder.parent / dataset.card.parent.name)
+    except (MienError, OSError):
+        return None
+    return found if found.card.fingerprint == dataset.card.parent.fingerprint else None
+
+
+def inherited(dataset: Dataset, origin: Dataset, groups: Mapping[str, Groups]) -> Groups:
+    """For every row of a data set, the group of the row with its split and id in the set that it was made from."""
+    found = []
+    for split in dataset.card.splits:
+        rows = np.full(dataset.rows(split), ALONE, np.int64)
+        if split in origin.card.splits:
+            place = rows_by_id(dataset, origin, split)
+            rows[place >= 0] = groups[split][place[place >= 0]]
+        found.append(rows)
+    return np.concatenate(found)
+
+
+def rows_by_id(dataset: Dataset, origin: Dataset, split: str) -> Groups:
+    """Where a split's rows stand in the same split of the set that they were made from, int64 (rows,); −1: nowhere."""
+    own = dataset.table(split, ["id"])["id"]
+    place = pc.index_in(own, value_set=origin.table(split, ["id"])["id"].combine_chunks())
+    return np.asarray(pc.fill_null(place, ALONE).cast(pa.int64()), dtype=np.int64)
+
+
+def _kept(path: Path) -> dict[str, Groups]:
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError):  # A damaged file is made anew.
+        return {}
+
+
+def _found(dataset: Dataset, *, near: bool) -> tuple[Groups, Groups | None]:
+    scans = [scan(dataset, split) for split in dataset.card.splits]
+    exact = exact_groups(np.concatenate([found["hash"] for found in scans]))
+    if not near:
+        return exact, None
+    deviation = np.concatenate([found["deviation"] for found in scans])
+    # One picture of each exact group is enough.
+    _, first = np.unique(np.where(exact == ALONE, -2 - np.arange(len(exact)), exact), return_index=True)
+    rows = np.sort(first)
+    rows = rows[deviation[rows] >= BLANK_BELOW]
+    with TemporaryFile(dir=dataset.folder / "cache") as file:
+        if not len(rows):
+            return exact, exact.copy()
+        # On disk, so that a large set doesn't fill the memory.
+        gray = np.memmap(file, np.uint8, "w+", shape=(len(rows), SIDE, SIDE))
+        start = np.cumsum([0, *map(len, scans)])
+        for found, begin, end in zip(scans, start, start[1:], strict=False):
+            low, high = np.searchsorted(rows, [begin, end])
+            for at in range(low, high, 1000):
+                some = slice(at, min(at + 1000, high))
+                gray[some] = found["gray"][rows[some] - begin]
+        with progress(f"near copies in {dataset.card.name}", len(rows)) as advance:
+            pairs = near_pairs(gray, advance)
+        del gray
+    near_of = np.full(len(exact), ALONE, np.int64)
+    near_of[rows] = near_groups(len(rows), pairs)
+    return exact, joined(exact, near_of)
+
+
+def _split(groups: Groups, splits: Mapping[str, int]) -> dict[str, Groups]:
+    ends = np.cumsum(list(splits.values()))
+    return dict(zip(splits, np.split(groups, ends[:-1]), strict=True))

@@ -1,0 +1,195 @@
+"""What an audit says of each row: a flag for each finding, and the groups of copies that the row is in."""
+
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mien.audit.copies import BLANK_BELOW, Copies, parent, rows_by_id
+from mien.audit.groups import ALONE, Groups
+from mien.audit.scan import scan
+from mien.dataset import Dataset
+from mien.labels import FERPLUS_VOTES, canonical
+
+Bools = npt.NDArray[np.bool_]
+Rows = dict[str, Bools]
+
+# A side of less than so many pixels: Tian found that expressions can't be told in faces of 18 × 24 pixels or less
+# (Y. Tian (2004), Evaluation of face resolution for expression analysis, CVPR workshops).
+TINY_BELOW = 24
+# So many of ten raters saw no face.
+NOT_A_FACE = 5
+
+FLAGS = {
+    "leaked": "an exact copy stands in another split",
+    "near_leaked": "a near copy stands in another split",
+    "duplicate": "an exact copy stands in the data set",
+    "near_duplicate": "a near copy stands in the data set",
+    "conflict": "an exact copy has another label",
+    "blank": f"gray levels have a standard deviation below {BLANK_BELOW:g}",
+    "tiny": f"a side is shorter than {TINY_BELOW} pixels",
+    "undecodable": "the image doesn't decode",
+    "not_a_face": f"{NOT_A_FACE} or more raters saw no face",
+    "vote_conflict": "the raters' votes are most for another class",
+    "fallback": "cut out by the mean shape, as no landmarks were found",
+}
+# Where the face stood in the picture, for a set of cut-out regions; not a source that rows could share.
+_FALLBACK = "mean_shape"
+_REGIONS = {"landmarks", _FALLBACK}
+# Columns that name who is shown, or where from.
+_OWNERS = (
+    *("subject", "subject_id", "id_subject", "person", "person_id", "id_person", "identity", "identity_id"),
+    *("source", "source_id", "id_source", "video", "video_id", "actor", "user"),
+)
+
+
+def table_of(dataset: Dataset, found: Copies) -> pa.Table:
+    """The rows of all splits: `split`, `id`, the flags as bool, `exact_group` and `near_group` as int32, −1 alone.
+
+    Near flags are all false where near copies weren't looked for.
+    """
+    splits = list(dataset.card.splits)
+    count = [dataset.rows(split) for split in splits]
+    split_of = np.repeat(np.arange(len(splits)), count)
+    labels = np.concatenate([dataset.labels(split) for split in splits])
+    exact = np.concatenate([found.exact(split) for split in splits])
+    parts = [groups for split in splits if (groups := found.near(split)) is not None]
+    near = np.concatenate(parts) if parts else np.full(len(exact), ALONE, np.int64)
+    flags = {
+        "leaked": mixed(exact, split_of),
+        "near_leaked": mixed(near, split_of),
+        "duplicate": exact != ALONE,
+        "near_duplicate": near != ALONE,
+        "conflict": mixed(exact, labels),
+        **_pictures(dataset),
+        **_votes(dataset),
+        "fallback": np.concatenate([_fallback(dataset, split) for split in splits]),
+    }
+    columns = {
+        "split": pa.DictionaryArray.from_arrays(pa.array(split_of, pa.int32()), pa.array(splits)).cast(pa.string()),
+        "id": pa.concat_arrays([dataset.table(split, ["id"])["id"].combine_chunks() for split in splits]),
+        **{name: pa.array(flags[name]) for name in FLAGS},
+        "exact_group": pa.array(exact, pa.int32()),
+        "near_group": pa.array(near, pa.int32()),
+    }
+    return pa.table(columns)
+
+
+def mixed(groups: Groups, values: npt.NDArray[np.int64]) -> Bools:
+    """Rows in a group whose rows don't all have the same value.
+
+    >>> mixed(np.array([0, 0, 1, 1, -1]), np.array([3, 4, 5, 5, 6])).tolist()
+    [True, True, False, False, False]
+    """
+    rows = np.flatnonzero(groups != ALONE)
+    many = np.zeros(len(groups), np.bool_)
+    if len(rows):
+        low = np.full(groups.max() + 1, np.iinfo(np.int64).max)
+        high = np.full(groups.max() + 1, np.iinfo(np.int64).min)
+        np.minimum.at(low, groups[rows], values[rows])
+        np.maximum.at(high, groups[rows], values[rows])
+        many[rows] = (low < high)[groups[rows]]
+    return many
+
+
+def _pictures(dataset: Dataset) -> Rows:
+    parts: dict[str, list[Bools]] = {"blank": [], "tiny": [], "undecodable": []}
+    for split in dataset.card.splits:
+        found = scan(dataset, split)
+        whole = found["hash"] != b""
+        parts["undecodable"].append(~whole)
+        parts["blank"].append(whole & (found["deviation"] < BLANK_BELOW))
+        parts["tiny"].append(whole & (np.minimum(found["width"], found["height"]) < TINY_BELOW))
+    return {name: np.concatenate(part) for name, part in parts.items()}
+
+
+def votes_of(dataset: Dataset, split: str) -> npt.NDArray[np.int64] | None:
+    """The votes of a split's rows, int64 (rows, 10) in the order of `FERPLUS_VOTES`; None where the set has none."""
+    if "votes" not in dataset.card.columns:
+        return None
+    column = dataset.table(split, ["votes"])["votes"].combine_chunks()
+    if not pa.types.is_fixed_size_list(column.type) or column.type.list_size != len(FERPLUS_VOTES):
+        return None
+    flat = column.fill_null([0] * len(FERPLUS_VOTES)).flatten().fill_null(0)
+    return np.asarray(flat, dtype=np.int64).reshape(-1, len(FERPLUS_VOTES))
+
+
+def agreement(votes: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Any:
+    """Which rows have a majority (n,), and which of those have it for their label, ties included (n,).
+
+    A row has a majority when most of its votes are for a class, not for "unknown" or "not a face".
+    """
+    names = [canonical(name) for name in FERPLUS_VOTES[:-2]]
+    place = np.array([names.index(canonical(name)) if canonical(name) in names else -1 for name in classes])
+    most = votes[:, :-2].max(axis=1)
+    decided = (most > 0) & (most >= votes[:, -2:].max(axis=1))
+    own = np.where(place[labels] >= 0, votes[np.arange(len(votes)), place[labels]], -1)
+    return decided, decided & (own == most)
+
+
+def _votes(dataset: Dataset) -> Rows:
+    parts: dict[str, list[Bools]] = {"not_a_face": [], "vote_conflict": []}
+    for split in dataset.card.splits:
+        votes = votes_of(dataset, split)
+        if votes is None:
+            nothing = np.zeros(dataset.rows(split), np.bool_)
+            parts["not_a_face"].append(nothing)
+            parts["vote_conflict"].append(nothing)
+            continue
+        decided, agreed = agreement(votes, dataset.labels(split), dataset.card.classes)
+        no_face = votes[:, -1] >= NOT_A_FACE
+        parts["not_a_face"].append(no_face)
+        parts["vote_conflict"].append(decided & ~agreed & ~no_face)
+    return {name: np.concatenate(part) for name, part in parts.items()}
+
+
+def _fallback(dataset: Dataset, split: str) -> Bools:
+    if "source" not in dataset.card.columns:
+        return np.zeros(dataset.rows(split), np.bool_)
+    return np.array([value == _FALLBACK for value in dataset.table(split, ["source"])["source"].to_pylist()], np.bool_)
+
+
+def owners(dataset: Dataset) -> dict[str, dict[str, dict[str, int]]]:
+    """By column that names subjects or sources and pair of splits: `values` in both, `rows` of the second with them."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for column in dataset.card.columns:
+        if column.lower() not in _OWNERS:
+            continue
+        values = {split: dataset.table(split, [column])[column].to_pylist() for split in dataset.card.splits}
+        known = {split: set(map(str, filter(_named, of))) for split, of in values.items()}
+        if set().union(*known.values()) <= _REGIONS:
+            continue
+        found[column] = {
+            f"{a}/{b}": {
+                "values": len(known[a] & known[b]),
+                "rows": sum(_named(value) and str(value) in known[a] for value in values[b]),
+            }
+            for a, b in permutations(values, 2)
+        }
+    return found
+
+
+def _named(value: Any) -> bool:
+    return value is not None and value != ""
+
+
+def inherit(dataset: Dataset, table: pa.Table, older: pa.Table) -> pa.Table:
+    """A set's flags with what an audit of the set that it was made from says of the same pictures."""
+    origin = parent(dataset)
+    assert origin is not None
+    lacking = {"not_a_face", "vote_conflict"} if "votes" not in dataset.card.columns else set()
+    for name in ("blank", "tiny", "undecodable", *sorted(lacking)):
+        known = []
+        for split in dataset.card.splits:
+            flags = np.zeros(dataset.rows(split), np.bool_)
+            if split in origin.card.splits:
+                place = rows_by_id(dataset, origin, split)
+                theirs = older.filter(pc.equal(older["split"], split))[name].to_numpy()
+                flags[place >= 0] = theirs[place[place >= 0]]
+            known.append(flags)
+        merged = table[name].to_numpy() | np.concatenate(known)
+        table = table.set_column(table.column_names.index(name), name, pa.array(merged))
+    return table

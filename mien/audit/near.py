@@ -1,0 +1,185 @@
+"""Near copies: the same picture after JPEG, with other brightness or contrast, shifted, mirrored or resized.
+
+Every image is 48 × 48 gray here. Candidates are found by descriptors that are compared all with all; each candidate is
+then looked at again, pixel by pixel. `docs/audit.md` says what that finds, and how often it is wrong.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mien.audit.scan import SIDE
+from mien.importers.parallel import ordered_map
+
+Floats = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
+Gray = npt.NDArray[np.uint8]
+
+# Two images are candidates from this correlation of their descriptors on, and near copies from this one of their
+# details on. `benchmarks/audit.py` measures what these choices find and where they are wrong.
+CANDIDATE = 0.75
+NEAR = 0.86
+
+# The descriptor: cosines with 2 to 15 half waves in both directions together, weighted by their frequency, since the
+# large areas of light and dark are alike in all faces. The window keeps what a shift brings in from counting.
+_FREQUENCIES = 16
+_LOWEST = 2
+_TAPER = 8
+# A shift by up to 2 pixels is at most 1 away from one of these, in each direction.
+_SHIFTS = ((0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
+
+# The details: what a blur by 1 pixel leaves and one by 4 takes away, compared at all shifts of up to 3 pixels.
+_FINE, _COARSE = 1.0, 4.0
+_REACH = 3
+# Details that vary by less gray levels than this are noise.
+_FLAT = 0.5
+
+# Of a row that is like very many others only the likest are looked at again.
+_MOST = 100
+# Blocks that stay in a core's cache.
+_ROWS, _COLUMNS, _PAIRS = 256, 2048, 512
+
+
+class Pairs(NamedTuple):
+    """Pairs of near copies, each (m,): `first` < `second` (rows), correlation of details, whether one is mirrored."""
+
+    first: Indices
+    second: Indices
+    similarity: Floats
+    mirrored: npt.NDArray[np.bool_]
+
+
+def near_pairs(gray: Gray, advance: Callable[[int], None] = lambda rows: None) -> Pairs:
+    """All pairs of near copies among images uint8 (n, 48, 48), each once, in ascending order.
+
+    Images without detail are like none. `advance` is called with the number of rows just compared with all others.
+    Time grows with n², memory with n (half a KB a row).
+
+    >>> image = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
+    >>> near_pairs(np.stack([image, image.T, image[:, ::-1] // 2 + 9])).second
+    array([2])
+    """
+    found = list(ordered_map(partial(_verified, gray), _candidates(gray, advance)))
+    none = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.bool_))
+    first, second, similarity, mirrored = (np.concatenate(part) for part in zip(none, *found, strict=True))
+    order = np.lexsort((second, first))
+    return Pairs(first[order], second[order], similarity[order], mirrored[order])
+
+
+def _candidates(gray: Gray, advance: Callable[[int], None]) -> Iterator[tuple[Indices, Indices]]:
+    """Pairs of rows (first < second) whose descriptors correlate, some hundred at a time."""
+    bases, even = _bases()
+    described = np.concatenate([_described(gray[at : at + _ROWS], bases[0]) for at in range(0, len(gray), _ROWS)] or [])
+    for start in range(0, len(gray), _ROWS):
+        block = gray[start : start + _ROWS]
+        queries = [_described(block, basis) for basis in bases]
+        best = _Best(len(block))
+        for column in range(start, len(gray), _COLUMNS):
+            others = described[column : column + _COLUMNS]
+            likest = np.full((len(block), len(others)), -1, np.float32)
+            for query in queries:
+                # A mirror turns the sign of odd cosines: the larger of even + odd and even − odd is even + |odd|.
+                odd = query[:, even:] @ others[:, even:].T
+                np.abs(odd, out=odd)
+                odd += query[:, :even] @ others[:, :even].T
+                np.maximum(likest, odd, out=likest)
+            rows, columns = np.nonzero(likest > CANDIDATE)
+            later = columns + column > rows + start
+            rows, columns = rows[later], columns[later]
+            best.add(rows, columns + column, likest[rows, columns])
+        for at in range(0, len(best.rows), _PAIRS):
+            yield best.rows[at : at + _PAIRS] + start, best.others[at : at + _PAIRS]
+        advance(len(block))
+
+
+class _Best:
+    """The likest others of each row of a block."""
+
+    def __init__(self, rows: int) -> None:
+        self._block = rows
+        self.rows = np.empty(0, np.int64)
+        self.others = np.empty(0, np.int64)
+        self._likeness = np.empty(0, np.float32)
+
+    def add(self, rows: Indices, others: Indices, likeness: Floats) -> None:
+        """Take more, and keep no more than `_MOST` of a row."""
+        rows = np.concatenate([self.rows, rows])
+        others = np.concatenate([self.others, others])
+        likeness = np.concatenate([self._likeness, likeness])
+        order = np.lexsort((-likeness, rows))
+        starts = np.searchsorted(rows[order], np.arange(self._block))
+        rank = np.arange(len(rows)) - starts[rows[order]]
+        kept = order[rank < _MOST]
+        self.rows, self.others, self._likeness = rows[kept], others[kept], likeness[kept]
+
+
+def _verified(gray: Gray, candidates: tuple[Indices, Indices]) -> Pairs:
+    """Those of some candidates whose details correlate."""
+    first, second = candidates
+    similarity = np.zeros(len(first), np.float32)
+    mirrored = np.zeros(len(first), np.bool_)
+    known = -1
+    for number, (i, j) in enumerate(zip(first, second, strict=True)):
+        if i != known:  # Candidates come sorted by their first row.
+            plain = details(gray[i])
+            flipped = np.ascontiguousarray(plain[:, ::-1])
+            known = i
+        other = details(gray[j])
+        upright, mirror = likeness(plain, other), likeness(flipped, other)
+        similarity[number], mirrored[number] = max(upright, mirror), mirror > upright
+    near = similarity > NEAR
+    return Pairs(first[near], second[near], similarity[near], mirrored[near])
+
+
+def details(image: Gray) -> Floats:
+    """What an image shows between the finest grain and the large areas, float32 (48, 48)."""
+    pixels = image.astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), _FINE) - cv2.GaussianBlur(pixels, (0, 0), _COARSE))
+
+
+def likeness(a: Floats, b: Floats) -> float:
+    """The highest correlation of two images' details over shifts of up to 3 pixels, −1 … 1; 0 where one is flat."""
+    inner = a[_REACH:-_REACH, _REACH:-_REACH]
+    if inner.std() < _FLAT or b[_REACH:-_REACH, _REACH:-_REACH].std() < _FLAT:
+        return 0.0
+    return float(cv2.matchTemplate(b, inner, cv2.TM_CCOEFF_NORMED).max())
+
+
+def _described(gray: Gray, basis: Floats) -> Floats:
+    """Descriptors of images, float32 (n, d) of length 1, or 0 where there is nothing to describe."""
+    found = gray.reshape(len(gray), -1).astype(np.float32) @ basis
+    length = np.linalg.norm(found, axis=1, keepdims=True)
+    return np.asarray(found / np.maximum(length, 1e-3))
+
+
+@cache
+def _bases() -> tuple[list[Floats], int]:
+    """What pixels are multiplied by to describe an image and its four shifts, (2304, d) each; how many are even.
+
+    Columns are windowed cosines from which the window's mean is taken, those even in x first.
+    """
+    place = (np.arange(SIDE) + 0.5) / SIDE
+    waves = np.cos(np.pi * np.arange(_FREQUENCIES)[:, None] * place)
+    ramp = np.sin(np.pi / 2 * np.minimum(1, np.minimum(place, 1 - place) * SIDE / _TAPER)) ** 2
+    window = np.outer(ramp, ramp)
+    chosen = [
+        (v, u)
+        for odd in (0, 1)
+        for v in range(_FREQUENCIES)
+        for u in range(odd, _FREQUENCIES, 2)
+        if _LOWEST <= u + v < _FREQUENCIES
+    ]
+    columns = []
+    for v, u in chosen:
+        # The first cosine of each direction has twice the others' square.
+        scale = (1 + np.hypot(u, v)) / np.sqrt((1 + (u == 0)) * (1 + (v == 0)))
+        wave = window * np.outer(waves[v], waves[u]) * scale
+        columns.append(wave - window * wave.sum() / window.sum())
+    basis = np.stack(columns, axis=2)
+    even = sum(u % 2 == 0 for _, u in chosen)
+    # Nearly nothing stands at the border, so it does no harm that it comes round at the other side.
+    return [np.roll(basis, shift, (0, 1)).reshape(SIDE * SIDE, -1).astype(np.float32) for shift in _SHIFTS], even
