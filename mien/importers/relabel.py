@@ -42,7 +42,7 @@ def relabel(workspace: Workspace, source: str, file: Path, name: str) -> Dataset
 
     Rows, ids, images, order and further columns stay as they are; the card says how many labels changed, from what to
     what, by which file (SHA-256), and has `source` as its parent. Raises MienError, with file and line, for a row or a
-    class that isn't there, a row named twice, a `given` label that isn't the data set's, and a file that changes nothing.
+    class that isn't there, a row named twice, a wrong `given` label, and a file that changes nothing.
     """
     old = open_dataset(workspace, source)
     content = _read(file)
