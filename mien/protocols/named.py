@@ -1,0 +1,256 @@
+"""The protocols that a file can name: each gives a data set's rows their roles."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from mien.dataset import Dataset
+from mien.errors import MienError, nearest
+from mien.protocols.roles import Part, Roles
+from mien.registry import Component, register
+
+Indices = npt.NDArray[np.int64]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Fold = Annotated[int, Field(ge=0)]
+
+# The names that data sets give to their own three splits, as (fit, choose, report).
+_OWN_SPLITS = (
+    ("Training", "PublicTest", "PrivateTest"),
+    ("train", "validation", "test"),
+    ("train", "valid", "test"),
+    ("train", "val", "test"),
+)
+
+
+@register("protocol", "official")
+def official(dataset: Dataset) -> Roles:
+    """The data set's own splits: Training, PublicTest, PrivateTest for FER2013; train, validation, test elsewhere."""
+    for fit, choose, report in _OWN_SPLITS:
+        if {fit, choose, report} <= set(dataset.card.splits):
+            return Roles((Part(fit),), (Part(choose),), (Part(report),))
+    raise MienError(
+        f"data set '{dataset.card.name}' has no three splits of its own, only {', '.join(dataset.card.splits)}",
+        key="protocol",
+        expected="protocol 'folder' for train and test alone, or 'splits' to name them",
+    )
+
+
+@register("protocol", "paper-2021")
+def paper_2021(dataset: Dataset) -> Roles:
+    """The 2021 report's: reported on `Usage != PublicTest`, so on Training, which it was fit on, and PrivateTest."""
+    for split in ("Training", "PublicTest", "PrivateTest"):
+        dataset.rows(split)
+    return Roles((Part("Training"),), (Part("PublicTest"),), (Part("Training"), Part("PrivateTest")))
+
+
+@register("protocol", "splits")
+def splits(
+    dataset: Dataset,
+    *,
+    fit: Annotated[list[str], Field(min_length=1)],
+    choose: Annotated[list[str], Field(min_length=1)],
+    report: Annotated[list[str], Field(min_length=1)],
+) -> Roles:
+    """Splits named in the file, one or more for each role."""
+    for key, names in (("fit", fit), ("choose", choose), ("report", report)):
+        _check_splits(dataset, names, key)
+    return Roles(tuple(map(Part, fit)), tuple(map(Part, choose)), tuple(map(Part, report)))
+
+
+@register("protocol", "folder")
+def folder(
+    dataset: Dataset,
+    *,
+    share: Share = 0.1,
+    seed: Seed = 0,
+) -> Roles:
+    """For sets with `train` and `test` alone: a stratified share of `train`, drawn by `seed`, is the choose role."""
+    if not {"train", "test"} <= set(dataset.card.splits):
+        raise MienError(
+            f"protocol 'folder' takes splits 'train' and 'test'; data set '{dataset.card.name}' has "
+            + ", ".join(dataset.card.splits),
+            key="protocol",
+        )
+    chosen = stratified(dataset.labels("train"), share, seed)
+    everyone = np.arange(dataset.rows("train"))
+    return Roles((Part("train", np.setdiff1d(everyone, chosen)),), (Part("train", chosen),), (Part("test"),))
+
+
+@register("protocol", "k-fold")
+def k_fold(
+    dataset: Dataset,
+    *,
+    folds: Annotated[int, Field(ge=2)] = 5,
+    fold: Fold = 0,
+    seed: Seed = 0,
+    share: Share = 0.1,
+    splits: Annotated[list[str], Field(min_length=1)] | None = None,
+    group: str | None = None,
+) -> Roles:
+    """All rows of some splits (all, when none is named) in `folds` parts of the same classes; one is reported on.
+
+    A stratified share of the others is the choose role. Rows with the same value in the column `group` (of one person,
+    say) have one role together. The same `seed` gives the same folds, so each row is reported on in just one of them.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    names = list(dataset.card.splits) if splits is None else list(dict.fromkeys(splits))
+    _check_splits(dataset, names, "splits")
+    if fold >= folds:
+        raise MienError(
+            f"there is no fold {fold} of {folds}", key="protocol.fold", expected=f"0 to {folds - 1}, the first is 0"
+        )
+    labels = np.concatenate([dataset.labels(name) for name in names])
+    groups = None if group is None else _column(dataset, names, group, "group")
+    # One thing more than there are folds, since the choose role takes one too.
+    things = len(labels) if groups is None else len(np.unique(groups))
+    if things <= folds:
+        what = "rows" if groups is None else f"values of '{group}'"
+        raise MienError(
+            f"data set '{dataset.card.name}' has {things} {what} for {folds} folds",
+            key="protocol.folds",
+            expected=f"fewer folds than {what}",
+        )
+    made = (StratifiedKFold if groups is None else StratifiedGroupKFold)(folds, shuffle=True, random_state=seed)
+    # Classes with fewer rows than folds are divided as far as they go; where all are such, they don't count.
+    classes = labels if np.bincount(labels).max() >= folds else np.zeros_like(labels)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        tested = [test for _, test in made.split(classes, classes, groups)]
+    report = np.sort(tested[fold])
+    rest = np.setdiff1d(np.arange(len(labels)), report)
+    chosen = stratified(labels[rest], share, seed) if groups is None else grouped(groups[rest], share, seed)
+    return _roles(dataset, names, rest, rest[chosen], report)
+
+
+@register("protocol", "leave-one-subject-out")
+def leave_one_subject_out(
+    dataset: Dataset, *, column: str = "subject", fold: Fold = 0, share: Share = 0.1, seed: Seed = 0
+) -> Roles:
+    """One subject is reported on, fold 0 the first in sorted order; others with about `share` of the rest choose."""
+    names = list(dataset.card.splits)
+    subjects = _column(dataset, names, column, "column")
+    known = _subjects(dataset, subjects, column)
+    if fold >= known:
+        raise MienError(
+            f"there is no fold {fold}: data set '{dataset.card.name}' has {known} subjects",
+            key="protocol.fold",
+            expected=f"0 to {known - 1}, the first is 0",
+        )
+    report = np.flatnonzero(subjects == fold)
+    rest = np.flatnonzero(subjects != fold)
+    return _roles(dataset, names, rest, rest[grouped(subjects[rest], share, seed)], report)
+
+
+def folds(component: Component, dataset: Dataset) -> int:
+    """How many folds a protocol makes of a data set; MienError for a protocol that makes none.
+
+    They are the values 0 … folds - 1 of its parameter `fold`.
+    """
+    if component.called == "k-fold":
+        return int(component.parameters["folds"])
+    if component.called == "leave-one-subject-out":
+        column = component.parameters["column"]
+        return _subjects(dataset, _column(dataset, list(dataset.card.splits), column, "column"), column)
+    raise MienError(
+        f"protocol '{component.called}' has no folds", key="protocol", expected="k-fold or leave-one-subject-out"
+    )
+
+
+def stratified(labels: Indices, share: float, seed: int) -> Indices:
+    """Ascending indices of a share of the rows of each class (rounded, at least 1 of 2 or more), drawn by `seed`.
+
+    >>> stratified(np.array([0] * 10 + [1] * 20), share=0.1, seed=0).size
+    3
+    """
+    random = np.random.default_rng(seed)
+    drawn = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        number = min(max(round(len(rows) * share), 1), len(rows) - 1)
+        drawn.append(random.permutation(rows)[:number])
+    return np.sort(np.concatenate(drawn))
+
+
+def grouped(groups: Indices, share: float, seed: int) -> Indices:
+    """Ascending indices of whole groups with about a share of the rows: at least one group, never all of two or more.
+
+    Groups are drawn by `seed`, as many as bring the number of rows nearest to the share.
+
+    >>> grouped(np.array([0, 0, 1, 1, 2, 2]), share=0.3, seed=0).size
+    2
+    """
+    values, sizes = np.unique(groups, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(values))
+    reached = np.cumsum(sizes[order])[: max(len(values) - 1, 1)]
+    number = int(np.argmin(np.abs(reached - share * len(groups)))) + 1
+    return np.flatnonzero(np.isin(groups, values[order[:number]]))
+
+
+def _check_splits(dataset: Dataset, names: Sequence[str], key: str) -> None:
+    for index, name in enumerate(names):
+        if name not in dataset.card.splits:
+            raise MienError(
+                f"data set '{dataset.card.name}' has no split '{name}'",
+                key=f"protocol.{key}.{index}",
+                expected="one of " + ", ".join(dataset.card.splits),
+                nearest=nearest(name, dataset.card.splits),
+            )
+
+
+def _column(dataset: Dataset, names: Sequence[str], column: str, key: str) -> Indices:
+    """The values of a column in some splits as numbers (rows,), 0 for the first of its values in sorted order."""
+    place: dict[str, Any] = {"key": f"protocol.{key}"}
+    known = [name for name in dataset.card.columns if name not in ("id", "image", "label")]
+    if column not in known:
+        raise MienError(
+            f"data set '{dataset.card.name}' has no column '{column}'",
+            **place,
+            expected="one of " + ", ".join(known) if known else "a data set with such a column",
+            nearest=nearest(column, known),
+        )
+    values: list[Any] = []
+    for name in names:
+        values += dataset.table(name, [column])[column].to_pylist()
+    if any(isinstance(value, list | dict) for value in values):
+        raise MienError(f"column '{column}' holds lists", **place, expected="a column of names or numbers")
+    if missing := sum(value is None for value in values):
+        raise MienError(
+            f"column '{column}' of data set '{dataset.card.name}' is empty in {missing} rows",
+            **place,
+            expected="a value in each row",
+        )
+    number = {value: index for index, value in enumerate(sorted(set(values)))}
+    return np.array([number[value] for value in values], dtype=np.int64)
+
+
+def _subjects(dataset: Dataset, subjects: Indices, column: str) -> int:
+    known = len(np.unique(subjects))
+    if known < 3:
+        raise MienError(
+            f"column '{column}' of data set '{dataset.card.name}' has {known} subject{'s' if known > 1 else ''}",
+            key="protocol.column",
+            expected="3 or more, one for each role",
+        )
+    return known
+
+
+def _roles(dataset: Dataset, names: Sequence[str], rest: Indices, choose: Indices, report: Indices) -> Roles:
+    """Roles from rows of the splits put one after the other: what is left of `rest` is the fit role."""
+    ends = np.cumsum([dataset.rows(name) for name in names])
+
+    def parts(rows: Indices) -> tuple[Part, ...]:
+        found = []
+        for name, end in zip(names, ends, strict=True):
+            start = end - dataset.rows(name)
+            own = rows[(rows >= start) & (rows < end)] - start
+            if len(own):
+                found.append(Part(name, own))
+        return tuple(found)
+
+    return Roles(parts(np.setdiff1d(rest, choose)), parts(choose), parts(report))

@@ -1,0 +1,130 @@
+"""Roles: which rows a model is fit on, which it is chosen by, and which it is reported on."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mien.audit import FLAGS, copies, read_flags
+from mien.dataset import Dataset
+from mien.errors import FailedError, MienError, nearest
+
+Bools = npt.NDArray[np.bool_]
+Role = Literal["fit", "choose", "report"]
+ROLES: tuple[Role, ...] = ("fit", "choose", "report")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one split: all of them, or those at `index` (int64, ascending)."""
+
+    split: str
+    index: npt.NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The rows of each role, as parts of splits. A row may stand in two roles; then the numbers are contaminated."""
+
+    fit: tuple[Part, ...]
+    choose: tuple[Part, ...]
+    report: tuple[Part, ...]
+
+    def of(self, role: Role) -> tuple[Part, ...]:
+        """The parts of one role."""
+        parts: tuple[Part, ...] = getattr(self, role)
+        return parts
+
+
+def masks(dataset: Dataset, parts: Iterable[Part]) -> dict[str, Bools]:
+    """For each split of some parts, which of its rows stand in them: booleans (rows of the split,)."""
+    found: dict[str, Bools] = {}
+    for part in parts:
+        mask = found.setdefault(part.split, np.zeros(dataset.rows(part.split), np.bool_))
+        mask[slice(None) if part.index is None else part.index] = True
+    return found
+
+
+def role_ids(dataset: Dataset, roles: Roles) -> pa.Table:
+    """The rows of every part that isn't a whole split, as a table of `split`, `id` and `role`.
+
+    It is what a run saves, since a whole split is told by its name. Opens no whole split.
+    """
+    columns: dict[str, list[str]] = {"split": [], "id": [], "role": []}
+    for role in ROLES:
+        for part in roles.of(role):
+            if part.index is not None:
+                ids = dataset.ids(part.split)
+                columns["split"] += [part.split] * len(part.index)
+                columns["id"] += [ids[row] for row in part.index]
+                columns["role"] += [role] * len(part.index)
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+
+
+def check_roles(dataset: Dataset, roles: Roles, saved: pa.Table) -> None:
+    """An error where the roles, as they are built now, hold other rows than those that `role_ids` gave before.
+
+    Raises FailedError: the data set's audit, or the library that divides the rows, is another one than then.
+    """
+    now = role_ids(dataset, roles)
+    for role in ROLES:
+        old, new = _of_role(saved, role), _of_role(now, role)
+        if old != new:
+            raise FailedError(
+                f"the {role} role isn't the one that was saved: {len(old - new)} of its rows are gone, "
+                f"{len(new - old)} are new",
+                expected="the same audit of the data set, and the same version of scikit-learn",
+            )
+
+
+def _of_role(table: pa.Table, role: Role) -> set[tuple[str, str]]:
+    return {(row["split"], row["id"]) for row in table.to_pylist() if row["role"] == role}
+
+
+def without(dataset: Dataset, roles: Roles, flags: Sequence[str]) -> tuple[Roles, dict[str, dict[str, int]]]:
+    """The roles without the fit and choose rows that have one of these flags in the data set's audit, and how many.
+
+    The report role stays as it is. Counts are, for fit and choose, the role's rows by flag and, as `rows`, all that
+    went: a row with two flags is one row. Raises MienError where there is no audit, or no such flag in it.
+    """
+    if not flags:
+        return roles, {}
+    name = dataset.card.name
+    for flag in flags:
+        if flag not in FLAGS:
+            raise MienError(
+                f"no flag is called '{flag}'",
+                key="exclude",
+                expected="one of " + ", ".join(FLAGS),
+                nearest=nearest(flag, FLAGS),
+            )
+    table = read_flags(dataset)
+    if table is None:
+        raise MienError(f"data set '{name}' has no audit", key="exclude", expected=f"mien data audit {name}")
+    unsought = copies(dataset, near=False).near(next(iter(dataset.card.splits))) is None
+    if unsought and any(flag.startswith("near_") for flag in flags):
+        # Their flags would all be false, so nothing would go, without a word.
+        raise MienError(
+            f"the audit of data set '{name}' looked for no near copies",
+            key="exclude",
+            expected=f"mien data audit {name}, with near copies",
+        )
+    kept: dict[str, tuple[Part, ...]] = {}
+    counts: dict[str, dict[str, int]] = {}
+    for role in ROLES[:2]:
+        parts, counts[role] = [], {**dict.fromkeys(flags, 0), "rows": 0}
+        for part in roles.of(role):
+            index = np.arange(dataset.rows(part.split)) if part.index is None else part.index
+            own = table.filter(pc.equal(table["split"], part.split))
+            flagged = np.stack([own[flag].to_numpy() for flag in flags], axis=1)[index]
+            gone = flagged.any(axis=1)
+            for flag, number in zip(flags, flagged.sum(axis=0), strict=True):
+                counts[role][flag] += int(number)
+            counts[role]["rows"] += int(gone.sum())
+            parts.append(Part(part.split, index[~gone]) if gone.any() else part)
+        kept[role] = tuple(parts)
+    return Roles(kept["fit"], kept["choose"], roles.report), counts
