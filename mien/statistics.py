@@ -1,10 +1,12 @@
-"""How sure a measured number is: intervals for shares and for scores of a confusion matrix."""
+"""How sure a measured number is: intervals, paired differences, and what is left of p after many looks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
+from scipy.optimize import brentq
+from scipy.stats import binomtest, norm, t
 
 Counts = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
@@ -30,18 +32,23 @@ def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[floa
     return float(low), float(high)
 
 
-def resample(confusion: Counts, draws: int = DRAWS, seed: int = 0) -> Counts:
+def resample(confusion: Counts, draws: int = DRAWS, seed: int = 0, doubt: float = 0.0) -> Counts:
     """Confusion matrices of `draws` stratified bootstrap samples, int64 (draws, k, k), the same for the same seed.
 
     `confusion` is (k, k), true classes down, predicted classes across. Drawing as many rows of each true class as
     there are, with replacement, gives each row of the matrix a multinomial distribution with its own shares; so the
-    rows need not be drawn one by one.
+    rows need not be drawn one by one. `doubt` is how many right rows, and how many wrong ones, are imagined besides:
+    shared by the classes whose own rows are all right, or all wrong, and would never vary without.
     """
     counts = np.asarray(confusion, dtype=np.int64)
-    sizes = counts.sum(axis=1)
+    k, sizes = len(counts), counts.sum(axis=1)
+    right = np.diagonal(counts)
+    unvaried = (sizes > 0) & ((right == 0) | (right == sizes))
+    each = doubt * unvaried / max(int(unvaried.sum()), 1)
+    weights = counts + np.where(np.eye(k, dtype=bool), each[:, None], each[:, None] / max(k - 1, 1))
     # A class without rows draws none, whatever its shares.
-    shares = np.where(sizes[:, None] > 0, counts / np.maximum(sizes, 1)[:, None], 1 / len(counts))
-    return np.random.default_rng(seed).multinomial(sizes, shares, size=(draws, len(counts)))
+    shares = np.where(sizes[:, None] > 0, weights / np.maximum(weights.sum(axis=1), 1)[:, None], 1 / k)
+    return np.random.default_rng(seed).multinomial(sizes, shares, size=(draws, k))
 
 
 def bootstrap(
@@ -52,12 +59,135 @@ def bootstrap(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """The percentile interval of a score over stratified bootstrap samples.
+    """The percentile interval of a score over stratified bootstrap samples; it holds the score itself.
 
-    `score` takes matrices (draws, k, k) and gives values (draws,). What never varies in the sample has no width:
-    without a single error the interval of any score is (1, 1), so few rows look surer than they are.
+    `score` takes matrices (draws, k, k) and gives values (draws,). Classes whose rows are all right, or all wrong,
+    would never vary, so that few rows looked surer than they are: they share half a right and half a wrong row more,
+    which is what Jeffreys' prior adds to a share.
     Source: B. Efron, R. J. Tibshirani (1993), An introduction to the bootstrap, chapter 13.
     """
     tail = (1 - confidence) / 2
-    low, high = np.quantile(score(resample(confusion, draws, seed)), [tail, 1 - tail])
-    return float(low), float(high)
+    low, high = np.quantile(score(resample(confusion, draws, seed, doubt=0.5)), [tail, 1 - tail])
+    found = float(score(np.asarray(confusion)[None])[0])
+    # With a handful of rows the percentiles of a skewed score may lie on one side of it.
+    return min(float(low), found), max(float(high), found)
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """The exact two-sided p of McNemar's test, in 0 … 1, from the rows that only one of two models has right.
+
+    Source: Q. McNemar (1947), Note on the sampling error of the difference between correlated proportions,
+    Psychometrika 12; exact, so a sign test on the rows that tell them apart. 1 where there are none.
+
+    >>> round(mcnemar(1, 7), 4)
+    0.0703
+    """
+    return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+
+
+def paired_interval(only_a: int, only_b: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Tango's score interval for the difference of two shares of the same `n` rows, a − b, both ends in -1 … 1.
+
+    `only_a` rows count for a alone, `only_b` for b alone. It has a width even where no row tells the two apart.
+    Source: T. Tango (1998), Equivalence test and confidence interval for the difference in proportions for the
+    paired-sample design, Statistics in Medicine 17. Raises ValueError for more rows than there are.
+
+    >>> [round(end, 3) for end in paired_interval(1, 7, 21)]
+    [-0.517, -0.026]
+    """
+    if min(only_a, only_b) < 0 or only_a + only_b > n:
+        raise ValueError(f"{only_a} and {only_b} of {n} rows are no shares")
+    if n == 0:
+        return -1.0, 1.0
+    z = float(norm.ppf(0.5 + confidence / 2))
+    # The interval of b − a is the mirrored one.
+    return -_paired_end(only_b, only_a, n, z), _paired_end(only_a, only_b, n, z)
+
+
+def _paired_end(only_a: int, only_b: int, n: int, z: float) -> float:
+    found = only_a - only_b
+    if found == n:
+        return 1.0
+
+    def beyond(difference: float) -> float:
+        # The share of rows for b alone that is likeliest when the difference is this one: a quadratic's root.
+        half = (-only_a - only_b + (2 * n + only_b - only_a) * difference) / (4 * n)
+        share = np.sqrt(max(half**2 + only_b * difference * (1 - difference) / (2 * n), 0.0)) - half
+        variance = n * (2 * share + difference * (1 - difference))
+        return float(n * difference - found - z * np.sqrt(max(variance, 0.0)))
+
+    # The variance may be 0 at the difference found itself, and the end is the other root.
+    return float(brentq(beyond, found / n + 1e-9, 1.0))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """The p values of several tests at once, adjusted so that one false alarm among all has its level at most.
+
+    Source: S. Holm (1979), A simple sequentially rejective multiple test procedure, Scandinavian Journal of
+    Statistics 6.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    # statsmodels has this too, and clears the whole process's memory at each call.
+    order = np.argsort(p)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(np.asarray(p)[order] * np.arange(len(p), 0, -1))
+    return [float(one) for one in np.minimum(adjusted, 1)]
+
+
+class Estimate(NamedTuple):
+    """A value, its interval [low, high], and the two-sided p of its being 0."""
+
+    value: float
+    interval: tuple[float, float]
+    p: float
+
+
+def seeds_mean(table: Values, confidence: float = CONFIDENCE) -> Estimate:
+    """The mean of 0 … 1 over seeds and rows of a table (seeds, rows), as if both had been drawn from many.
+
+    The rows are those of one test set, each measured under every seed. See `seeds_difference` for how.
+    """
+    rows = np.concatenate([table.mean(axis=0), [0, 0, 1, 1]])  # Agresti and Coull's (1998): no width of 0.
+    return _over_seeds_and_rows(float(table.mean()), [table], rows, confidence, low=0.0)
+
+
+def seeds_difference(a: Values, b: Values, confidence: float = CONFIDENCE) -> Estimate:
+    """The difference of two means over seeds and rows, a − b, of tables of 0 … 1 (seeds, rows) on the same rows.
+
+    As if the seeds of each and the rows had been drawn from many: the variance is that of a bootstrap which draws
+    seeds and rows together, in closed form (which for a mean there is), with two corrections. It is unbiased for few
+    seeds, and what seeds do to single rows, which such a bootstrap counts three times, counts once (A. B. Owen (2007),
+    The pigeonhole bootstrap, Annals of Applied Statistics 1). The interval is Student's, its degrees of freedom by
+    Satterthwaite (1946). A side with one seed stands for that one model alone.
+
+    >>> a, b = np.array([[1, 1, 1, 0], [1, 1, 1, 1.0]]), np.array([[1, 0, 0, 0], [1, 1, 0, 0.0]])
+    >>> seeds_difference(a, b).value
+    0.5
+    """
+    rows = np.concatenate([a.mean(axis=0) - b.mean(axis=0), [-1, 1]])  # Bonett and Price's (2012): no width of 0.
+    return _over_seeds_and_rows(float(a.mean() - b.mean()), [a, b], rows, confidence, low=-1.0)
+
+
+def _over_seeds_and_rows(
+    value: float, tables: Sequence[Values], rows: Values, confidence: float, low: float
+) -> Estimate:
+    by_rows = float(rows.var(ddof=1) / len(rows))
+    by_seeds = shared = 0.0
+    freedom = by_rows**2 / (len(rows) - 1)
+    for table in tables:
+        k, n = table.shape
+        if k > 1:
+            means = table.mean(axis=1)
+            part = float(means.var(ddof=1) / k)
+            by_seeds += part
+            freedom += part**2 / (k - 1)
+            rest = table - means[:, None] - table.mean(axis=0) + table.mean()
+            shared += float((rest**2).sum()) / ((k - 1) * max(n - 1, 1) * k * n)
+    # What seeds do to single rows stands in both terms; each of them alone is no more than the whole.
+    variance = max(by_seeds + by_rows - shared, by_seeds, by_rows)
+    student = t(variance**2 / freedom)
+    half = float(student.ppf(0.5 + confidence / 2)) * variance**0.5
+    p = 2 * float(student.sf(abs(value) / variance**0.5))
+    return Estimate(value, (max(value - half, low), min(value + half, 1.0)), min(p, 1.0))
