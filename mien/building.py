@@ -20,7 +20,7 @@ from mien.experiment import Experiment, problem_at
 from mien.labels import FER2013, SCHEMES, LabelScheme, scheme
 from mien.models.summary import Summary, summarize
 from mien.optimizers import Factor
-from mien.protocols import ROLES, Part, Role, Roles
+from mien.protocols import ROLES, Part, Role, Roles, without
 from mien.raters import by_majority, check_votes, labels_under
 from mien.registry import Component, build
 
@@ -121,10 +121,19 @@ def scheme_for(experiment: Experiment, dataset: Dataset | None) -> LabelScheme:
 
 
 def build_roles(experiment: Experiment, dataset: Dataset) -> Roles:
-    """The rows of each role under the experiment's protocol."""
+    """The rows of each role under the experiment's protocol, without the fit and choose rows that it excludes."""
+    return _roles(experiment, dataset)[0]
+
+
+def excluded(experiment: Experiment, dataset: Dataset) -> dict[str, dict[str, int]]:
+    """How many fit and choose rows the experiment excludes, by flag and, as `rows`, altogether; {} for no flags."""
+    return _roles(experiment, dataset)[1]
+
+
+def _roles(experiment: Experiment, dataset: Dataset) -> tuple[Roles, dict[str, dict[str, int]]]:
     with _at("protocol"):
         roles: Roles = build("protocol", experiment.protocol, dataset=dataset)
-    return roles
+    return without(dataset, roles, experiment.exclude)
 
 
 def build_samples(experiment: Experiment, dataset: Dataset, roles: Roles, role: Role, names: LabelScheme) -> Samples:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
 from mien.errors import MienError, nearest
-from mien.layers import NAMED, Source, read_layers
+from mien.layers import NAMED, Source, read_layers, read_overrides
 from mien.registry import Component, Kind, entry, key_of, load_plugins, names
 from mien.workspace import check_name
 from mien.yamlfile import KeyPath, dump_yaml
@@ -59,7 +59,7 @@ class Experiment(Section):
     optimizer: SerializeAsAny[Component]
     schedule: SerializeAsAny[Component]
     train: TrainSection
-    # Rows with one of these flags of the data set's audit are neither fit nor chosen on.
+    # Rows with one of these flags of the data set's audit are neither fit nor chosen on; the protocol's are among them.
     exclude: tuple[str, ...] = ()
     # Views of each image whose probabilities are averaged when the run is measured, beside the image alone.
     tta: Literal["none", "flip", "flip-shifts", "ten-crop"] = "none"
@@ -99,6 +99,27 @@ def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
     return _check(source, str(file))
 
 
+def read_protocol(text: str) -> tuple[Component, tuple[str, ...]]:
+    """A protocol as a command line names it, and the flags that it excludes.
+
+    `text` is a protocol's name, a file that holds one (`ours.yaml`), or its keys (`{name: folder, share: 0.2}`).
+    Raises one MienError that holds all that is wrong.
+
+    >>> read_protocol("{name: folder, share: 0.2, exclude: [blank]}")
+    (protocol_folder(name='folder', share=0.2, seed=0), ('blank',))
+    """
+    import_components()
+    source = read_overrides([f"protocol={text}"])
+    problems: list[MienError] = []
+    value, excluded = _protocol(source.content["protocol"], source, problems)
+    component = _component("protocol", value, ("protocol",), source, problems)
+    if component is not None and not problems:
+        return component, tuple(excluded)
+    first, *more = problems
+    first.more = tuple(more)
+    raise first
+
+
 def import_components() -> None:
     """Register everything that mien itself brings."""
     import mien.augment
@@ -122,10 +143,14 @@ def _check(source: Source, file: str) -> Experiment:
     problems: list[MienError] = []
     parts: dict[str, Any] = {}
     unknown: list[str] = []
+    excluded: list[str] = []
     for key, value in {**_DEFAULTS, **source.content}.items():
         if key in NAMED:
             if isinstance(value, dict):
                 value = {**_DEFAULTS.get(key, {}), **value}
+            if key == "protocol":
+                value, flags = _protocol(value, source, problems)
+                excluded += flags
             parts[key] = _component(NAMED[key], value, (key,), source, problems)
         elif key in _OPS:
             if not isinstance(value, list):
@@ -134,6 +159,8 @@ def _check(source: Source, file: str) -> Experiment:
             parts[key] = [_component("op", one, (key, i), source, problems) for i, one in enumerate(value)]
         elif key in _SECTIONS:
             parts[key] = _typed(_SECTIONS[key], value, (key,), source, problems)
+        elif key == "exclude":
+            excluded = [*_flags(value, (key,), source, problems), *excluded]
         elif key in Experiment.model_fields:
             parts[key] = value
         else:
@@ -164,6 +191,7 @@ def _check(source: Source, file: str) -> Experiment:
                     f"op '{op.called}' isn't random", ("augment", index), source, file, expected="it in preprocess"
                 )
             )
+    parts["exclude"] = list(dict.fromkeys(excluded))
     if not problems:
         try:
             return Experiment.model_validate(parts)
@@ -176,6 +204,38 @@ def _check(source: Source, file: str) -> Experiment:
 
 def _keys_of(part: Any) -> Iterable[str]:
     return type(part).model_fields if isinstance(part, BaseModel) else ()
+
+
+def _protocol(value: Any, source: Source, problems: list[MienError]) -> tuple[Any, list[str]]:
+    """A protocol's keys without `exclude`, and what that holds."""
+    if not isinstance(value, dict) or "exclude" not in value:
+        return value, []
+    rest = {key: one for key, one in value.items() if key != "exclude"}
+    return rest, _flags(value["exclude"], ("protocol", "exclude"), source, problems)
+
+
+def _flags(value: Any, path: KeyPath, source: Source, problems: list[MienError]) -> list[str]:
+    """A list of an audit's flags; what is none is appended to `problems`."""
+    from mien.audit import FLAGS
+
+    if not isinstance(value, list):
+        problems.append(_problem("this is no list", path, source, "", expected="a list of flags, as [leaked, blank]"))
+        return []
+    for index, flag in enumerate(value):
+        if flag not in list(FLAGS):
+            shown = f"'{flag}'" if isinstance(flag, str) else json.dumps(flag)
+            close = nearest(flag, FLAGS) if isinstance(flag, str) else None
+            problems.append(
+                _problem(
+                    f"no flag is called {shown}",
+                    (*path, index),
+                    source,
+                    "",
+                    expected="one of " + ", ".join(FLAGS),
+                    nearest=close,
+                )
+            )
+    return [flag for flag in value if flag in list(FLAGS)]
 
 
 def _component(kind: Kind, value: Any, path: KeyPath, source: Source, problems: list[MienError]) -> Component | None:
@@ -202,7 +262,9 @@ def _typed(model: type[Any], value: Any, path: KeyPath, source: Source, problems
         # Through JSON, since strict JSON takes a list for a tuple but no text or truth value for a number.
         return model.model_validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        problems += _problems(error, path, source, "", list(model.model_fields))
+        # A protocol's flags are taken out before.
+        also = ["exclude"] if path == ("protocol",) else []
+        problems += _problems(error, path, source, "", [*model.model_fields, *also])
         return None
 
 
@@ -288,14 +350,20 @@ def _problem(
         if path[:length] in source.places:
             place = source.places[path[:length]]
             break
-    key = ".".join(map(str, path)) or None
+    # In a file that holds a section alone, keys stand without the section's name.
+    alone = bool(path) and source.files.get(str(path[0])) == place[0]
+    key = ".".join(map(str, path[alone:])) or None
     return MienError(message, file=place[0] or None, line=place[1], key=key, expected=expected, nearest=nearest)
 
 
 def problem_at(experiment_file: Path, overrides: Sequence[str], key: str, error: MienError) -> MienError:
     """The same error with the file and line where `key` (dotted) stands; for what only a data set or a model knows."""
     source = read_layers(experiment_file, overrides)
-    placed = _problem(error.message, tuple(key.split(".")), source, str(experiment_file))
+    # A list's items have numbers in their paths.
+    path: KeyPath = tuple(int(step) if step.isdigit() else step for step in key.split("."))
+    if path not in source.places and ("protocol", *path) in source.places:  # `exclude` stands here or there.
+        path = ("protocol", *path)
+    placed = _problem(error.message, path, source, str(experiment_file))
     placed.expected, placed.nearest, placed.more = error.expected, error.nearest, error.more
     return placed
 
@@ -305,6 +373,8 @@ def json_schema() -> dict[str, Any]:
 
     Nothing is required in it, since a file that extends another holds only differences.
     """
+    from mien.audit import FLAGS
+
     schema = Experiment.model_json_schema()
     definitions = schema["$defs"]
     for kind in ("protocol", "model", "loss", "optimizer", "schedule", "op"):
@@ -315,6 +385,16 @@ def json_schema() -> dict[str, Any]:
     for key, kind in NAMED.items():
         choices: list[dict[str, Any]] = [{"$ref": f"#/$defs/{kind}_{name}"} for name in names(kind)]
         schema["properties"][key] = {"anyOf": [{"enum": names(kind)}, *choices]}
+    # A protocol may stand in a file, and have flags.
+    file = {"type": "string", "pattern": r"\.ya?ml$", "description": "A file beside this one that holds a protocol."}
+    schema["properties"]["protocol"]["anyOf"] += [
+        file,
+        {"type": "object", "properties": {"name": file}, "required": ["name"]},
+    ]
+    flags = {"type": "array", "items": {"enum": list(FLAGS)}}
+    schema["properties"]["exclude"] = flags
+    for name in names("protocol"):
+        definitions[f"protocol_{name}"]["properties"]["exclude"] = flags
     for key in _OPS:
         choices = [{"$ref": f"#/$defs/op_{name}"} for name in names("op")]
         schema["properties"][key] = {"type": "array", "items": {"anyOf": choices}}

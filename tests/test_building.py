@@ -8,6 +8,7 @@ import torch
 from conftest import REPOSITORY, TINY
 from torch import nn
 
+from mien.audit import audit
 from mien.building import (
     build_model,
     build_roles,
@@ -15,6 +16,7 @@ from mien.building import (
     build_schedule,
     check,
     class_counts,
+    excluded,
     input_shape,
     located,
     scheme_for,
@@ -112,6 +114,29 @@ def test_classes_that_the_scheme_lacks_are_left_out(workspace: Workspace, tiny_f
     assert check(experiment, dataset).rows == {"fit": 7, "choose": 7, "report": 7}
     samples = build_samples(experiment, dataset, build_roles(experiment, dataset), "fit", FER2013)
     assert len(samples) == 7
+
+
+def test_rows_with_a_flag_are_neither_fit_nor_chosen_on(workspace: Workspace, tiny_file: Path) -> None:
+    faces = np.random.default_rng(0).integers(0, 256, (12, 24, 24), np.uint8)
+    held = {"train": [0, 1, 2, 3, 3, 4], "validation": [5, 6, 0], "test": [1, 7, 8]}
+    with write_dataset(workspace, "tiny", FER2013, source="", format="test") as writer:
+        for split, numbers in held.items():
+            for index, number in enumerate(numbers):
+                writer.add(split, f"{split}{index}", encode_png(faces[number]), index % 7, size=(24, 24))
+    dataset = open_dataset(workspace, "tiny")
+    audit(dataset)
+    experiment = load_experiment(tiny_file, ["exclude=[leaked]", "protocol.exclude=[duplicate]"])
+    assert check(experiment, dataset).rows == {"fit": 2, "choose": 2, "report": 3}
+    roles = build_roles(experiment, dataset)
+    samples = build_samples(experiment, dataset, roles, "fit", FER2013)
+    assert samples.ids.tolist() == ["train2", "train5"]
+    assert excluded(experiment, dataset) == {
+        "fit": {"leaked": 2, "duplicate": 4, "rows": 4},
+        "choose": {"leaked": 1, "duplicate": 1, "rows": 1},
+    }
+    plain = load_experiment(tiny_file)
+    assert check(plain, dataset).rows == {"fit": 6, "choose": 3, "report": 3}
+    assert excluded(plain, dataset) == {}
 
 
 def test_the_schedule_knows_the_steps(tiny_file: Path) -> None:

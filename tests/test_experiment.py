@@ -10,9 +10,10 @@ from conftest import REPOSITORY, TINY, write_tiny
 from ruamel.yaml import YAML
 from verbs import call
 
+from mien.audit import FLAGS
 from mien.dataset import Dataset
 from mien.errors import MienError
-from mien.experiment import Experiment, import_components, json_schema, load_experiment
+from mien.experiment import Experiment, import_components, json_schema, load_experiment, read_protocol
 from mien.registry import names
 from mien.workspace import Workspace
 from mien.yamlfile import read_yaml
@@ -117,8 +118,8 @@ MISTAKES: dict[str, tuple[tuple[str, str], str]] = {
     ),
     "unknown protocol": (
         ("name: tiny\n", "name: tiny\nprotocol: {name: offical}\n"),
-        "x.yaml:2: protocol.name: no protocol is called 'offical'; expected 'name' as one of folder, official, "
-        "paper-2021, splits. Did you mean 'official'?",
+        "x.yaml:2: protocol.name: no protocol is called 'offical'; expected 'name' as one of folder, k-fold, "
+        "leave-one-subject-out, official, paper-2021, splits. Did you mean 'official'?",
     ),
     "unknown optimiser": (
         ("name: sgd", "name: rmsprop"),
@@ -282,8 +283,41 @@ MISTAKES: dict[str, tuple[tuple[str, str], str]] = {
     ),
     "no such split": (
         ("name: tiny\n", "name: tiny\nprotocol: {name: splits, fit: [train], choose: [valdation], report: [test]}\n"),
-        "x.yaml:2: protocol: data set 'tiny' has no split 'valdation'; expected one of train, validation, test. "
-        "Did you mean 'validation'?",
+        "x.yaml:2: protocol.choose.0: data set 'tiny' has no split 'valdation'; expected one of train, "
+        "validation, test. Did you mean 'validation'?",
+    ),
+    "unknown key of a protocol": (
+        ("name: tiny\n", "name: tiny\nprotocol: {name: folder, exlude: [blank]}\n"),
+        "x.yaml:2: protocol.exlude: unknown key; expected one of share, seed, exclude. Did you mean 'exclude'?",
+    ),
+    "fold that isn't there": (
+        ("name: tiny\n", "name: tiny\nprotocol: {name: k-fold, fold: 5}\n"),
+        "x.yaml:2: protocol.fold: there is no fold 5 of 5; expected 0 to 4, the first is 0",
+    ),
+    "unknown flag": (
+        ("name: tiny\n", "name: tiny\nexclude: [blank, leakd]\n"),
+        f"x.yaml:2: exclude.1: no flag is called 'leakd'; expected one of {', '.join(FLAGS)}. Did you mean 'leaked'?",
+    ),
+    "unknown flag in a protocol": (
+        ("name: tiny\n", "name: tiny\nprotocol: {name: official, exclude: [conflicts]}\n"),
+        f"x.yaml:2: protocol.exclude.0: no flag is called 'conflicts'; expected one of {', '.join(FLAGS)}. "
+        "Did you mean 'conflict'?",
+    ),
+    "flag that is a number": (
+        ("name: tiny\n", "name: tiny\nexclude: [3]\n"),
+        f"x.yaml:2: exclude.0: no flag is called 3; expected one of {', '.join(FLAGS)}",
+    ),
+    "flags that are no list": (
+        ("name: tiny\n", "name: tiny\nexclude: leaked\n"),
+        "x.yaml:2: exclude: this is no list; expected a list of flags, as [leaked, blank]",
+    ),
+    "flags without an audit": (
+        ("name: tiny\n", "name: tiny\nexclude: [leaked]\n"),
+        "x.yaml:2: exclude: data set 'tiny' has no audit; expected mien data audit tiny",
+    ),
+    "flags of a protocol without an audit": (
+        ("name: tiny\n", "name: tiny\nprotocol:\n  name: official\n  exclude: [leaked]\n"),
+        "x.yaml:4: protocol.exclude: data set 'tiny' has no audit; expected mien data audit tiny",
     ),
     "warm-up longer than the training": (
         ("name: cosine", "name: cosine, warmup_epochs: 4"),
@@ -423,6 +457,8 @@ def test_defaults(tmp_path: Path) -> None:
             "gradient_clip": None,
             "tensorboard": False,
         },
+        "exclude": (),
+        "tta": "none",
     }
     with pytest.raises(ValueError, match="frozen"):
         experiment.train.epochs = 3  # type: ignore[misc]
@@ -475,7 +511,8 @@ ONLY_ON_THE_WHOLE = {
     *("random op in preprocess", "no such plugin", "no such data set", "no such labels", "name that is a path"),
     *("model too large for the image", "op after normalize", "op that doesn't take the image"),
     *("op in augment that isn't random", "protocol of another data set", "no such split", "too few class weights"),
-    "warm-up longer than the training",
+    *("warm-up longer than the training", "fold that isn't there"),
+    *("flags without an audit", "flags of a protocol without an audit"),
     # A file that extends another holds only differences.
     *("no name", "no data set", "no model", "no optimiser", "no epochs", "model without a name"),
     # JSON has no such number.
@@ -496,6 +533,133 @@ def test_the_schema_describes_what_can_be_named(schema: Any) -> None:
     assert schema.schema["properties"]["model"]["anyOf"][0] == {"enum": ["cnn", "googlenet", "resnet"]}
     assert schema.is_valid({"extends": "base.yaml"})
     assert schema.is_valid({"model": {"kernel_size": 3}, "optimizer": "sgd", "dataset": "fer2013"})
+
+
+OURS = "# Ours.\nname: splits\nfit: [train]\nchoose: [validation]\nreport: [test]\nexclude: [leaked, blank]\n"
+
+
+def test_a_protocol_of_one_s_own(tmp_path: Path) -> None:
+    Path("sub").mkdir()
+    Path("sub/ours.yaml").write_text(OURS)
+    Path("sub/base.yaml").write_text("protocol: ours.yaml\nexclude: [blank, tiny]\n" + TINY)
+    Path("top.yaml").write_text("extends: sub/base.yaml\nname: top\nprotocol: {report: [validation, test]}\n")
+    for file, report in (("sub/base.yaml", ("test",)), ("top.yaml", ("validation", "test"))):
+        experiment = load_experiment(Path(file))
+        assert experiment.protocol.parameters == {"fit": ["train"], "choose": ["validation"], "report": [*report]}
+        assert experiment.exclude == ("blank", "tiny", "leaked")
+        # A run's own file needs no other.
+        resolved = tmp_path / "resolved.yaml"
+        resolved.write_text(experiment.to_yaml())
+        content, _ = read_yaml(resolved)
+        assert content["protocol"] == {"name": "splits", **experiment.protocol.parameters}
+        assert content["exclude"] == ["blank", "tiny", "leaked"]
+        assert load_experiment(resolved) == experiment
+    plain = load_experiment(Path("top.yaml"), ["protocol=official", "exclude=[]"])
+    assert (plain.protocol.model_dump(), plain.exclude) == ({"name": "official"}, ())
+    other = load_experiment(Path("top.yaml"), ["protocol=sub/ours.yaml", "protocol.fit=[test]"])
+    assert other.protocol.parameters == {"fit": ["test"], "choose": ["validation"], "report": ["test"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            ("name: splits", "name: split"),
+            "ours.yaml:2: name: no protocol is called 'split'; expected 'name' as one of folder, k-fold, "
+            "leave-one-subject-out, official, paper-2021, splits. Did you mean 'splits'?",
+        ),
+        (
+            ("choose: [", "chose: ["),
+            "ours.yaml:4: chose: unknown key; expected one of fit, choose, report, exclude. Did you mean 'choose'?",
+        ),
+        (("choose: [validation]\n", ""), "ours.yaml:2: choose: this key is missing"),
+        (
+            ("[validation]", "[valid]"),
+            "ours.yaml:4: choose.0: data set 'tiny' has no split 'valid'; expected one of train, validation, test. "
+            "Did you mean 'validation'?",
+        ),
+        (
+            ("blank]", "blanc]"),
+            f"ours.yaml:6: exclude.1: no flag is called 'blanc'; expected one of {', '.join(FLAGS)}. "
+            "Did you mean 'blank'?",
+        ),
+        (
+            ("exclude: [", "exclude: [ "),
+            "ours.yaml:6: exclude: data set 'tiny' has no audit; expected mien data audit tiny",
+        ),
+        (("[train]", "[train"), "ours.yaml:4: this isn't YAML: expected ',' or ']', but got ':'"),
+        (
+            ("name: splits\n", ""),
+            "ours.yaml: this names no protocol; expected 'name: splits' with fit, choose and report, "
+            "or another protocol by its name",
+        ),
+    ],
+)
+def test_a_mistake_in_a_protocol_s_file_is_told_at_its_own_line(
+    home: Path, change: tuple[str, str], message: str
+) -> None:
+    assert OURS.count(change[0]) == 1
+    Path("ours.yaml").write_text(OURS.replace(*change))
+    assert refused(home, changed(("name: tiny\n", "name: tiny\nprotocol: ours.yaml\n"))) == [message]
+    # Also where the command line names the file; what only the data set knows comes later.
+    if "'tiny'" in message:
+        read_protocol("ours.yaml")
+    else:
+        with pytest.raises(MienError) as error:
+            read_protocol("ours.yaml")
+        assert str(error.value) == message
+
+
+def test_a_protocol_s_file_that_is_not_there(home: Path) -> None:
+    Path("ours.yaml").write_text(OURS)
+    text = changed(("name: tiny\n", "name: tiny\nprotocol: our.yaml\n"))
+    assert refused(home, text) == [
+        "x.yaml:2: protocol: there is no file 'our.yaml' beside this one. Did you mean 'ours.yaml'?"
+    ]
+    assert refused(home, changed(), "protocol=our.yml") == [
+        "the command line: protocol: there is no file 'our.yml'. Did you mean 'ours.yaml'?"
+    ]
+    assert refused(home, changed(("name: tiny\n", "name: tiny\nprotocol: sub/other.yml\n"))) == [
+        "x.yaml:2: protocol: there is no file 'sub/other.yml' beside this one"
+    ]
+
+
+def test_a_protocol_is_read_from_the_command_line(here: Path) -> None:
+    Path("ours.yaml").write_text(OURS)
+    ours, flags = read_protocol("ours.yaml")
+    assert (ours.called, flags) == ("splits", ("leaked", "blank"))
+    assert ours.parameters == {"fit": ["train"], "choose": ["validation"], "report": ["test"]}
+    assert read_protocol(str(here / "ours.yaml")) == (ours, flags)
+    folds, none = read_protocol("k-fold")
+    assert (folds.parameters["folds"], none) == (5, ())
+    assert read_protocol("{name: folder, share: 0.2, exclude: [blank]}")[0].parameters == {"share": 0.2, "seed": 0}
+    for text, message in {
+        "offical": "the command line: protocol.name: no protocol is called 'offical'; expected 'name' as one of "
+        "folder, k-fold, leave-one-subject-out, official, paper-2021, splits. Did you mean 'official'?",
+        "{name: folder, share: 2}": "the command line: protocol.share: 2 can't stand here; expected less than 1",
+        "{name: official, exclude: blank}": "the command line: protocol.exclude: this is no list; "
+        "expected a list of flags, as [leaked, blank]",
+        "3": "the command line: protocol: this names no protocol; expected 'name' as one of folder, k-fold, "
+        "leave-one-subject-out, official, paper-2021, splits",
+        "splits": "the command line: protocol.fit: this key is missing",
+    }.items():
+        with pytest.raises(MienError) as error:
+            read_protocol(text)
+        assert str(error.value) == message
+    assert [one.key for one in error.value.more] == ["protocol.choose", "protocol.report"]
+
+
+def test_the_schema_knows_protocols(schema: Any) -> None:
+    for protocol in (
+        "k-fold",
+        "ours.yaml",
+        {"name": "ours.yml", "fold": 2},
+        {"name": "k-fold", "folds": 10, "group": "subject", "exclude": ["leaked"]},
+        {"name": "leave-one-subject-out", "fold": 3},
+    ):
+        assert schema.is_valid({"protocol": protocol, "exclude": ["blank"]}), protocol
+    for wrong in ("ours.txt", {"name": "k-fold", "folds": 1}, {"name": "official", "exclude": ["blanc"]}):
+        assert not schema.is_valid({"protocol": wrong}), wrong
 
 
 def test_the_first_error_is_the_one_raised(tiny: Dataset, tiny_file: Path) -> None:

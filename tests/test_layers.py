@@ -182,3 +182,33 @@ def test_overrides_are_yaml(folder: Path) -> None:
         "train": {"keep": None},
         "augment": [{"op": "flip"}],
     }
+
+
+def test_a_protocol_in_a_file_of_its_own_stands_whole(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    write(
+        base="protocol: {name: folder, share: 0.5, seed: 3}\n",
+        **{"sub/ours": "\nname: folder\nexclude: [blank]\n"},
+        top="extends: base.yaml\nprotocol: sub/ours.yaml\n",
+        more="extends: base.yaml\nprotocol:\n  name: sub/ours.yaml\n  seed: 4\n",
+    )
+    source = read_layers(Path("top.yaml"))
+    # The base's share is not the file's.
+    assert source.content == {"protocol": {"name": "folder", "exclude": ["blank"]}}
+    assert source.places == {
+        ("protocol",): ("sub/ours.yaml", 2),
+        ("protocol", "name"): ("sub/ours.yaml", 2),
+        ("protocol", "exclude"): ("sub/ours.yaml", 3),
+        ("protocol", "exclude", 0): ("sub/ours.yaml", 3),
+    }
+    assert source.files == {"protocol": "sub/ours.yaml"}
+    source = read_layers(Path("more.yaml"), ["protocol.share=0.2"])
+    assert source.content == {"protocol": {"name": "folder", "exclude": ["blank"], "seed": 4, "share": 0.2}}
+    assert source.places["protocol", "seed"] == ("more.yaml", 4)
+    assert source.places["protocol", "share"] == (COMMAND_LINE, None)
+    assert source.places["protocol", "name"] == ("sub/ours.yaml", 2)
+    overrides = ["protocol=sub/ours.yaml", "protocol.seed=5"]
+    assert read_layers(Path("base.yaml"), overrides).content == {
+        "protocol": {"name": "folder", "exclude": ["blank"], "seed": 5}
+    }
+    assert read_layers(Path("top.yaml"), ["protocol=official"]).content == {"protocol": {"name": "official"}}
