@@ -1,14 +1,15 @@
-"""Contact sheets: rows of pictures with a caption each, as one PNG."""
+"""Contact sheets, as one PNG: rows of pictures with a caption each, or a gallery in which each picture has its own."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mien.images import Pixels
+from mien.dataset import Dataset
+from mien.images import Pixels, decode
 
 # A picture is shown between these sizes: small ones enlarged by a whole number, so that each pixel stays a square.
 _SMALLEST, _LARGEST = 80, 160
@@ -70,6 +71,53 @@ def contact_sheet(
     packed = io.BytesIO()
     sheet.save(packed, "png", optimize=True)
     return packed.getvalue()
+
+
+def gallery(pictures: Sequence[Pixels], captions: Sequence[str], title: str = "", *, columns: int = 8) -> bytes:
+    """A PNG of pictures from left to right and from top to bottom, each with its caption under it.
+
+    Pictures and captions are as `contact_sheet` takes them, `columns` pictures to a line.
+
+    >>> gallery([np.zeros((48, 48, 1), np.uint8)] * 9, ["happy"] * 9)[1:4]
+    b'PNG'
+    """
+    if len(pictures) != len(captions):
+        raise ValueError(f"{len(pictures)} pictures and {len(captions)} captions")
+    shown = [_scaled(_picture(pixels)) for pixels in pictures]
+    mode = "RGB" if any(picture.mode == "RGB" for picture in shown) else "L"
+    bold, plain = _font("DejaVuSans-Bold.ttf"), _font("DejaVuSans.ttf")
+    texts = [caption.split("\n") for caption in captions]
+    widths = [_width(font, line) for text in texts for font, line in _styled(text, bold, plain)]
+    cell = max([picture.width for picture in shown] + widths, default=0) + 2 * _GAP
+    tallest = max((picture.height for picture in shown), default=0)
+    height = tallest + _LINE * max(map(len, texts), default=0) + 2 * _GAP
+    top = _MARGIN + (_LINE + 8 if title else 0)
+    across = min(columns, len(shown))
+    lines = -(-len(shown) // columns)
+    size = (max(across * cell, _width(bold, title)) + 2 * _MARGIN, top + lines * height + _MARGIN)
+    sheet = Image.new(mode, size, _shade(_PAPER, mode))
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_MARGIN, _MARGIN), title, _shade(_INK, mode), bold)
+    for number, (picture, text) in enumerate(zip(shown, texts, strict=True)):
+        x, y = _MARGIN + number % columns * cell, top + number // columns * height
+        sheet.paste(picture, (x, y + tallest - picture.height))
+        for line_number, (font, line) in enumerate(_styled(text, bold, plain)):
+            ink = _shade(_INK if font is bold else _SOFT, mode)
+            draw.text((x, y + tallest + _LINE * line_number), line, ink, font)
+    packed = io.BytesIO()
+    sheet.save(packed, "png", optimize=True)
+    return packed.getvalue()
+
+
+def pictures_of(dataset: Dataset, rows: Collection[tuple[str, str]]) -> dict[tuple[str, str], Pixels]:
+    """The pictures of some rows by split and id, uint8 (height, width, 3), or 1 for those without colour."""
+    found = {}
+    for split in sorted({split for split, _ in rows}):
+        for id_, data in zip(dataset.ids(split), dataset.images(split), strict=True):
+            if (split, id_) in rows:
+                pixels = decode(data, "rgb")
+                found[split, id_] = pixels if (pixels != pixels[:, :, :1]).any() else pixels[:, :, :1]
+    return found
 
 
 def _picture(pixels: Pixels) -> Image.Image:

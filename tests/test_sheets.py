@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.sheets import contact_sheet
+from mien.dataset import open_dataset, write_dataset
+from mien.images import encode_png
+from mien.labels import FER2013
+from mien.sheets import contact_sheet, gallery, pictures_of
 
 
 def pictures(number, size=48, channels=1, seed=0):
@@ -94,3 +97,42 @@ def test_what_is_no_picture_is_refused():
         contact_sheet([[np.zeros((48, 48, 1), np.float32)]], ["a"])
     with pytest.raises(ValueError, match=r"a picture of uint8 \(48, 48\), not uint8 \(height, width, 1 or 3\)"):
         contact_sheet([[np.zeros((48, 48), np.uint8)]], ["a"])
+
+
+def test_a_gallery_has_its_pictures_in_lines_each_over_its_caption():
+    shown = pictures(5)
+    image = opened(gallery(shown, ["happy\n17"] * 5, title="suspects", columns=3))
+    assert image.mode == "L"
+    sheet = np.asarray(image)
+    places = [find(sheet, one[:, :, 0].repeat(2, 0).repeat(2, 1)) for one in shown]
+    left, top = places[0]
+    across, down = places[1][0] - left, places[3][1] - top
+    assert places == [(left + number % 3 * across, top + number // 3 * down) for number in range(5)]
+    assert (left, top) == (12, 12 + 18 + 8)
+    assert image.size == (3 * across + 24, top + 2 * down + 12)
+    for x, y in places:
+        assert sheet[y + 96 : y + 96 + 18, x : x + across].min() < 60, "first line"
+        assert sheet[y + 96 + 18 : y + 96 + 36, x : x + across].min() < 140, "second line"
+    assert sheet[top + down + 96 :, left + 2 * across :].min() == 255
+
+
+def test_a_gallery_of_color_and_of_nothing():
+    color = np.zeros((20, 10, 3), np.uint8) + np.array([200, 30, 60], np.uint8)
+    image = opened(gallery([pictures(1)[0], color], ["a", "b"]))
+    assert image.mode == "RGB"
+    # Five pixels of the picture to one, at the foot of the tallest.
+    assert image.getpixel((12 + (image.width - 24) // 2, 12 + 95)) == (200, 30, 60)
+    assert opened(gallery([], [], "no suspects")).height == 12 + 26 + 12
+    with pytest.raises(ValueError, match="1 pictures and 2 captions"):
+        gallery(pictures(1), ["a", "b"])
+
+
+def test_pictures_of_rows_by_split_and_id(workspace):
+    gray, color = pictures(1)[0], pictures(1, channels=3)[0]
+    with write_dataset(workspace, "two", FER2013, source="", format="test") as writer:
+        for split, id_, image in (("train", "0", gray), ("test", "0", color), ("test", "1", gray)):
+            writer.add(split, id_, encode_png(image), 0, size=(48, 48))
+    found = pictures_of(open_dataset(workspace, "two"), [("train", "0"), ("test", "0")])
+    assert sorted(found) == [("test", "0"), ("train", "0")]
+    assert np.array_equal(found["train", "0"], gray)
+    assert np.array_equal(found["test", "0"], color)
