@@ -245,12 +245,36 @@ def test_folds_have_the_same_classes(workspace: Workspace) -> None:
 
 
 def test_rare_classes_are_divided_as_far_as_they_go(workspace: Workspace) -> None:
-    few = pictures(workspace, train=list(range(7)))  # One row of each class.
-    reported = [row for fold in range(5) for row in in_role(few, k_fold(few, fold=fold), "report")]
-    assert sorted(reported) == [("train", row) for row in range(7)]
-    uneven = pictures(workspace, "uneven", train=list(range(8)), test=[8])
-    reported = [row for fold in range(2) for row in in_role(uneven, k_fold(uneven, folds=2, fold=fold), "report")]
-    assert sorted(reported) == [("test", 0), *(("train", row) for row in range(8))]
+    few = pictures(workspace, train=list(range(14)))  # Two rows of each class for five folds.
+    found = [divided(few, k_fold(few, fold=fold), ["train"])["report"] for fold in range(5)]
+    assert sorted(row for of in found for row in of) == [("train", row) for row in range(14)]
+    # Three of most classes, two of the last, for three folds.
+    uneven = pictures(workspace, "uneven", train=list(range(19)), test=[19])
+    found = [divided(uneven, k_fold(uneven, folds=3, fold=fold), ["train", "test"])["report"] for fold in range(3)]
+    assert sorted(row for of in found for row in of) == [("test", 0), *(("train", row) for row in range(19))]
+
+
+def test_folds_that_leave_a_role_nothing(workspace: Workspace) -> None:
+    def message(dataset: Dataset, fold: int, group: str | None) -> str:
+        with pytest.raises(MienError) as error:
+            k_fold(dataset, folds=2, fold=fold, group=group)
+        return str(error.value)
+
+    single = pictures(workspace, train=list(range(7)))
+    assert message(single, 0, None) == (
+        "protocol.folds: the 7 rows of data set 'pictures' leave the choose role no rows in fold 0; "
+        "expected more rows for each fold"
+    )
+    with write_dataset(workspace, "three", FER2013, source="", format="test", columns={"who": pa.int64()}) as writer:
+        for index in range(9):
+            writer.add("train", str(index), encode_png(picture(index)), 0, size=(8, 8), who=index % 3)
+    three = open_dataset(workspace, "three")
+    persons = [len({row % 3 for _, row in in_role(three, k_fold(three, folds=2, fold=1, group="who"), "report")})]
+    assert persons == [1]
+    assert message(three, 0, "who") == (
+        "protocol.folds: the 3 values of 'who' of data set 'three' leave the fit role no rows in fold 0; "
+        "expected more values of 'who' for each fold"
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mien.dataset import Dataset
 from mien.errors import MienError, nearest
-from mien.protocols.roles import Part, Roles
+from mien.protocols.roles import ROLES, Part, Roles
 from mien.registry import Component, register
 
 Indices = npt.NDArray[np.int64]
@@ -109,8 +109,8 @@ def k_fold(
     groups = None if group is None else _column(dataset, names, group, "group")
     # One thing more than there are folds, since the choose role takes one too.
     things = len(labels) if groups is None else len(np.unique(groups))
+    what = "rows" if groups is None else f"values of '{group}'"
     if things <= folds:
-        what = "rows" if groups is None else f"values of '{group}'"
         raise MienError(
             f"data set '{dataset.card.name}' has {things} {what} for {folds} folds",
             key="protocol.folds",
@@ -125,7 +125,15 @@ def k_fold(
     report = np.sort(tested[fold])
     rest = np.setdiff1d(np.arange(len(labels)), report)
     chosen = stratified(labels[rest], share, seed) if groups is None else grouped(groups[rest], share, seed)
-    return _roles(dataset, names, rest, rest[chosen], report)
+    roles = _roles(dataset, names, rest, rest[chosen], report)
+    for role in ROLES:
+        if not roles.of(role):
+            raise MienError(
+                f"the {things} {what} of data set '{dataset.card.name}' leave the {role} role no rows in fold {fold}",
+                key="protocol.folds",
+                expected=f"more {what} for each fold",
+            )
+    return roles
 
 
 @register("protocol", "leave-one-subject-out")

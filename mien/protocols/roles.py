@@ -82,7 +82,8 @@ def check_roles(dataset: Dataset, roles: Roles, saved: pa.Table) -> None:
 
 
 def _of_role(table: pa.Table, role: Role) -> set[tuple[str, str]]:
-    return {(row["split"], row["id"]) for row in table.to_pylist() if row["role"] == role}
+    own = table.filter(pc.equal(table["role"], role))
+    return set(zip(own["split"].to_pylist(), own["id"].to_pylist(), strict=True))
 
 
 def without(dataset: Dataset, roles: Roles, flags: Sequence[str]) -> tuple[Roles, dict[str, dict[str, int]]]:
