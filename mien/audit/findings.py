@@ -33,7 +33,7 @@ FLAGS = {
     "tiny": f"a side is shorter than {TINY_BELOW} pixels",
     "undecodable": "the image doesn't decode",
     "not_a_face": f"{NOT_A_FACE} or more raters saw no face",
-    "vote_conflict": "the raters' votes are most for another class",
+    "vote_conflict": "most of the raters' votes are for another class",
     "fallback": "cut out by the mean shape, as no landmarks were found",
 }
 # Where the face stood in the picture, for a set of cut-out regions; not a source that rows could share.

@@ -104,6 +104,7 @@ def data_show(
 
     Example: mien data show fer2013 --augment experiments/best/resnet.yaml
     """
+    from mien.audit import last_audit
     from mien.dataset import open_dataset
     from mien.showing import sheet_of_augmented, sheet_of_classes
 
@@ -115,11 +116,72 @@ def data_show(
 
         sheet = sheet_of_augmented(opened, load_experiment(augment))
 
+    audited = last_audit(opened)
+
     def show() -> None:
         _show_card(opened.card)
         print(f"contact sheet: {sheet}")
+        print(_told(audited) if audited else f"audit: none; mien data audit {name} makes one")
 
-    print_result(as_json, {**opened.card.model_dump(mode="json"), "sheet": str(sheet)}, show)
+    print_result(as_json, {**opened.card.model_dump(mode="json"), "sheet": str(sheet), "audit": audited}, show)
+
+
+@data.command("audit")
+def data_audit(
+    name: Annotated[str, typer.Argument(help="The data set's name.")],
+    near: Annotated[bool, typer.Option(help="Look for near copies: a time that grows with the square of n.")] = True,
+    workspace: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Find copies within and across splits, unusable pictures and doubtful labels; nothing is deleted.
+
+    Example: mien data audit fer2013
+    """
+    from mien.audit import audit
+    from mien.dataset import open_dataset
+    from mien.report.audit_page import write_audit_page
+
+    opened = open_dataset(find_workspace(workspace), name)
+    content = audit(opened, near=near)
+    page = write_audit_page(opened)
+    print_result(as_json, {**content, "report": str(page)}, lambda: _show_audit(content, page))
+
+
+def _told(audited: dict[str, Any]) -> str:
+    near = audited["near"]
+    copies = f"{audited['exact']['extra']:,} exact copies of earlier rows"
+    copies += f", {near['extra']:,} with near ones" if near else ", near ones not looked for"
+    leaked = sum(audited["flags"]["near_leaked" if near else "leaked"].values())
+    return f"audit of {audited['made'][:10]}: {copies}; {leaked:,} rows with a copy in another split"
+
+
+def _show_audit(content: dict[str, Any], page: Path) -> None:
+    from mien.report.audit_page import across_rows, agreement_rows, finding_rows
+
+    splits = content["splits"]
+    rows = [(name, meaning, *values) for name, meaning, values in finding_rows(content)]
+    title = f"{content['dataset']}: rows by finding, n = {content['n']:,} ("
+    title += ", ".join(f"{split} {n:,}" for split, n in splits.items()) + ")"
+    print_table(title, ("flag", "meaning", *splits, "all"), rows, right=2)
+    for kind in ("exact", "near"):
+        if found := content[kind]:
+            beyond = "exact ones among them, " if kind == "near" else ""
+            print(
+                f"{kind} copies: {found['groups']:,} groups, {found['rows']:,} rows, {beyond}"
+                f"{found['extra']:,} beyond the first of each"
+            )
+    print(f"groups whose labels disagree: {content['conflicting']:,}", end="")
+    print("" if content["near_conflicting"] is None else f", with near copies {content['near_conflicting']:,}")
+    if content["across"]:
+        columns = ("split", "also in", "n", "exact copies", "near copies")
+        print_table("\nrows of a split that also stand in another", columns, across_rows(content), right=2)
+    for column, pairs in content["shared"].items():
+        shared = [(*reversed(pair.split("/")), f"{of['values']:,}", f"{of['rows']:,}") for pair, of in pairs.items()]
+        print_table(f"shared by column {column}", ("split", "also in", "values in both", "rows"), shared, right=2)
+    if agreement := agreement_rows(content):
+        told = [(name, *(f"{share} [{ends}] {n}" for share, ends, n in cells)) for name, cells in agreement]
+        print_table("share of rows whose label is the raters' majority, 95 % intervals", ("class", *splits), told)
+    print(f"audit: {page}")
 
 
 def _show_card(card: Any) -> None:
