@@ -457,6 +457,26 @@ def test_rows_go_by_flag(audited: Dataset) -> None:
     assert without(audited, roles, []) == (roles, {})
 
 
+def test_a_set_made_from_an_audited_one_has_its_flags(audited: Dataset) -> None:
+    workspace = Workspace(audited.folder.parent.parent)
+    with write_dataset(workspace, "child", FER2013, source="", format="test", parent=audited.card) as writer:
+        for split in audited.card.splits:
+            for row, data in zip(audited.ids(split), audited.images(split), strict=True):
+                # Smaller pictures, and two rows less.
+                if row not in ("train1", "train9"):
+                    small = decode(data, "gray")[8:, 8:] if data != b"no picture" else picture(99)
+                    writer.add(split, row, encode_png(small), 0, size=(24, 24))
+    child = open_dataset(workspace, "child")
+    for flags in (["leaked"], ["near_leaked", "undecodable"]):
+        of_child, of_parent = (without(of, official(of), flags)[0] for of in (child, audited))
+        for role in ROLES:
+            ids = [
+                [of.ids(split)[row] for split, row in in_role(of, left, role)]
+                for of, left in ((child, of_child), (audited, of_parent))
+            ]
+            assert ids[0] == [row for row in ids[1] if row not in ("train1", "train9")]
+
+
 PLACES = st.sets(st.integers(0, 3), min_size=1).map(lambda rows: np.array(sorted(rows)))
 
 

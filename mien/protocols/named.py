@@ -214,7 +214,7 @@ def _check_splits(dataset: Dataset, names: Sequence[str], key: str) -> None:
 def _column(dataset: Dataset, names: Sequence[str], column: str, key: str) -> Indices:
     """The values of a column in some splits as numbers (rows,), 0 for the first of its values in sorted order."""
     place: dict[str, Any] = {"key": f"protocol.{key}"}
-    known = [name for name in dataset.card.columns if name not in ("id", "image", "label")]
+    known = [name for name in dataset.card.columns if name not in ("id", "image", "label", "votes")]
     if column not in known:
         raise MienError(
             f"data set '{dataset.card.name}' has no column '{column}'",
