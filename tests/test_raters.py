@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import softmax
 from scipy.stats import entropy, ttest_1samp
 from statsmodels.stats.proportion import proportion_confint
+from verbs import call
 
 from mien.batches import load
 from mien.building import check, class_counts, left_out
@@ -168,6 +169,11 @@ def test_check_counts_what_is_left_out(workspace: Workspace, tiny_file: Path) ->
     assert found.rows == {"fit": 3, "choose": 3, "report": 3}
     reasons = {"tie": 2, "no majority": 2, "unknown": 1, "not a face": 1}
     assert found.left_out == {"fit": reasons, "choose": reasons, "report": reasons}
+    arguments = ("check", tiny_file, "dataset.name=voted", "--workspace", workspace.root)
+    told = call(*arguments, "dataset.labels=ferplus-8").out
+    assert "left out of fit, without a label under ferplus-8: tie 2, no majority 2, unknown 1, not a face 1\n" in told
+    assert call(*arguments, "--json").json["left_out"] == {"fit": {}, "choose": {}, "report": {}}
+    assert "left out" not in call(*arguments).out
 
 
 def test_votes_of_a_split(workspace: Workspace) -> None:

@@ -53,6 +53,10 @@ def check(
         print(f"classes: {', '.join(checked.scheme.classes)} ({checked.scheme.name})")
         if checked.rows is not None:
             print("rows: " + ", ".join(f"{role} {number:,}" for role, number in checked.rows.items()))
+        for role, reasons in (checked.left_out or {}).items():
+            if reasons:
+                told = ", ".join(f"{reason} {number:,}" for reason, number in reasons.items())
+                print(f"left out of {role}, without a label under {checked.scheme.name}: {told}")
 
     result: dict[str, Any] = {
         "ok": missing is None,
@@ -70,6 +74,7 @@ def check(
         ],
         "labels": checked.scheme.name,
         "rows": checked.rows,
+        "left_out": checked.left_out,
     }
     if missing is not None:
         result["error"] = missing.as_dict()
