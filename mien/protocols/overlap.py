@@ -125,9 +125,3 @@ def _share(parts: tuple[Part, ...], found: Masks) -> float:
     own = [found[part.split] if part.index is None else found[part.split][part.index] for part in parts]
     total = sum(len(mask) for mask in own)
     return sum(int(mask.sum()) for mask in own) / total if total else 0.0
-
-
-def contamination(dataset: Dataset, roles: Roles) -> float:
-    """The share of report rows that are fit rows too, by id, 0 … 1."""
-    nothing = {part.split: np.zeros(dataset.rows(part.split), np.bool_) for part in roles.report}
-    return _share(roles.report, nothing | masks(dataset, roles.fit))
