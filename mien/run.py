@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,10 @@ from mien.files import read_json, write_json, write_text
 from mien.workspace import Workspace, check_name
 from mien.yamlfile import read_yaml
 
-State = Literal["running", "stopped", "failed", "interrupted", "finished"]
+State = Literal["waiting", "running", "stopped", "failed", "interrupted", "finished"]
+
+# `name/1-5` or `name/1,2,5`: several runs of one name.
+_GROUP = re.compile(r"(?P<name>[^/,]+)/(?P<numbers>[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*)")
 
 
 class Run:
@@ -53,6 +56,15 @@ class Run:
         """Row id, split, label and a logit a class of every row of a role."""
         return self.folder / "predictions" / f"{role}.parquet"
 
+    @property
+    def roles(self) -> Path:
+        """Split, id and role of the rows that the run's protocol took out of whole splits; see `protocols.role_ids`."""
+        return self.folder / "roles.parquet"
+
+    def evaluation(self, protocol: str, dataset: str | None) -> Path:
+        """The folder of what was measured under another protocol, or on another data set."""
+        return self.folder / "evaluations" / (protocol if dataset is None else f"{protocol}@{dataset}")
+
     def metrics_file(self, role: str) -> Path:
         """`metrics.json` is the report role's; others have their role in the name."""
         return self.folder / ("metrics.json" if role == "report" else f"metrics-{role}.json")
@@ -74,7 +86,7 @@ class Run:
 
     @property
     def state(self) -> State:
-        """How far the run is; "interrupted" says that its process died without a word."""
+        """How far the run is; "waiting" for others of its group, "interrupted" when its process died without a word."""
         try:
             state: State = read_json(self.folder / "status.json")["state"]
         except (OSError, ValueError, KeyError):
@@ -106,6 +118,30 @@ class Run:
                 yield False
                 return
             yield True
+
+
+def new_group(workspace: Workspace, experiments: Sequence[Experiment]) -> list[Run]:
+    """New runs of one name that wait to be trained; all of them or, after an error, none."""
+    made: list[Run] = []
+    try:
+        for experiment in experiments:
+            made.append(new_run(workspace, experiment))
+            made[-1].set_state("waiting")
+    except BaseException:
+        for run in made:
+            shutil.rmtree(run.folder, ignore_errors=True)
+        raise
+    return made
+
+
+def group_name(runs: Sequence[Run]) -> str:
+    """How several runs of one name are called together, as `name/1-5` or `name/1,3`; one by its own name."""
+    numbers = [int(run.folder.name) for run in runs]
+    if len(runs) == 1:
+        return runs[0].name
+    in_row = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    told = f"{numbers[0]}-{numbers[-1]}" if in_row else ",".join(map(str, numbers))
+    return f"{runs[0].folder.parent.name}/{told}"
 
 
 def new_run(workspace: Workspace, experiment: Experiment) -> Run:
@@ -162,6 +198,29 @@ def find_run(workspace: Workspace, reference: str) -> Run:
         expected="a run's folder, its name, or name/number" if known else f"a run in {workspace.runs}",
         nearest=nearest(reference, [one for one in known if ("/" in one) == ("/" in reference)]),
     )
+
+
+def is_group(reference: str) -> bool:
+    """Whether a reference is of several runs, as `name/1-5` or `name/1,2,5`."""
+    found = _GROUP.fullmatch(reference)
+    return found is not None and bool(set(",-") & set(found["numbers"]))
+
+
+def find_runs(workspace: Workspace, reference: str) -> list[Run]:
+    """The runs of a group, `name/1-5` or `name/1,2,5`, or the one that `find_run` finds; each is there and once."""
+    found = _GROUP.fullmatch(reference)
+    if found is None or not is_group(reference):
+        return [find_run(workspace, reference)]
+    numbers: list[int] = []
+    for part in found["numbers"].split(","):
+        first, _, last = part.partition("-")
+        if last and int(last) < int(first):
+            raise MienError(f"'{part}' counts backwards", key=reference, expected=f"{last}-{first}")
+        numbers += range(int(first), int(last or first) + 1)
+    twice = next((number for place, number in enumerate(numbers) if number in numbers[:place]), None)
+    if twice is not None:
+        raise MienError(f"run {found['name']}/{twice} is named twice", key=reference)
+    return [find_run(workspace, f"{found['name']}/{number}") for number in numbers]
 
 
 def list_runs(workspace: Workspace) -> list[Run]:

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint
@@ -33,6 +34,7 @@ from mien.building import (
     build_samples,
     build_schedule,
     class_counts,
+    excluded,
     scheme_for,
 )
 from mien.dataset import Dataset, open_dataset
@@ -41,6 +43,7 @@ from mien.experiment import Experiment
 from mien.files import replacing, write_text
 from mien.optimizers import Factor
 from mien.progress import bar, console
+from mien.protocols import Roles, check_roles, role_ids
 from mien.run import Run
 from mien.weights import save_weights
 from mien.workspace import Workspace
@@ -321,6 +324,7 @@ def _fit(run: Run, experiment: Experiment, dataset: Dataset) -> None:
     section = experiment.train
     names = scheme_for(experiment, dataset)
     roles = build_roles(experiment, dataset)
+    _keep_roles(run, dataset, roles)
     fit = build_samples(experiment, dataset, roles, "fit", names)
     choose = build_samples(experiment, dataset, roles, "choose", names)
     made = run.environment
@@ -328,6 +332,7 @@ def _fit(run: Run, experiment: Experiment, dataset: Dataset) -> None:
         role: {"split": " + ".join(samples.splits), "n": len(samples)}
         for role, samples in (("fit", fit), ("choose", choose))
     }
+    made["dataset"]["excluded"] = excluded(experiment, dataset)
     run.write_environment(made)
     model = build_model(experiment, names)
     steps = -(-len(fit) // section.batch_size)
@@ -352,6 +357,15 @@ def _fit(run: Run, experiment: Experiment, dataset: Dataset) -> None:
         run.write_environment({**run.environment, "images_per_second": round(statistics.median(shown.rates), 1)})
     state = recorder.best if section.keep == "best" else model.state_dict()
     save_weights(run.weights, state, experiment, names, dataset.card.fingerprint)
+
+
+def _keep_roles(run: Run, dataset: Dataset, roles: Roles) -> None:
+    """Save which rows a protocol took out of whole splits; a run that goes on must find the same."""
+    if run.roles.exists():
+        check_roles(dataset, roles, pq.read_table(run.roles))
+    elif (rows := role_ids(dataset, roles)).num_rows:
+        with replacing(run.roles) as temporary:
+            pq.write_table(rows, temporary)
 
 
 def _trainer(run: Run, experiment: Experiment, callbacks: list[Callback]) -> pl.Trainer:

@@ -1,4 +1,4 @@
-"""Weights with what is needed to use them: safetensors whose header holds the model, its input and its classes."""
+"""Weights with what is needed to use them: safetensors whose header holds model, input, classes and temperature."""
 
 import json
 from dataclasses import dataclass
@@ -44,19 +44,27 @@ def save_weights(
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model in eval mode, what its images go through before it, and its classes."""
+    """A trained model in eval mode, what its images go through before it, its classes and its temperature.
+
+    The temperature is None until it has been fitted on the choose role.
+    """
 
     model: nn.Module
     preprocess: Pipeline
     names: LabelScheme
+    temperature: float | None
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
-        """Logits, float32 (n, classes), of images uint8 (n, c, h, w) at the size and colour of the training."""
+        """Logits, float32 (n, classes), of images (n, c, h, w) of values 0 … 255 at the training's size and colour."""
         plain = images.to(torch.float32, memory_format=torch.channels_last)
         ready, _ = self.preprocess(plain)
         out: Tensor = self.model(ready.contiguous(memory_format=torch.channels_last))
         return out.float()
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """What a user is told, float32 (n, classes), rows summing to 1: the softmax of logits over the temperature."""
+        return torch.softmax(self.logits(images) / (self.temperature or 1.0), dim=1)
 
 
 def load_weights(path: Path, experiment: Experiment, device: str) -> Trained:
@@ -76,4 +84,18 @@ def load_weights(path: Path, experiment: Experiment, device: str) -> Trained:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise MienError(f"the weights don't fit the experiment's model ({reason})", file=str(path)) from error
-    return Trained(model.eval(), build_pipeline(experiment.preprocess), names)
+    return Trained(model.eval(), build_pipeline(experiment.preprocess), names, header.get("temperature"))
+
+
+def store_temperature(path: Path, temperature: float) -> None:
+    """Write a temperature into a weights file's header; the tensors stay as they are, byte for byte."""
+    data = path.read_bytes()
+    # The format: 8 bytes with the length of the header, the header as JSON, the tensors.
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    about = json.loads(header["__metadata__"]["mien"])
+    header["__metadata__"]["mien"] = json.dumps({**about, "temperature": temperature}, ensure_ascii=False)
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with replacing(path) as temporary:
+        temporary.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])

@@ -29,7 +29,7 @@ ROWS = (
     "metrics calibration slices sheets",
     "augment models losses optimizers",
     "yamlfile layers experiment environment building",
-    "run predictions ledger weights training tta evaluation comparison suspects",
+    "run predictions ledger weights training tta evaluation comparison groups suspects",
     "report showing demo",
     "cli __main__",
 )

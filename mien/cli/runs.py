@@ -1,12 +1,13 @@
 """The verbs on runs: demo, train, evaluate, report, runs."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, RunName, app, from_system, print_result, print_table
+from mien.cli.shared import Home, Json, app, from_system, print_result, print_table
 from mien.errors import FailedError, MienError
 from mien.workspace import Workspace, find_workspace
 
@@ -33,8 +34,13 @@ def train(
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="FILE [KEY=VALUE]...", help="An experiment file and overrides.")
     ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="Train N runs that differ in the seed, as one group.")
+    ] = None,
+    folds: Annotated[bool, typer.Option("--folds", help="Train one run for each fold of the protocol.")] = False,
     resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped; takes only train.epochs=N.")
+        str | None,
+        typer.Option(metavar="RUN", help="Go on with a run, or a group, that was stopped; takes only train.epochs=N."),
     ] = None,
     workspace: Home = None,
     as_json: Json = False,
@@ -43,121 +49,232 @@ def train(
 
     Example: mien train experiments/paper-2021/cnn1.yaml train.epochs=5 name=short
 
+    Example: mien train experiments/paper-2021/cnn1.yaml --seeds 5
+
     Example: mien train --resume cnn1/3
     """
     home = find_workspace(workspace)
     given = arguments or []
+    epochs: int | None = None
     if resume is not None:
-        run, measured, page = _resume(home, resume, given)
+        if seeds or folds:
+            raise MienError("a stopped group goes on as it began", expected=f"mien train --resume {resume} alone")
+        runs, epochs = _to_resume(home, resume, given)
     elif given:
-        run, measured, page = _train(home, Path(given[0]), given[1:])
+        runs = _new(home, Path(given[0]), given[1:], seeds, folds)
     else:
         raise MienError("there is no experiment file", expected="mien train FILE, or mien train --resume RUN")
-    result = {"run": run.name, "folder": str(run.folder), "report": str(page), **measured}
-    print_result(as_json, result, lambda: _show_measured(measured, run, page))
+    results = []
+    for run in runs:
+        measured, page = _run_to_end(home, run, epochs, runs)
+        results.append({"run": run.name, "folder": str(run.folder), "report": str(page), **measured})
+        if not as_json:
+            _show_measured(measured, run, page)
+    if len(runs) > 1 and not as_json:
+        print(f"to measure all of them on the reporting role: mien evaluate {_called(runs)}")
+    print_result(as_json, results[0] if len(runs) == 1 else {"runs": results}, lambda: None)
 
 
-def _train(home: Workspace, file: Path, overrides: list[str]) -> tuple["Run", dict[str, Any], Path]:
+def _called(runs: Sequence["Run"]) -> str:
+    from mien.run import group_name
+
+    return group_name(runs)
+
+
+def _new(home: Workspace, file: Path, overrides: list[str], seeds: int | None, folds: bool) -> list["Run"]:
+    """New runs of an experiment: one, or one for each seed, or for each fold."""
     from mien.building import check as check_parts
     from mien.building import located
     from mien.dataset import open_dataset
     from mien.experiment import load_experiment
-    from mien.run import new_run
+    from mien.protocols import folds as number_of_folds
+    from mien.run import new_group, new_run
 
+    if seeds and folds:
+        raise MienError("--seeds and --folds exclude each other", expected="one of them")
     experiment = load_experiment(file, overrides)
     try:
         dataset = open_dataset(home, experiment.dataset.name)
     except MienError as error:
         error.key = error.key or "dataset.name"
         raise located(error, file, overrides) from error
+    changes: list[str] = []
     try:
-        check_parts(experiment, dataset)
+        if seeds:
+            first = experiment.train.seed
+            changes = [f"train.seed={seed}" for seed in range(first, first + seeds)]
+        elif folds:
+            changes = [f"protocol.fold={fold}" for fold in range(number_of_folds(experiment.protocol, dataset))]
+        group = [load_experiment(file, [*_without(overrides, change), change]) for change in changes]
+        for one in group or [experiment]:
+            check_parts(one, dataset)
     except MienError as error:
         raise located(error, file, overrides) from error
-    return _run_to_end(home, new_run(home, experiment), None)
+    return new_group(home, group) if group else [new_run(home, experiment)]
 
 
-def _resume(home: Workspace, reference: str, overrides: list[str]) -> tuple["Run", dict[str, Any], Path]:
-    from mien.run import find_run
+def _without(overrides: list[str], change: str) -> list[str]:
+    """The overrides without one of the key that a change sets."""
+    key = change.partition("=")[0]
+    return [override for override in overrides if override.partition("=")[0] != key]
+
+
+def _to_resume(home: Workspace, reference: str, overrides: list[str]) -> tuple[list["Run"], int | None]:
+    """The runs that still have epochs to go, and the number of epochs if it is to be another."""
+    from mien.run import find_runs
     from mien.training import check_epochs
     from mien.yamlfile import parse_value
 
-    run = find_run(home, reference)
+    runs = find_runs(home, reference)
+    left = [run for run in runs if run.state != "finished"]
+    if not left:
+        are = "is" if len(runs) == 1 else "are"
+        name = runs[0].name if len(runs) == 1 else reference
+        raise MienError(f"run {name} {are} finished", file=str(runs[0].folder), expected="a run that was stopped")
     epochs: int | None = None
     for override in overrides:
         key, _, value = override.partition("=")
-        if key != "train.epochs":
+        if key != "train.epochs" or len(runs) > 1:
             raise MienError(
                 f"'{override}' can't be changed on the way",
                 key=key,
-                expected="the stored experiment; only train.epochs=N can be given to --resume",
+                expected="the stored experiment; only train.epochs=N can be given to --resume, of one run",
             )
-        epochs = check_epochs(run, parse_value(value))
-    if run.state == "finished":
-        raise MienError(f"run {run.name} is finished", file=str(run.folder), expected="a run that was stopped")
-    return _run_to_end(home, run, epochs)
+        epochs = check_epochs(left[0], parse_value(value))
+    return left, epochs
 
 
-def _run_to_end(home: Workspace, run: "Run", epochs: int | None) -> tuple["Run", dict[str, Any], Path]:
+def _run_to_end(home: Workspace, run: "Run", epochs: int | None, group: list["Run"]) -> tuple[dict[str, Any], Path]:
     from mien.evaluation import evaluate as measure
     from mien.report.page import write_report
     from mien.training import train as fit
 
+    again = f"go on with: mien train --resume {_called(group)}"
     try:
         fit(home, run, ["mien", *sys.argv[1:]], epochs=epochs)
     except (KeyboardInterrupt, SystemExit) as stop:
-        raise FailedError(f"stopped; go on with: mien train --resume {run.name}") from stop
+        raise FailedError(f"stopped; {again}") from stop
     except OSError as error:
         failed = from_system(error)
-        failed.message += f"; go on with: mien train --resume {run.name}"
+        failed.message += f"; {again}"
         raise failed from error
     measured = measure(home, run, "choose")
-    return run, measured, write_report(run.folder)
+    return measured, write_report(run.folder)
 
 
 @app.command()
-def evaluate(run: RunName, workspace: Home = None, as_json: Json = False) -> None:
+def evaluate(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, or a group of seeds or folds as name/1-5.")],
+    protocol: Annotated[
+        str | None, typer.Option(metavar="P", help="Report rows of another protocol: its name or a YAML file.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Measure on another data set, classes matched by name.")
+    ] = None,
+    workspace: Home = None,
+    as_json: Json = False,
+) -> None:
     """Measure a finished run on the reporting role of its protocol, and write its report.
 
     Example: mien evaluate cnn1
+
+    Example: mien evaluate cnn1 --protocol paper-2021
+
+    Example: mien evaluate cnn1/1-5
     """
     from mien.evaluation import evaluate as measure
+    from mien.experiment import read_protocol
     from mien.report.page import write_report
-    from mien.run import find_run
+    from mien.run import find_runs
 
     home = find_workspace(workspace)
-    found = find_run(home, run)
-    measured = measure(home, found, "report")
-    page = write_report(found.folder)
-    print_result(as_json, {**measured, "report": str(page)}, lambda: _show_measured(measured, found, page))
+    found = find_runs(home, run)
+    other = read_protocol(protocol)[0] if protocol is not None else None
+    results = []
+    for one in found:
+        measured = measure(home, one, protocol=other, dataset=dataset, command=["mien", *sys.argv[1:]])
+        page = write_report(one.folder)
+        results.append({**measured, "report": str(page)})
+        if not as_json:
+            _show_measured(measured, one, page)
+    if len(found) == 1:
+        print_result(as_json, results[0], lambda: None)
+        return
+    if other is not None or dataset is not None:
+        print_result(as_json, {"runs": results}, lambda: None)
+        return
+    from mien.groups import describe
+
+    group = describe(home, run)
+    print_result(as_json, {"group": group, "runs": results}, lambda: _show_group(group))
+
+
+_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+}
 
 
 def _show_measured(measured: dict[str, Any], run: "Run", page: Path) -> None:
-    names = {
-        "accuracy": "accuracy",
-        "balanced_accuracy": "balanced accuracy",
-        "macro_f1": "macro F1",
-        "weighted_f1": "weighted F1",
-    }
+    parts = [("all rows", measured)]
+    if measured["role"] == "report":
+        parts += [("without exact copies", measured["clean"]), ("without near copies", measured["near_clean"])]
+        if tta := measured["tta"]:
+            told = f"{tta['name']}, {tta['views']} views"
+            parts += [(told, tta), (f"{told}, without exact copies", tta["clean"])]
     rows = [
-        (name, f"{measured[key]:.3f}", "{:.3f} to {:.3f}".format(*measured["interval"][key]))
-        for key, name in names.items()
+        (
+            what,
+            f"{part['n']:,}",
+            *(f"{part[key]:.3f} [{{:.3f}}, {{:.3f}}]".format(*part["interval"][key]) for key in _NAMES),
+        )
+        for what, part in parts
+        if part is not None
     ]
-    contaminated = measured["contaminated"]
-    title = (
-        f"{run.name}, protocol {measured['protocol']}, {measured['role']} role: {measured['split']}, "
-        f"n = {measured['n']:,}"
-        + (f"\ncontaminated: {contaminated:.0%} of these rows were trained on" if contaminated else "")
+    print_table(_title(measured, run.name), ("measured on", "n", *_NAMES.values()), rows)
+    after = measured["calibration"]["after"]
+    low, high = after["interval"]["nll"]
+    print(
+        f"temperature {after['temperature']:.3f}; with it NLL {after['nll']:.3f} [{low:.3f}, {high:.3f}], "
+        f"ECE {after['ece']:.3f} (all rows)"
     )
-    print_table(title, ("measure", "value", "95 % interval"), rows)
+    if measured["dropped"]["rows"]:
+        classes = ", ".join(f"{name} {number:,}" for name, number in measured["dropped"]["classes"].items())
+        print(f"left out: {measured['dropped']['rows']:,} rows that have no class of the model ({classes})")
+    print("in brackets: 95 % intervals over the choice of rows")
     print(f"report: {page}")
     if measured["role"] != "report":
         print(f"to measure it on the reporting role: mien evaluate {run.name}")
 
 
+def _title(measured: dict[str, Any], name: str) -> str:
+    from mien.report.wording import percent
+
+    title = (
+        f"{name}, seed {', '.join(map(str, measured['seeds']))}, protocol {measured['protocol']}, "
+        f"{measured['role']} role: {measured['dataset']}, {measured['split']}, n = {measured['n']:,}"
+    )
+    if measured["contaminated"]:
+        return f"{title}\ncontaminated: {percent(measured['contaminated'])} of these rows were trained on"
+    return title
+
+
+def _show_group(group: dict[str, Any]) -> None:
+    what = "mean of the seeds" if group["kind"] == "seeds" else "all folds together"
+    rows = []
+    for key, name in _NAMES.items():
+        if score := group.get(key):
+            low, high = score["interval"]
+            each = "  ".join(f"{value:.3f}" for value in score["each"])
+            rows.append((name, f"{score['mean']:.3f} [{low:.3f}, {high:.3f}]", f"{score['sd']:.4f}", each))
+    print_table(_title({**group, "role": "report"}, group["name"]), ("measure", what, "sd", "each"), rows)
+
+
 @app.command()
 def report(
-    run: RunName,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, or with --to a group of seeds or folds.")],
     to: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also copy what can be shown to everyone into this folder.")
     ] = None,
@@ -167,11 +284,22 @@ def report(
     """Write a run's figures and HTML page anew.
 
     Example: mien report cnn1 --to results/cnn1
+
+    Example: mien report small/1-5 --to results/small
     """
     from mien.report.page import write_report
-    from mien.run import find_run
+    from mien.run import find_run, is_group
 
-    found = find_run(find_workspace(workspace), run)
+    home = find_workspace(workspace)
+    if is_group(run):
+        from mien.groups import publish_group
+
+        if to is None:
+            raise MienError("a group has no page of its own", expected="--to FOLDER, or one of its runs")
+        group = publish_group(home, run, to)
+        print_result(as_json, group, lambda: _show_group(group))
+        return
+    found = find_run(home, run)
     page = write_report(found.folder)
     if to is not None:
         from mien.report.publishing import publish
