@@ -32,6 +32,11 @@ class Copies:
     _exact: Mapping[str, Groups]
     _near: Mapping[str, Groups] | None
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits whose rows were compared."""
+        return tuple(self._exact)
+
     def exact(self, split: str) -> Groups:
         """The groups of rows with equal pixels, in a split's order."""
         return self._exact[split]

@@ -52,7 +52,9 @@ def read_flags(dataset: Dataset) -> pa.Table | None:
         table = pq.read_table(path)
         said = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
         if (said.get("fingerprint"), said.get("version")) == _of(dataset):
-            return table
+            # Near copies that were found after an audit that didn't look for them count too.
+            now = copies(dataset, near=False)
+            return table if said["near"] == str(_has_near(now)) else _table(dataset, now)
     origin = parent(dataset)
     if origin is None or read_flags(origin) is None:
         return None
@@ -73,7 +75,14 @@ def _table(dataset: Dataset, found: Copies) -> pa.Table:
     older = read_flags(origin) if origin is not None else None
     if older is not None:
         table = inherit(dataset, table, older)
-    return table.replace_schema_metadata({"fingerprint": dataset.card.fingerprint, "version": str(VERSION)})
+    fingerprint, version = _of(dataset)
+    return table.replace_schema_metadata(
+        {"fingerprint": fingerprint, "version": version, "near": str(_has_near(found))}
+    )
+
+
+def _has_near(found: Copies) -> bool:
+    return found.near(next(iter(found.splits))) is not None
 
 
 def _content(dataset: Dataset, found: Copies, table: pa.Table) -> dict[str, Any]:
@@ -82,7 +91,7 @@ def _content(dataset: Dataset, found: Copies, table: pa.Table) -> dict[str, Any]
     split_of = np.repeat(np.arange(len(splits)), count)
     labels = np.concatenate([dataset.labels(split) for split in splits])
     exact = np.asarray(table["exact_group"], dtype=np.int64)
-    near = np.asarray(table["near_group"], dtype=np.int64) if found.near(splits[0]) is not None else None
+    near = np.asarray(table["near_group"], dtype=np.int64) if _has_near(found) else None
     flags = {name: np.asarray(table[name], dtype=np.bool_) for name in FLAGS}
     scans = {split: scan(dataset, split) for split in splits}
     return {
