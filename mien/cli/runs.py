@@ -235,11 +235,10 @@ def _show_measured(measured: dict[str, Any], run: "Run", page: Path) -> None:
     ]
     print_table(_title(measured, run.name), ("measured on", "n", *_NAMES.values()), rows)
     after = measured["calibration"]["after"]
-    low, high = after["interval"]["nll"]
-    print(
-        f"temperature {after['temperature']:.3f}; with it NLL {after['nll']:.3f} [{low:.3f}, {high:.3f}], "
-        f"ECE {after['ece']:.3f} (all rows)"
+    nll, ece = (
+        "{:.3f} [{:.3f}, {:.3f}]".format(after[key], *after["interval"][key]) for key in ("nll", "ece_corrected")
     )
+    print(f"all rows, at temperature {after['temperature']:.3f}: NLL {nll}, ECE without what chance adds {ece}")
     if measured["dropped"]["rows"]:
         classes = ", ".join(f"{name} {number:,}" for name, number in measured["dropped"]["classes"].items())
         print(f"left out: {measured['dropped']['rows']:,} rows that have no class of the model ({classes})")
