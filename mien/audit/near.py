@@ -68,10 +68,12 @@ def near_pairs(gray: Gray, advance: Callable[[int], None] = lambda rows: None) -
     array([2])
     """
     bases, _ = _bases()
-    described = np.concatenate([_described(gray[at : at + _ROWS], bases[0]) for at in range(0, len(gray), _ROWS)] or [])
+    described = np.empty((len(gray), bases[0].shape[1]), np.float32)
+    blocks = range(0, len(gray), _ROWS)
+    for at in blocks:
+        described[at : at + _ROWS] = _described(gray[at : at + _ROWS], bases[0])
     none = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.bool_))
     found = [none]
-    blocks = range(0, len(gray), _ROWS)
     # Blocks are shared out among the cores; products that are shared out as well would only wait for each other.
     with threadpool_limits(1):
         for start, pairs in zip(blocks, ordered_map(partial(_block, gray, described), blocks), strict=True):

@@ -149,10 +149,10 @@ def data_audit(
 
 def _told(audited: dict[str, Any]) -> str:
     near = audited["near"]
-    copies = f"{audited['exact']['extra']:,} exact copies of earlier rows"
-    copies += f", {near['extra']:,} with near ones" if near else ", near ones not looked for"
+    copies = f"exact copies of earlier rows: {audited['exact']['extra']:,}"
+    copies += f"; with near ones: {near['extra']:,}" if near else "; near ones not looked for"
     leaked = sum(audited["flags"]["near_leaked" if near else "leaked"].values())
-    return f"audit of {audited['made'][:10]}: {copies}; {leaked:,} rows with a copy in another split"
+    return f"audit of {audited['made'][:10]}: {copies}; rows with a copy in another split: {leaked:,}"
 
 
 def _show_audit(content: dict[str, Any], page: Path) -> None:
@@ -165,10 +165,9 @@ def _show_audit(content: dict[str, Any], page: Path) -> None:
     print_table(title, ("flag", "meaning", *splits, "all"), rows, right=2)
     for kind in ("exact", "near"):
         if found := content[kind]:
-            beyond = "exact ones among them, " if kind == "near" else ""
             print(
-                f"{kind} copies: {found['groups']:,} groups, {found['rows']:,} rows, {beyond}"
-                f"{found['extra']:,} beyond the first of each"
+                f"{'exact copies' if kind == 'exact' else 'near copies, exact ones among them'}: groups "
+                f"{found['groups']:,}, rows {found['rows']:,}, beyond the first of each group {found['extra']:,}"
             )
     print(f"groups whose labels disagree: {content['conflicting']:,}", end="")
     print("" if content["near_conflicting"] is None else f", with near copies {content['near_conflicting']:,}")
