@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from mien.calibration import BINS, Bins
 from mien.report.style import BLUE, DEEP, FAINT, GREEN, INK, ORANGE, VERMILION, WIDTH, Caption, figure, styled
-from mien.statistics import Counts, wilson
+from mien.statistics import Counts, Values, wilson
 
-History = Mapping[str, npt.NDArray[np.float64]]
+History = Mapping[str, Values]
 PANELS = ("loss", "accuracy")
 
 
@@ -27,21 +27,22 @@ def best_epoch(history: History, column: str) -> int | None:
     return int(history["epoch"][place])
 
 
-def curves(history: History, caption: Caption, panels: Sequence[str] = PANELS) -> Figure:
+def curves(history: History, caption: Caption, panels: Sequence[str] = PANELS, rows: int | None = None) -> Figure:
     """Loss and accuracy by epoch on the fit and choose roles, side by side, the best epoch on choose marked.
 
     `history` has the columns epoch, fit_loss, choose_loss, fit_accuracy and choose_accuracy, one value an epoch, NaN
-    where it wasn't measured. `panels` picks one of the two.
+    where it wasn't measured. `panels` picks one of the two. `rows` is the choose role's n, for the best accuracy's
+    interval (Wilson).
     """
     with styled():
         heading = "Training: " + " and ".join(panels)
         made, axes = figure(heading, caption, 2.6, len(panels), WIDTH if len(panels) == 1 else 7.2)
         for ax, panel in zip(axes, panels, strict=True):
-            _curve(ax, history, panel)
+            _curve(ax, history, panel, rows)
         return made
 
 
-def _curve(ax: Axes, history: History, panel: str) -> None:
+def _curve(ax: Axes, history: History, panel: str, rows: int | None) -> None:
     epochs = history["epoch"]
     dots = "o" if len(epochs) <= 15 else None
     for role, color, line in (("fit", VERMILION, "--"), ("choose", BLUE, "-")):
@@ -51,7 +52,10 @@ def _curve(ax: Axes, history: History, panel: str) -> None:
     best = best_epoch(history, panel)
     if best is not None:
         value = float(history[f"choose_{panel}"][epochs == best][0])
-        label = f"{'lowest' if panel == 'loss' else 'best'}: {value:.3f}, epoch {best}"
+        label = f"{'lowest' if panel == 'loss' else 'best'}: {value:.3f}"
+        if rows and panel == "accuracy":
+            label += " [{:.3f}, {:.3f}]".format(*wilson(round(value * rows), rows))
+        label += f", epoch {best}"
         ax.axvline(best, color=FAINT, linewidth=0.8, linestyle=":")
         ax.plot(best, value, "o", color=BLUE, markerfacecolor="none", markersize=8, markeredgewidth=1.5, label=label)
     ax.set_xlabel("epoch")
@@ -130,4 +134,62 @@ def per_class(scores: Mapping[str, Mapping[str, Any]], caption: Caption) -> Figu
         ax.tick_params(axis="y", length=0)
         ax.grid(axis="x")
         made.legend(loc="outside lower center", ncols=3)
+        return made
+
+
+def reliability(bins: Mapping[str, Bins], caption: Caption) -> Figure:
+    """How often the model is right by how sure it is, with Wilson's 95 % interval for each bin, and below the bins' n.
+
+    `bins` gives the bins of equal width (`calibration.bin_rows`) by what is said in the legend, at most two of them:
+    before and after the temperature.
+    """
+    looks = ((VERMILION, "o", "--", -1), (BLUE, "s", "-", 1))
+    with styled():
+        made, (ax, below) = figure("Reliability", caption, 4.4, rows=(3.4, 1))
+        ax.plot([0, 1], [0, 1], ":", color=INK, linewidth=1, label="ideal")
+        for (label, of), (color, marker, line, side) in zip(bins.items(), looks, strict=False):
+            ends = np.array([wilson(round(right * n), int(n)) for right, n in zip(of.accuracy, of.n, strict=True)])
+            ax.vlines(of.confidence, ends[:, 0], ends[:, 1], color=color, linewidth=0.9, alpha=0.7)
+            ax.plot(of.confidence, of.accuracy, line, color=color, marker=marker, markersize=3.5, label=label)
+            # The bin is open below: a confidence of exactly 1/15 is in the first.
+            place = np.ceil(of.confidence * BINS - 1e-9) - 0.5 + 0.2 * side
+            below.bar(place / BINS, of.n, 0.36 / BINS, color=color)
+        ax.set_xlim(0, 1)
+        ax.set_ylim(0, 1)
+        ax.set_ylabel("share that is right")
+        ax.tick_params(labelbottom=False)
+        ax.grid()
+        ax.legend(
+            loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, borderaxespad=0.2, columnspacing=1.2, handlelength=1.8
+        )
+        below.set_xlim(0, 1)
+        below.set_xlabel("confidence: probability of the answer")
+        below.set_ylabel("n")
+        below.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+        below.grid(axis="y")
+        return made
+
+
+def risk_coverage(coverage: Values, risk: Values, caption: Caption) -> Figure:
+    """The share of wrong answers when only the surest rows are answered, with Wilson's 95 % interval.
+
+    `coverage` and `risk` are those of `calibration.risk_coverage`, (n,).
+    """
+    n = len(risk)
+    # More points than a screen shows are only bytes.
+    shown = np.unique(np.linspace(0, n - 1, 150).round().astype(int))
+    ends = np.array([wilson(round(risk[i] * (i + 1)), int(i) + 1) for i in shown])
+    with styled():
+        made, (ax,) = figure("Risk by coverage", caption, 2.9)
+        ax.fill_between(coverage[shown], ends[:, 0], ends[:, 1], color=BLUE, alpha=0.2, linewidth=0, label="95 %")
+        ax.plot(coverage[shown], risk[shown], color=BLUE, label="the surest first")
+        ax.axhline(risk[-1], color=INK, linewidth=1, linestyle=":", label="in any order")
+        ax.set_xlim(0, 1)
+        ax.set_ylim(0, max(min(1.0, 1.25 * float(risk[n // 10 :].max())), 0.05))
+        ax.set_xlabel("coverage: share of rows that are answered")
+        ax.set_ylabel("risk: share of answers that are wrong")
+        ax.grid()
+        ax.legend(
+            loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, borderaxespad=0.2, columnspacing=1.2, handlelength=1.6
+        )
         return made

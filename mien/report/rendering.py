@@ -29,22 +29,10 @@ def render(template: str, content: Mapping[str, Any]) -> str:
 
 
 def firm(text: str) -> str:
-    """The text with a number and its sign, or `n` and its number, never on two lines.
+    """The text with a number and its sign, `n` and its number, or an interval, never on two lines.
 
     >>> firm("n = 12, 5 %").count(chr(160))
     3
     """
+    text = re.sub(r"(?<=\d)–(?=\d)", "\N{WORD JOINER}–\N{WORD JOINER}", text)
     return re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?== )|(?<==) (?=\d)", "\N{NO-BREAK SPACE}", text)
-
-
-def percent(share: float) -> str:
-    """A share in whole per cent that never calls something nothing, or not all of it all.
-
-    >>> percent(0.8889), percent(0.0001), percent(0.9999)
-    ('89 %', 'less than 1 %', 'more than 99 %')
-    """
-    if 0 < share < 0.005:
-        return "less than 1 %"
-    if 0.995 <= share < 1:
-        return "more than 99 %"
-    return f"{100 * share:.0f} %"

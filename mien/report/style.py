@@ -4,7 +4,7 @@ import contextlib
 import io
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,9 +83,17 @@ class Caption:
 
 
 def figure(
-    heading: str, caption: Caption, height: float, columns: int = 1, width: float = WIDTH
+    heading: str,
+    caption: Caption,
+    height: float,
+    columns: int = 1,
+    width: float = WIDTH,
+    rows: Sequence[float] = (1.0,),
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with axes side by side in `width` × `height` inches, and above them its heading and caption."""
+    """A figure with axes in `width` × `height` inches, and above them its heading and caption.
+
+    They stand side by side, or with `rows` one above the other, with these parts of the height.
+    """
     # Sixteen letters of 8 points an inch.
     lines = [part for line in caption.lines for part in textwrap.wrap(line, int(16 * width))]
     warning = textwrap.wrap(caption.warning, int(14 * width))
@@ -93,7 +101,7 @@ def figure(
     height += top
     made = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(made)
-    axes = list(made.subplots(1, columns, squeeze=False)[0])
+    axes = list(made.subplots(len(rows), columns, squeeze=False, height_ratios=rows).ravel())
     made.text(0.01, 1 - 0.05 / height, heading, va="top", fontsize=10, fontweight="bold")
     for number, line in enumerate(lines + warning):
         strong: dict[str, Any] = {"color": ALARM, "fontweight": "bold"} if number >= len(lines) else {}

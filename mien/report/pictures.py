@@ -1,0 +1,126 @@
+"""The figures of a run: drawn, saved as files of their own, and as drawings inside its page."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from mien.calibration import bin_rows, probabilities, risk_coverage
+from mien.predictions import Predictions
+from mien.report import figures
+from mien.report.figures import History
+from mien.report.style import ALARM, DEEP, INK, Caption, save, svg
+from mien.report.wording import percent, scored, seeds, span, warning
+from mien.run import Run
+from mien.statistics import Counts, wilson
+
+
+def caption(run: Run, metrics: Mapping[str, Any]) -> Caption:
+    """What every figure of a role says: run, protocol, rows, seeds, accuracy as it is and without exact copies."""
+    of = f"{metrics['dataset']} " if metrics["dataset"] else ""
+    lines = [
+        f"{run.name} · protocol {metrics['protocol']} · {metrics['role']}: {of}{metrics['split']} · {seeds(metrics)}",
+        f"n = {metrics['n']:,} · accuracy {scored(metrics)}",
+    ]
+    if metrics["clean"]:
+        lines.append(f"without exact copies: n = {metrics['clean']['n']:,} · accuracy {scored(metrics['clean'])}")
+    return Caption(tuple(lines), warning(metrics))
+
+
+def title(run: Run, metrics: Mapping[str, Any]) -> str:
+    """The same in one line, for tables that stand alone."""
+    said = caption(run, metrics)
+    return " · ".join([*said.lines, *([said.warning] if said.warning else [])])
+
+
+def score_pictures(
+    run: Run, metrics: Mapping[str, Any], matrix: Counts, classes: Sequence[str], told: str
+) -> list[Markup]:
+    """The confusion matrix and the bars by class; `told` says the commonest mistakes in words."""
+    role, said = metrics["role"], caption(run, metrics)
+    rows = f"{role}, {metrics['split']}, n = {metrics['n']:,}"
+    return [
+        _drawn(
+            run,
+            f"confusion-{role}",
+            figures.confusion_matrix(matrix, classes, said),
+            f"Confusion matrix of {rows}. {told}",
+        ),
+        _drawn(
+            run,
+            f"per-class-{role}",
+            figures.per_class(metrics["per_class"], said),
+            f"Bars of precision, recall and F1 by class on {rows}; the table of classes has the numbers.",
+        ),
+    ]
+
+
+def calibration_pictures(run: Run, metrics: Mapping[str, Any], rows: Predictions) -> tuple[list[Markup], str]:
+    """The reliability diagram and the risk–coverage curve; and in words what is left when half is answered."""
+    role, said, temperature = metrics["role"], caption(run, metrics), metrics["calibration"]["temperature"]
+    correct = rows.predicted == rows.labels
+    # Which class a row is taken for is the same at every temperature.
+    before, after = (
+        probabilities(rows.logits, scale)[np.arange(len(rows)), rows.predicted] for scale in (1.0, temperature)
+    )
+    bins = {"as trained": bin_rows(before, correct), f"temperature {temperature:.2f}": bin_rows(after, correct)}
+    coverage, risk = risk_coverage(after, correct)
+    half = max(len(rows) // 2, 1)
+    told = (
+        f"When only the surer half of the rows is answered, {percent(risk[half - 1], 1)} of these answers are wrong "
+        f"(95 % interval {span(wilson(round(risk[half - 1] * half), half))}, n = {half:,}); when all are, "
+        f"{percent(risk[-1], 1)} (95 % interval {span(wilson(int((~correct).sum()), len(rows)))}, n = {len(rows):,})."
+    )
+    where = f"on {role}, {metrics['split']}, n = {len(rows):,}"
+    return [
+        _drawn(
+            run,
+            f"reliability-{role}",
+            figures.reliability(bins, said),
+            f"Reliability diagram {where}: accuracy by confidence in 15 bins, before and after the temperature.",
+        ),
+        _drawn(
+            run,
+            f"risk-coverage-{role}",
+            figures.risk_coverage(coverage, risk, said),
+            f"Risk by coverage {where}. {told}",
+        ),
+    ], told
+
+
+def curve_pictures(run: Run, history: History, said: Caption, rows: int | None) -> list[Markup]:
+    """Loss and accuracy by epoch: one file for both, one drawing each; `rows` is the choose role's n."""
+    save(figures.curves(history, said, rows=rows), run.folder / "figures" / "curves")
+    pictures = []
+    for panel in figures.PANELS:
+        best = figures.best_epoch(history, panel)
+        last = f"{history[f'fit_{panel}'][-1]:.3f} on fit and {history[f'choose_{panel}'][-1]:.3f} on choose"
+        text = f"The {panel} by epoch: after epoch {history['epoch'][-1]:.0f} it is {last}"
+        if best is not None:
+            value = history[f"choose_{panel}"][history["epoch"] == best][0]
+            text += f"; best on choose {value:.3f} at epoch {best}"
+        drawing = svg(figures.curves(history, said, [panel], rows))
+        pictures.append(Markup(inline_svg(drawing, f"curve-{panel}", f"{text}. {said.lines[-1]}")))
+    return pictures
+
+
+def _drawn(run: Run, name: str, made: Any, text: str) -> Markup:
+    return Markup(inline_svg(save(made, run.folder / "figures" / name), name, text))
+
+
+def inline_svg(text: str, name: str, label: str) -> str:
+    """A figure's SVG for a page: its ink is the page's, its paper clear, its ids its own, its width the place's."""
+    body = text[text.index(">", text.index("<svg")) + 1 :]
+    body = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
+    body = re.sub(r'(<path [^>]*?style=")fill: #ffffff"', r'\1fill: none"', body)
+    body = re.sub(r'( id="|url\(#|xlink:href="#)', rf"\g<1>{name}-", body).replace("xlink:href", "href")
+    body = re.sub(r">\s+<", "><", body)
+    for color, of_page in ((INK, "currentColor"), (DEEP, "var(--cell)"), (ALARM, "var(--alarm)")):
+        body = body.replace(color.lower(), of_page)
+    body = body.replace("'DejaVu Sans', Verdana, sans-serif", "inherit")
+    box = re.search(r'viewBox="([^"]+)"', text)
+    assert box is not None
+    head = Markup('<svg viewBox="{}" role="img" aria-label="{}">').format(box[1], label)
+    return f"{head}{body.strip()}"

@@ -1,0 +1,77 @@
+"""What a run's folder holds, read for its page: every broken file is an error that names it."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.errors import FailedError
+from mien.files import read_json
+from mien.ledger import entries
+from mien.metrics import SCORES
+from mien.report.figures import History
+
+_NEEDED = {"protocol", "split", "n", "per_class", "interval", "contaminated", *SCORES}
+# What metrics have held since there is a clean twin, with what stands for nothing.
+_NEWER: dict[str, Any] = {
+    "overlap": None,
+    "clean": None,
+    "near_clean": None,
+    "tta": None,
+    "calibration": None,
+    "votes": None,
+    "slices": {},
+    "dropped": {"rows": 0, "classes": {}},
+    "excluded": {},
+}
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """A JSON file's object; {} where there is no file."""
+    try:
+        content: dict[str, Any] = read_json(path)
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise FailedError(f"the file isn't JSON ({error})", file=str(path)) from error
+    return content
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """What an evaluation wrote, with all keys; `older` says that an older mien did, which knew fewer of them."""
+    content = read_content(path)
+    missing = _NEEDED - content.keys()
+    if missing:
+        raise FailedError(f"the metrics lack {', '.join(sorted(missing))}", file=str(path))
+    older = "overlap" not in content
+    if older:
+        content.pop("tta", None)  # It was text then.
+    return {**_NEWER, "dataset": "", "seeds": [], **content, "older": older}
+
+
+def read_others(folder: Path) -> list[dict[str, Any]]:
+    """What was measured under other protocols and on other data sets, by their names."""
+    return [read_metrics(path) for path in sorted(folder.glob("evaluations/*/metrics.json"))]
+
+
+def read_history(path: Path) -> History | None:
+    """The columns of a history by name, float64 with NaN for an empty cell; None when there is no epoch."""
+    if not path.is_file():
+        return None
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        columns = {
+            name: np.array([float(row[name] or "nan") for row in rows])
+            for name in ("epoch", "fit_loss", "fit_accuracy", "choose_loss", "choose_accuracy")
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise FailedError(f"the history can't be read ({error})", file=str(path)) from error
+    return columns if rows else None
+
+
+def read_ledger(folder: Path) -> list[dict[str, Any]]:
+    """When report roles were opened, by the ledger of a run or a workspace: the oldest first."""
+    lines = [line for line in entries(folder) if line.get("role") == "report"]
+    return sorted(lines, key=lambda line: str(line["when"]))

@@ -1,0 +1,198 @@
+"""The tables of a run's page, as plain data: rows of text, every score with its interval and n."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mien.metrics import class_scores
+from mien.report.wording import OLDER, left_out, percent, span, view
+from mien.statistics import Counts, bootstrap, wilson
+
+SCORES = {
+    "accuracy": ("Accuracy", "share of rows predicted right"),
+    "balanced_accuracy": ("Balanced accuracy", "mean recall of the classes"),
+    "macro_f1": ("Macro F1", "mean F1 of the classes"),
+    "weighted_f1": ("Weighted F1", "mean F1, each class by its rows"),
+}
+CALIBRATION = {
+    "nll": ("NLL", "mean negative log likelihood, in nats"),
+    "brier": ("Brier score", "squared distance to the right answer, 0 to 2"),
+    "ece_corrected": ("ECE, 15 bins", "calibration error, without what chance adds"),
+    "ece": ("ECE, 15 bins, as found", "chance alone makes it more than 0"),
+    "ece_equal_mass_corrected": ("ECE, equal mass", "15 bins of as many rows each, without what chance adds"),
+    "ece_equal_mass": ("ECE, equal mass, as found", "chance alone makes it more than 0"),
+    "aurc": ("AURC", "mean risk over all coverages"),
+}
+_VOTES = {
+    "accuracy": "The model's class is the majority's",
+    "agreement": "The label is the majority's",
+    "one_more_rater.label": "A further rater gives the label",
+    "one_more_rater.rater": "Two raters of a row agree",
+    "one_more_rater.majority": "A rater says what most of the others do",
+    "model_with_rater": "A rater says what the model does",
+    "cross_entropy": "Cross entropy of the model against the votes, in nats",
+    "entropy": "Entropy of the votes, which no model can go below, in nats",
+}
+
+_SLICES = {"agreement": "rater agreement"}
+
+# A value and what stands small below it, its interval first.
+Cell = tuple[str, ...]
+
+
+class Scores(NamedTuple):
+    """A table of scores: over its columns, in groups, what they are of; and the rows, each with a cell a column."""
+
+    groups: list[tuple[str, int]]
+    columns: list[tuple[str, int]]
+    rows: list[tuple[str, str, list[Cell]]]
+
+
+def score_table(metrics: Mapping[str, Any]) -> Scores:
+    """All rows, those without exact copies and those without near ones; of the image alone, then of test-time views."""
+    views = [("the image alone", metrics)] + ([(view(metrics["tta"]), metrics["tta"])] if metrics["tta"] else [])
+    groups, columns, parts = [], [], []
+    for name, of in views:
+        here = [("all rows", of), ("no exact copies", of.get("clean")), ("no near copies", of.get("near_clean"))]
+        there = [(label, part) for label, part in here if part]
+        groups.append((name, len(there)))
+        columns += [(label, part["n"]) for label, part in there]
+        parts += [part for _, part in there]
+    rows = [(label, meaning, [_cell(part, key) for part in parts]) for key, (label, meaning) in SCORES.items()]
+    return Scores(groups, columns, rows)
+
+
+def _cell(of: Mapping[str, Any], key: str) -> Cell:
+    return f"{of[key]:.3f}", span(of["interval"][key])
+
+
+def class_table(matrix: Counts, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Each class: Wilson's intervals for the shares, the bootstrap's for F1."""
+    scores = class_scores(matrix)
+    rows = []
+    for i, name in enumerate(classes):
+        right, support, predicted = int(matrix[i, i]), int(matrix[i].sum()), int(matrix[:, i].sum())
+        f1 = bootstrap(matrix, partial(_f1_of, i)) if support else None
+        rows.append(
+            {
+                "name": name,
+                "support": f"{support:,}",
+                "precision": (f"{scores.precision[i]:.3f}", span(wilson(right, predicted)) if predicted else ""),
+                "recall": (f"{scores.recall[i]:.3f}", span(wilson(right, support))) if support else ("–", ""),
+                "f1": (f"{scores.f1[i]:.3f}", span(f1)) if f1 else ("–", ""),
+            }
+        )
+    return rows
+
+
+def _f1_of(index: int, matrices: Counts) -> Any:
+    return class_scores(matrices).f1[..., index]
+
+
+def confused(matrix: Counts, classes: Sequence[str], most: int = 3) -> str:
+    """The commonest mistakes in words, by their share of the true class."""
+    support = np.maximum(matrix.sum(axis=1), 1)
+    wrong = np.where(np.eye(len(classes), dtype=bool), 0, matrix) / support[:, None]
+    pairs = [divmod(int(cell), len(classes)) for cell in np.argsort(-wrong, axis=None, kind="stable")[:most]]
+    told = [
+        f"{classes[i]} taken for {classes[j]} ({percent(wrong[i, j])}, {matrix[i, j]:,} of {support[i]:,})"
+        for i, j in pairs
+        if wrong[i, j]
+    ]
+    return f"Commonest mistakes: {'; '.join(told)}." if told else "No row was predicted wrong."
+
+
+def constant(matrix: Counts, classes: Sequence[str]) -> str:
+    """What the commonest class alone would score."""
+    support = matrix.sum(axis=1)
+    commonest = int(support.argmax())
+    return f"Always answering “{classes[commonest]}” would score {support[commonest] / support.sum():.3f}."
+
+
+def calibration_table(content: Mapping[str, Any]) -> list[tuple[str, str, list[Cell]]]:
+    """Each measure before the temperature and after it."""
+
+    def cell(side: Mapping[str, Any], key: str) -> Cell:
+        return f"{side[key]:.3f}", span(side["interval"][key]) if key in side["interval"] else ""
+
+    return [
+        (label, meaning, [cell(content["before"], key), cell(content["after"], key)])
+        for key, (label, meaning) in CALIBRATION.items()
+    ]
+
+
+def slice_tables(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str, Cell, Cell]]]]:
+    """For each column the parts of the rows: name, n, accuracy, balanced accuracy; no number where there are few."""
+
+    def cell(part: Mapping[str, Any], key: str) -> Cell:
+        return ("–",) if part[key] is None else _cell(part, key)
+
+    return [
+        (
+            _SLICES.get(column, column.replace("_", " ")),
+            [
+                (part["slice"], f"{part['n']:,}", cell(part, "accuracy"), cell(part, "balanced_accuracy"))
+                for part in parts
+            ],
+        )
+        for column, parts in metrics["slices"].items()
+        if parts
+    ]
+
+
+def vote_table(votes: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """What was measured by raters' votes: label, value, interval, n; parts by class are left to `votes_by_class`."""
+    return [
+        (
+            _VOTES.get(key, key.replace(".", ", ").replace("_", " ")),
+            f"{of['value']:.3f}",
+            span(of["interval"]),
+            f"{of['n']:,}",
+        )
+        for key, of in _numbers(votes)
+        if of["value"] is not None
+    ]
+
+
+def _numbers(content: Mapping[str, Any], key: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The numbers `{n, value, interval}` in nested data, with their dotted names."""
+    for name, part in content.items():
+        if isinstance(part, Mapping) and name != "per_class":
+            dotted = f"{key}.{name}" if key else name
+            if "value" in part:
+                yield dotted, part
+            else:
+                yield from _numbers(part, dotted)
+
+
+def other_rows(metrics: Sequence[Mapping[str, Any]], own: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """One line for each protocol and data set that a run was measured under; its own comes first."""
+    return [
+        {
+            "protocol": one["protocol"],
+            "own": one is own,
+            "dataset": one["dataset"],
+            "split": one["split"],
+            "accuracy": _whole(one),
+            "clean": _twin(one, "clean"),
+            "near_clean": _twin(one, "near_clean"),
+            "contaminated": percent(one["contaminated"], 1) if one["contaminated"] else "",
+            "left_out": left_out(one["dropped"]),
+        }
+        for one in ([own] if own else []) + list(metrics)
+    ]
+
+
+def _whole(of: Mapping[str, Any]) -> Cell:
+    return *_cell(of, "accuracy"), f"n = {of['n']:,}"
+
+
+def _twin(metrics: Mapping[str, Any], key: str) -> Cell:
+    if metrics[key]:
+        return _whole(metrics[key])
+    if metrics["older"]:
+        return "–", OLDER
+    looked = metrics["overlap"] and metrics["overlap"]["exact" if key == "clean" else "near"] is not None
+    return "–", "no row is left" if looked else "not looked for"
