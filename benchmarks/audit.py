@@ -327,6 +327,8 @@ def told(name: str, content: dict[str, Any]) -> str:
     exact, near, plain = times["exact"], times["near"], EIGHTH * times["correlation"]["cpu"]
     same = {times[step]["result"] for step in ("exact", "pandas", "numpy")}
     agree = f"all three find {exact['result']:,} rows" if len(same) == 1 else f"**they differ: {sorted(same)}**"
+    most = max(of["persons"] for of in false.values())
+    persons = most * (most - 1) // 2
     memory = max(times[step]["mb"] for step in ("decode", "exact", "near"))
     return f"""# What the audit finds, how often it is wrong, and how long it takes
 
@@ -335,11 +337,11 @@ How copies are found stands in [docs/audit.md](../docs/audit.md).
 
 ## Recall
 
-{content["originals"]:,} images drawn from all splits of {name}, no two equal and none blank; each change is made to
-all of them, and the changed ones are looked for among the changed and the unchanged. Found is what is called a near
-copy of its own original. n is smaller where a change leaves some images as they are, or nothing of them. Intervals are
+{content["originals"]:,} images drawn from all splits of {name}, no two equal and none blank; each change is made to all
+of them, and the changed ones are looked for among the changed and the unchanged. Found is what is called a near copy
+of its own original. n is smaller where a change leaves some images as they are, or nothing of them. Intervals are
 Wilson's. Wanted: at least {WANTED_RECALL} for each of these.
-The least of all {len(CHANGES)}: {recalls[worst]["recall"]:.3f} ({worst}).
+The least of all {len(CHANGES)} changes: {recalls[worst]["recall"]:.3f} ({worst}).
 
 {head}{wanted}
 
@@ -351,7 +353,8 @@ Beyond what is wanted; what is low here is not claimed:
 
 Frames of different persons (YouTube Faces) that are called near copies; wanted: at most {WANTED_FALSE:g} in a million.
 Intervals are Clopper and Pearson's, as if pairs were independent; they are not quite, since each frame is in many.
-The last column counts pairs of frames of the same person that are called near copies, most of them rightly.
+The persons make {persons:,} pairs of persons. The last column counts pairs of frames of one person that are called
+near copies; they come from the same video.
 
 | pictures | frames | persons | pairs of different persons | false | per million | 95 % interval | of one person |
 | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: |

@@ -17,8 +17,8 @@ from mien.labels import FERPLUS_VOTES, canonical
 Bools = npt.NDArray[np.bool_]
 Rows = dict[str, Bools]
 
-# A side of less than so many pixels: Tian found that expressions can't be told in faces of 18 × 24 pixels or less
-# (Y. Tian (2004), Evaluation of face resolution for expression analysis, CVPR workshops).
+# Half of FER2013's side. Recognition falls quickly below heads of 36 × 48 pixels already (Y. Tian (2012), Understanding
+# effects of image resolution for facial expression analysis).
 TINY_BELOW = 24
 # So many of ten raters saw no face.
 NOT_A_FACE = 5
