@@ -78,7 +78,7 @@ def test_help_and_version() -> None:
     ("arguments", "message"),
     [
         (["trian"], "No such command 'trian'. Did you mean 'train'?"),
-        (["train", "--fast"], "No such option: --fast"),
+        (["train", "--fast"], "No such option: --fast (Possible options: --folds)"),
         (["check"], "Missing argument 'file'"),
         (["train"], "there is no experiment file; expected mien train FILE, or mien train --resume RUN"),
         (["data", "synth", "--as", "x", "--n", "3"],
@@ -164,11 +164,13 @@ def test_a_training_prints_one_object_and_no_reporting_row(measured: tuple[Path,
 def test_an_evaluation_prints_a_table(measured: tuple[Path, Result, Result]) -> None:
     root, _, evaluated = measured
     assert evaluated.code == 0
-    assert "tiny/1, protocol official, report role: test, n = 35" in evaluated.out
+    assert "tiny/1, seed 1, protocol official, report role: tiny, test, n = 35" in evaluated.out
     metrics = json.loads((root / "runs/tiny/1/metrics.json").read_text())
     low, high = metrics["interval"]["accuracy"]
-    (line,) = [line for line in evaluated.out.splitlines() if line.split()[:1] == ["accuracy"]]
-    assert line.split() == ["accuracy", f"{metrics['accuracy']:.3f}", f"{low:.3f}", "to", f"{high:.3f}"]
+    for name in ("all rows", "without exact copies", "without near copies"):
+        (line,) = [line for line in evaluated.out.splitlines() if line.strip().startswith(name)]
+        assert f" 35   {metrics['accuracy']:.3f} [{low:.3f}, {high:.3f}] " in line
+    assert "in brackets: 95 % intervals over the choice of rows" in evaluated.out
     assert f"report: {root}/runs/tiny/1/report.html" in evaluated.out
     assert "contaminated" not in evaluated.out
 

@@ -12,15 +12,21 @@ from conftest import TINY, write_tiny
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_recall_fscore_support
 
+from mien.audit import audit
 from mien.building import build_model, build_roles, build_samples
+from mien.calibration import fit_temperature, measure_calibration
 from mien.dataset import Dataset, open_dataset, write_dataset
-from mien.errors import MienError
+from mien.errors import FailedError, MienError
 from mien.evaluation import evaluate
-from mien.experiment import load_experiment
+from mien.experiment import load_experiment, read_protocol
 from mien.images import decode, encode_png
-from mien.labels import FER2013
+from mien.labels import FER2013, LabelScheme
+from mien.ledger import entries
+from mien.metrics import measure
+from mien.predictions import read_predictions
 from mien.run import Run, new_run
 from mien.training import train
+from mien.weights import load_weights
 from mien.workspace import Workspace
 
 
@@ -40,7 +46,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     file.write_text(TINY)
     run = trained(workspace, file)
     for role in ("choose", "report"):
-        evaluate(workspace, run, role)  # type: ignore[arg-type]
+        evaluate(workspace, run, role)
     return workspace
 
 
@@ -63,12 +69,9 @@ def test_the_numbers_are_those_of_the_predictions(home: Workspace, role: str, sp
 
     measured: dict[str, Any] = json.loads(run.metrics_file(role).read_text())
     assert (measured["role"], measured["split"], measured["n"]) == (role, split, 35)
-    assert (measured["protocol"], measured["contaminated"], measured["tta"], measured["seeds"]) == (
-        "official",
-        0,
-        "none",
-        [1],
-    )
+    told = [measured[key] for key in ("protocol", "contaminated", "tta", "seeds", "excluded")]
+    assert told == ["official", 0, None, [1], {}]
+    assert measured["dropped"] == {"rows": 0, "classes": {}}
     assert (measured["run"], measured["dataset"], measured["labels"]) == ("tiny/1", "tiny", "fer2013-7")
     assert measured["accuracy"] == pytest.approx(accuracy_score(label, predicted))
     assert measured["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(label, predicted))
@@ -98,24 +101,163 @@ def test_logits_are_those_of_each_image_alone(home: Workspace) -> None:
         torch.testing.assert_close(stored, logits, rtol=1e-4, atol=1e-4)
 
 
-def test_paper_2021_is_marked_as_contaminated(workspace: Workspace, tmp_path: Path) -> None:
+def test_the_temperature_is_fitted_on_choose_and_stored_with_the_weights(home: Workspace) -> None:
+    run = run_of(home)
+    found = read_predictions(run.predictions("choose"))
+    temperature = fit_temperature(found.logits, found.labels)
+    trained = load_weights(run.weights, run.experiment, "cpu")
+    assert trained.temperature == temperature != 1
+    for role in ("choose", "report"):
+        calibration = json.loads(run.metrics_file(role).read_text())["calibration"]
+        assert calibration["temperature"] == calibration["after"]["temperature"] == temperature
+        assert calibration["before"]["temperature"] == 1
+        stored = read_predictions(run.predictions(role))
+        assert calibration["after"] == measure_calibration(stored.labels, stored.logits, temperature)
+    images = torch.zeros(1, 1, 24, 24)
+    expected = torch.softmax(trained.logits(images) / temperature, dim=1)
+    torch.testing.assert_close(trained.probabilities(images), expected)
+
+
+def test_votes_and_slices_are_measured_where_there_are_votes(home: Workspace) -> None:
+    measured = json.loads(run_of(home).metrics_file("report").read_text())
+    # Eight of ten raters say the label, the others something else.
+    assert measured["votes"]["agreement"]["value"] == 1
+    assert measured["votes"]["accuracy"]["value"] == pytest.approx(measured["accuracy"])
+    (part,) = measured["slices"]["agreement"]
+    assert (part["slice"], part["n"], part["accuracy"]) == ("0.8", 35, measured["accuracy"])
+
+
+def write_toy(workspace: Workspace, copied: int = 0, name: str = "toy") -> Dataset:
+    """FER2013's splits with 45, 9 and 9 noise images; the first `copied` of PrivateTest stand in Training too."""
     pixels = np.random.default_rng(0).integers(0, 256, (63, 24, 24), np.uint8)
-    with write_dataset(workspace, "toy", FER2013, source="", format="test") as writer:
+    pixels[54 : 54 + copied] = pixels[:copied]
+    with write_dataset(workspace, name, FER2013, source="", format="test") as writer:
         for index, image in enumerate(pixels):
-            split = ("Training", "Training", "PublicTest", "PrivateTest", "Training", "Training", "Training")[
-                index // 9
-            ]
+            split = "Training" if index < 45 else "PublicTest" if index < 54 else "PrivateTest"
             writer.add(split, str(index), encode_png(image), index % 7, size=(24, 24))
-    file = tmp_path / "toy.yaml"
-    file.write_text(TINY.replace("name: tiny, size", "name: toy, size") + "protocol: paper-2021\n")
-    run = trained(workspace, file)
+    return open_dataset(workspace, name)
+
+
+def toy_file(folder: Path, more: str = "") -> Path:
+    file = folder / "toy.yaml"
+    file.write_text(TINY.replace("name: tiny, size", "name: toy, size") + more)
+    return file
+
+
+def test_the_clean_twin_leaves_copies_out(workspace: Workspace, tmp_path: Path) -> None:
+    write_toy(workspace, copied=2)
+    run = trained(workspace, toy_file(tmp_path))
+    measured = evaluate(workspace, run)
+    assert measured["overlap"] == {"rows": 0, "exact": pytest.approx(2 / 9), "near": pytest.approx(2 / 9)}
+    # Copies of more than a fifth of the rows contaminate a protocol that shares no row.
+    assert measured["contaminated"] == pytest.approx(2 / 9)
+    stored = read_predictions(run.predictions("report"))
+    expected = measure(stored.labels[2:], stored.logits[2:], stored.classes)
+    assert (measured["n"], expected["n"]) == (9, 7)
+    assert measured["clean"] == measured["near_clean"] == expected
+
+
+def test_one_training_is_measured_under_two_protocols(workspace: Workspace, tmp_path: Path) -> None:
+    write_toy(workspace)
+    run = trained(workspace, toy_file(tmp_path))
+    own = evaluate(workspace, run)
+    other = evaluate(workspace, run, protocol=read_protocol("paper-2021")[0], command=["mien", "evaluate"])
+    assert (own["protocol"], own["n"], own["contaminated"]) == ("official", 9, 0)
+    assert (other["protocol"], other["n"], other["split"]) == ("paper-2021", 54, "Training + PrivateTest")
+    assert other["contaminated"] == pytest.approx(45 / 54)
+    assert other["clean"] == {key: own[key] for key in other["clean"]}
+    assert json.loads(run.metrics_file("report").read_text()) == own
+    folder = run.folder / "evaluations" / "paper-2021"
+    assert json.loads((folder / "metrics.json").read_text()) == other
+    assert len(read_predictions(folder / "predictions.parquet")) == 54
+    for place in (run.folder, workspace.root):
+        lines = entries(place)
+        assert [(line["run"], line["protocol"], line["n"]) for line in lines] == [
+            ("tiny/1", "official", 9),
+            ("tiny/1", "paper-2021", 54),
+        ]
+        assert lines[1]["command"] == ["mien", "evaluate"]
+
+
+def test_training_and_choosing_leave_no_line_in_the_ledger(workspace: Workspace, tmp_path: Path) -> None:
+    write_toy(workspace)
+    run = trained(workspace, toy_file(tmp_path))
+    evaluate(workspace, run, "choose")
+    assert entries(run.folder) == entries(workspace.root) == []
+
+
+def test_another_data_set_is_measured_by_the_names_of_its_classes(workspace: Workspace, tmp_path: Path) -> None:
+    write_toy(workspace)
+    run = trained(workspace, toy_file(tmp_path))
+    own = LabelScheme("own", ("Happiness", "bored", "Sadness"))
+    with write_dataset(workspace, "other", own, source="", format="test") as writer:
+        for index, image in enumerate(np.random.default_rng(1).integers(0, 256, (9, 24, 24), np.uint8)):
+            writer.add("train" if index < 3 else "test", str(index), encode_png(image), index % 3, size=(24, 24))
+    measured = evaluate(workspace, run, dataset="other")
+    assert (measured["dataset"], measured["split"], measured["n"]) == ("other", "test", 4)
+    assert measured["dropped"] == {"rows": 2, "classes": {"bored": 2}}
+    assert measured["per_class"]["happy"]["support"] == measured["per_class"]["sad"]["support"] == 2
+    assert measured["overlap"] == {"rows": 0, "exact": 0, "near": None}
+    assert measured["near_clean"] is None
+    folder = run.folder / "evaluations" / "test@other"
+    assert read_predictions(folder / "predictions.parquet").classes == FER2013.classes
+
+
+def test_views_are_averaged_beside_the_image_alone(workspace: Workspace, tmp_path: Path) -> None:
+    dataset = write_toy(workspace)
+    run = trained(workspace, toy_file(tmp_path, "tta: flip\n"))
+    measured = evaluate(workspace, run)
+    assert (measured["tta"]["name"], measured["tta"]["views"], measured["tta"]["n"]) == ("flip", 2, 9)
+    loaded = load_weights(run.weights, run.experiment, "cpu")
+    images = torch.stack(
+        [torch.tensor(decode(data, "gray", 24)).permute(2, 0, 1) for data in dataset.images("PrivateTest")]
+    )
+    both = [torch.softmax(loaded.logits(one), dim=1) for one in (images, images.flip(3))]
+    stored = read_predictions(run.folder / "predictions" / "report-tta.parquet")
+    torch.testing.assert_close(torch.tensor(stored.logits).exp(), (both[0] + both[1]) / 2)
+    alone = read_predictions(run.predictions("report"))
+    torch.testing.assert_close(torch.tensor(alone.logits), loaded.logits(images))
+    assert measured["tta"]["clean"] == measure(stored.labels, stored.logits, stored.classes)
+
+
+def test_excluded_rows_are_counted_and_roles_are_kept(workspace: Workspace, tmp_path: Path) -> None:
+    dataset = write_toy(workspace, copied=2)
+    audit(dataset)
+    run = trained(workspace, toy_file(tmp_path, "exclude: [leaked]\n"))
+    measured = evaluate(workspace, run)
+    assert measured["excluded"] == {"fit": {"leaked": 2, "rows": 2}, "choose": {"leaked": 0, "rows": 0}}
+    assert run.environment["dataset"]["roles"]["fit"] == {"split": "Training", "n": 43}
+    assert measured["overlap"]["exact"] == 0
+    assert measured["n"] == 9
+    kept = pq.read_table(run.roles).to_pydict()
+    assert kept["id"] == [str(index) for index in range(2, 45)]
+    assert set(kept["role"]) == {"fit"}
+    pq.write_table(pq.read_table(run.roles).slice(1), run.roles)
+    with pytest.raises(FailedError) as error:
+        evaluate(workspace, run)
+    assert error.value.message.startswith(
+        "the fit role isn't the one that was saved: 0 of its rows are gone, 1 are new"
+    )
+
+
+def test_a_run_of_before_temperatures_gets_one(workspace: Workspace, tmp_path: Path) -> None:
+    write_toy(workspace)
+    run = trained(workspace, toy_file(tmp_path))
+    assert load_weights(run.weights, run.experiment, "cpu").temperature is None
+    measured = evaluate(workspace, run)
+    assert load_weights(run.weights, run.experiment, "cpu").temperature == measured["calibration"]["temperature"]
+    assert run.metrics_file("choose").exists()
+
+
+def test_paper_2021_is_marked_as_contaminated(workspace: Workspace, tmp_path: Path) -> None:
+    dataset = write_toy(workspace)
+    run = trained(workspace, toy_file(tmp_path, "protocol: paper-2021\n"))
     measured = evaluate(workspace, run, "report")
     assert measured["split"] == "Training + PrivateTest"
     assert measured["n"] == 54
     assert measured["contaminated"] == pytest.approx(45 / 54)
     assert evaluate(workspace, run, "choose")["contaminated"] == 0
     table = pq.read_table(run.predictions("report")).to_pydict()
-    dataset = open_dataset(workspace, "toy")
     assert table["id"] == dataset.ids("Training") + dataset.ids("PrivateTest")
     assert table["split"] == ["Training"] * 45 + ["PrivateTest"] * 9
     experiment = run.experiment

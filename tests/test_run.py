@@ -10,7 +10,7 @@ from conftest import TINY
 from mien.errors import MienError
 from mien.experiment import load_experiment
 from mien.files import write_json
-from mien.run import Run, find_run, list_runs, new_run, overview
+from mien.run import Run, find_run, find_runs, group_name, is_group, list_runs, new_group, new_run, overview
 from mien.workspace import Workspace
 from mien.yamlfile import read_yaml
 
@@ -39,6 +39,64 @@ def test_runs_that_begin_at_once_get_numbers_of_their_own(workspace: Workspace, 
     for thread in threads:
         thread.join()
     assert sorted(made) == sorted(f"tiny/{number}" for number in range(1, 13))
+
+
+def test_a_group_waits_and_is_found_by_its_numbers(workspace: Workspace, tiny_file: Path) -> None:
+    experiment = load_experiment(tiny_file)
+    make(workspace, tiny_file, "tiny")
+    runs = new_group(workspace, [experiment] * 3)
+    assert [(run.name, run.state) for run in runs] == [
+        ("tiny/2", "waiting"),
+        ("tiny/3", "waiting"),
+        ("tiny/4", "waiting"),
+    ]
+    assert group_name(runs) == "tiny/2-4"
+    assert group_name([runs[0], runs[2]]) == "tiny/2,4"
+    assert group_name(runs[:1]) == "tiny/2"
+    for reference, numbers in (
+        ("tiny/2-4", [2, 3, 4]),
+        ("tiny/4,1", [4, 1]),
+        ("tiny/1,3-4", [1, 3, 4]),
+        ("tiny/3", [3]),
+    ):
+        assert [run.name for run in find_runs(workspace, reference)] == [f"tiny/{number}" for number in numbers]
+    assert [is_group(text) for text in ("tiny/2-4", "tiny/1,2", "tiny/1", "tiny", "a-b/1", "a,b")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        (
+            "tiny/1-2",
+            "there is no run 'tiny/2'; expected a run's folder, its name, or name/number; did you mean 'tiny/1'?",
+        ),
+        ("tiny/2-1", "tiny/2-1: '2-1' counts backwards; expected 1-2"),
+        ("tiny/1,1", "tiny/1,1: run tiny/1 is named twice"),
+    ],
+)
+def test_groups_that_are_none(workspace: Workspace, tiny_file: Path, reference: str, message: str) -> None:
+    make(workspace, tiny_file, "tiny")
+    with pytest.raises(MienError) as error:
+        find_runs(workspace, reference)
+    assert str(error.value) == message
+
+
+def test_a_group_that_cannot_begin_leaves_nothing(workspace: Workspace, tiny_file: Path, tmp_path: Path) -> None:
+    plain = load_experiment(tiny_file)
+    (tmp_path / "mine.py").write_text("")
+    tiny_file.write_text(TINY + "plugins: [mine.py]\n")
+    broken = load_experiment(tiny_file)
+    (tmp_path / "mine.py").unlink()
+    with pytest.raises(FileNotFoundError):
+        new_group(workspace, [plain, broken])
+    assert list((workspace.runs / "tiny").iterdir()) == []
 
 
 def test_the_stored_experiment_is_the_same(workspace: Workspace, tiny_file: Path) -> None:

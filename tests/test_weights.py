@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from mien.building import build_model, build_pipeline
 from mien.errors import MienError
 from mien.experiment import Experiment, load_experiment
 from mien.labels import FER2013, FERPLUS, LabelScheme
-from mien.weights import load_weights, save_weights
+from mien.weights import load_weights, save_weights, store_temperature
 
 
 @pytest.fixture
@@ -70,6 +70,25 @@ def test_classes_come_from_the_file(experiment: Experiment, tmp_path: Path) -> N
     trained = load_weights(file, experiment, "cpu")
     assert trained.names == own
     assert trained.logits(torch.zeros(2, 1, 24, 24, dtype=torch.uint8)).shape == (2, 3)
+
+
+def test_a_temperature_is_stored_beside_the_same_tensors(experiment: Experiment, tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_weights(file, build_model(experiment, FER2013).state_dict(), experiment, FER2013, "abc")
+    before = load_file(file)
+    assert load_weights(file, experiment, "cpu").temperature is None
+    for temperature in (1.25, 0.123456789):
+        store_temperature(file, temperature)
+        trained = load_weights(file, experiment, "cpu")
+        assert trained.temperature == temperature
+        after = load_file(file)
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[name], after[name]) for name in before)
+    # Tensors begin at a multiple of 8 bytes, as the format wants them.
+    assert int.from_bytes(file.read_bytes()[:8], "little") % 8 == 0
+    images = torch.randint(0, 256, (3, 1, 24, 24), dtype=torch.uint8)
+    expected = torch.softmax(trained.logits(images) / 0.123456789, dim=1)
+    torch.testing.assert_close(trained.probabilities(images), expected)
 
 
 def test_files_that_are_no_weights(experiment: Experiment, tmp_path: Path) -> None:
