@@ -226,9 +226,8 @@ def _is_number(kind: pa.DataType) -> bool:
 
 def _as_logits(values: Values, ids: list[str], file: Path, *, always: bool) -> Values:
     sums = values.sum(axis=1)
-    inside: npt.NDArray[np.bool_] = ((values >= 0) & (values <= 1 + 1e-6)).all(
-        axis=1
-    )  # A float32 softmax may round to more than 1.
+    # A float32 softmax may round to more than 1.
+    inside = np.all((values >= 0) & (values <= 1 + 1e-6), axis=1)
     right: npt.NDArray[np.bool_] = inside & (abs(sums - 1) <= _SLACK)
     if not (always or inside.all() or right.mean() > 0.5):
         return values

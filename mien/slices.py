@@ -6,7 +6,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mien.audit import FLAGS, read_flags
+from mien.audit.scan import scan
+from mien.dataset import Dataset
+from mien.errors import MienError, nearest
+from mien.labels import FERPLUS
 from mien.metrics import Labels, Logits, measure
+from mien.raters import read_votes
 
 # Below this, an interval of accuracy is some .35 wide: a number would be read for more than it is.
 MINIMUM = 30
@@ -50,6 +56,72 @@ def by_class(labels: Labels, logits: Logits, classes: Sequence[str], minimum: in
     names = [classes[label] for label in np.asarray(labels).tolist()]
     found = {part["slice"]: part for part in slices(labels, logits, classes, names, minimum)}
     return [found[name] for name in classes if name in found]
+
+
+def read_column(dataset: Dataset, column: str, rows: Sequence[tuple[str, str]]) -> list[Any]:
+    """A value for each row (split and id) of a data set, by which `slices` can part them.
+
+    `column` is one that the data set has, a flag of its audit, or one of two that are made: `agreement`, the share of
+    the raters' votes for a class that went to the winning one (None without such a vote), and `contrast`, the standard
+    deviation of the gray levels, 0 … 127.5. Raises MienError for any other column and for rows that aren't there.
+    """
+    splits = list(dict.fromkeys(split for split, _ in rows))
+    if column == "agreement" and "votes" in dataset.card.columns:
+        values = [value for split in splits for value in agreement(read_votes(dataset, split))]
+    elif column == "contrast":
+        values = [value for split in splits for value in scan(dataset, split)["deviation"].tolist()]
+    elif column in FLAGS:
+        return _flagged(dataset, column, rows)
+    else:
+        values = [value for split in splits for value in _own(dataset, column, split)]
+    places = [(split, id_) for split in splits for id_ in dataset.ids(split)]
+    return _joined(dict(zip(places, values, strict=True)), dataset, rows)
+
+
+def agreement(votes: npt.NDArray[np.int64]) -> list[float | None]:
+    """The share of each row's votes for a class, of votes (n, 10), that went to the winning one; None without any.
+
+    >>> agreement(np.array([[6, 2, 0, 0, 0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 0, 0, 0, 0, 0, 10]]))
+    [0.75, None]
+    """
+    of_classes = votes[:, : len(FERPLUS)]
+    return [
+        most / all_ if all_ else None
+        for most, all_ in zip(of_classes.max(axis=1).tolist(), of_classes.sum(axis=1).tolist(), strict=True)
+    ]
+
+
+def _flagged(dataset: Dataset, flag: str, rows: Sequence[tuple[str, str]]) -> list[Any]:
+    table = read_flags(dataset)
+    if table is None:
+        raise MienError(
+            f"data set '{dataset.card.name}' has no audit", key=flag, expected=f"mien data audit {dataset.card.name}"
+        )
+    places = zip(table["split"].to_pylist(), table["id"].to_pylist(), strict=True)
+    return _joined(dict(zip(places, table[flag].to_pylist(), strict=True)), dataset, rows)
+
+
+def _own(dataset: Dataset, column: str, split: str) -> list[Any]:
+    known = [name for name in dataset.card.columns if name not in ("id", "image", "label", "votes", "landmarks")]
+    made = ["class", "contrast", *(["agreement"] if "votes" in dataset.card.columns else []), *FLAGS]
+    if column not in known:
+        raise MienError(
+            f"data set '{dataset.card.name}' has no column '{column}' to part its rows by",
+            key="--by",
+            expected="one of " + ", ".join([*made, *known]),
+            nearest=nearest(column, [*made, *known]),
+        )
+    values: list[Any] = dataset.table(split, [column])[column].to_pylist()
+    if any(isinstance(value, list | dict | bytes) for value in values):
+        raise MienError(f"column '{column}' holds no single values", key="--by", expected="text, numbers or truths")
+    return values
+
+
+def _joined(values: dict[tuple[str, str], Any], dataset: Dataset, rows: Sequence[tuple[str, str]]) -> list[Any]:
+    missing = next((row for row in rows if row not in values), None)
+    if missing is not None:
+        raise MienError(f"data set '{dataset.card.name}' has no row '{missing[1]}' in {missing[0]}")
+    return [values[row] for row in rows]
 
 
 def _parts(values: list[Any]) -> list[str]:

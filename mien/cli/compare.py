@@ -1,0 +1,132 @@
+"""The verbs that set numbers side by side: compare, slices."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mien.cli.shared import Home, Json, RunName, app, print_result, print_table
+from mien.errors import MienError
+from mien.workspace import Workspace, find_workspace
+
+if TYPE_CHECKING:
+    from mien.predictions import Predictions
+    from mien.run import Run
+
+
+@app.command()
+def compare(
+    names: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Runs, or groups of seeds as name/1-5 or name/1,3,4.")
+    ],
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Option("--predictions", metavar="FILE", help="A Parquet of someone else's predictions on the same rows."),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also write comparison.json and comparison.md there.")
+    ] = None,
+    workspace: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Say which of two or more models is better on the same rows, or that they can't be told apart.
+
+    Example: mien compare cnn1 resnet/1-5 --predictions peer.parquet --to results/peer
+    """
+    from mien.comparison import compare as compare_all
+    from mien.comparison import find_contender, foreign, tables, write_comparison, write_galleries
+
+    home = find_workspace(workspace)
+    contenders = [find_contender(home, name) for name in names]
+    contenders += [foreign(file, contenders[0]) for file in predictions or []]
+    compared = compare_all(contenders)
+    if to is not None:
+        # Files are told without their folders: what is published tells nothing of the machine.
+        command = " ".join(["mien compare", *names, *(f"--predictions {file.name}" for file in predictions or [])])
+        write_comparison(to, compared, command)
+    galleries = write_galleries(home, contenders)
+
+    def show() -> None:
+        for table in tables(compared):
+            print_table(table.title, table.columns, table.rows, right=table.right)
+        for note in compared["notes"]:
+            print(f"note: {note}")
+        for (a, b), path in galleries.items():
+            print(f"where {a} and {b} disagree: {path}")
+        if to is not None:
+            print(f"written: {to / 'comparison.md'}")
+
+    shown = [{"a": a, "b": b, "file": str(path)} for (a, b), path in galleries.items()]
+    print_result(as_json, {**compared, "galleries": shown}, show)
+
+
+@app.command()
+def slices(
+    run: RunName,
+    by: Annotated[str, typer.Option(metavar="COLUMN", help="class, agreement, contrast, a column, an audit's flag.")],
+    workspace: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a run on parts of its reporting rows: by class, by how far the raters agreed, by any column.
+
+    Example: mien slices cnn1 --by agreement
+    """
+    from mien.files import read_json
+    from mien.predictions import read_predictions
+    from mien.run import find_run
+    from mien.slices import MINIMUM, by_class
+    from mien.slices import slices as measure
+
+    home = find_workspace(workspace)
+    found = find_run(home, run)
+    if not (found.predictions("report").is_file() and found.metrics_file("report").is_file()):
+        raise MienError(
+            f"run {found.name} has not been measured on its reporting role",
+            file=str(found.folder),
+            expected=f"mien evaluate {found.name} first",
+        )
+    measured = read_json(found.metrics_file("report"))
+    rows = read_predictions(found.predictions("report"))
+    if by == "class":
+        parts = by_class(rows.labels, rows.logits, rows.classes)
+    else:
+        parts = measure(rows.labels, rows.logits, rows.classes, _values(home, found, rows, by))
+    kept = {key: measured[key] for key in ("run", "dataset", "protocol", "role", "split", "n", "contaminated")}
+    result = {**kept, "by": by, "minimum": MINIMUM, "slices": parts}
+    print_result(as_json, result, lambda: _show_slices(result))
+
+
+def _values(home: Workspace, run: "Run", rows: "Predictions", column: str) -> list[Any]:
+    from mien.dataset import open_dataset
+    from mien.slices import read_column
+
+    made = run.environment["dataset"]
+    dataset = open_dataset(home, made["name"])
+    if dataset.card.fingerprint != made["fingerprint"]:
+        raise MienError(
+            f"data set '{made['name']}' isn't the one that run {run.name} was measured on",
+            file=str(dataset.folder),
+            expected=f"fingerprint {made['fingerprint'][:16]}, but it is {dataset.card.fingerprint[:16]}",
+        )
+    return read_column(dataset, column, rows.rows)
+
+
+def _show_slices(result: dict[str, Any]) -> None:
+    def score(part: dict[str, Any], key: str) -> str:
+        if part[key] is None:
+            return "–"
+        return "{:.3f} [{:.3f}, {:.3f}]".format(part[key], *part["interval"][key])
+
+    rows = [
+        (part["slice"], f"{part['n']:,}", score(part, "accuracy"), score(part, "balanced_accuracy"))
+        for part in result["slices"]
+    ]
+    title = (
+        f"{result['run']} by {result['by']}, protocol {result['protocol']}, {result['role']} role: {result['split']}, "
+        f"n = {result['n']:,}"
+    )
+    if result["contaminated"]:
+        title += f"\ncontaminated: {result['contaminated']:.0%} of these rows were trained on"
+    print_table(title, (result["by"], "n", "accuracy [95 %]", "balanced accuracy [95 %]"), rows)
+    if any(part["accuracy"] is None for part in result["slices"]):
+        print(f"a part with fewer than {result['minimum']} rows shows no number")

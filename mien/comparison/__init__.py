@@ -1,0 +1,26 @@
+"""Which of several models is better, on the same rows: differences with their intervals, and what they can be told by.
+
+A contender is one run, or several of one experiment that differ in nothing but the seed: a seed group, which compares
+as a unit. Two single models are compared by the rows that only one of them has right; where a group takes part, by its
+mean over seeds, with the chance of seeds and of rows together.
+"""
+
+from mien.comparison.contenders import Contender, find_contender, foreign, group
+from mien.comparison.gallery import disagreements, write_galleries
+from mien.comparison.pairs import UNDECIDED, compare, describe_group
+from mien.comparison.telling import markdown, tables, write_comparison
+
+__all__ = [
+    "UNDECIDED",
+    "Contender",
+    "compare",
+    "describe_group",
+    "disagreements",
+    "find_contender",
+    "foreign",
+    "group",
+    "markdown",
+    "tables",
+    "write_comparison",
+    "write_galleries",
+]

@@ -1,0 +1,218 @@
+"""Who is compared: runs, seed groups, and other people's predictions, all on the same rows."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.calibration import probabilities
+from mien.errors import MienError
+from mien.files import read_json
+from mien.labels import canonical
+from mien.predictions import Predictions, read_foreign, read_predictions, told
+from mien.run import Run, find_run
+from mien.workspace import Workspace
+from mien.yamlfile import read_yaml
+
+Correct = npt.NDArray[np.bool_]
+Values = npt.NDArray[np.float64]
+
+_GROUP = re.compile(r"(?P<name>[^/,]+)/(?P<numbers>[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*)")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One model, or the seeds of one experiment; `runs` are on the same rows in the same order.
+
+    `contaminated` is the share of these rows that were trained on; None where nobody knows. `temperatures` has one for
+    each run, or is empty where none was fitted. `dataset` is name and fingerprint of what was measured, where that is
+    known. `notes` are for the reader.
+    """
+
+    name: str
+    runs: tuple[Predictions, ...]
+    names: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    contaminated: float | None = 0.0
+    protocol: str | None = None
+    dataset: tuple[str, str] | None = None
+    temperatures: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def correct(self) -> Correct:
+        """Whether each run has each row right, (runs, rows)."""
+        return np.stack([run.predicted == run.labels for run in self.runs])
+
+    @property
+    def probabilities(self) -> Values:
+        """The mean over the runs of what they give each class of each row, (rows, k)."""
+        scales = self.temperatures or (1.0,) * len(self.runs)
+        parts = [probabilities(run.logits, scale) for run, scale in zip(self.runs, scales, strict=True)]
+        return np.asarray(np.mean(parts, axis=0))
+
+
+def find_contender(workspace: Workspace, reference: str) -> Contender:
+    """The run that `reference` means, or the seed group of `name/1,2,5` or `name/1-5`.
+
+    Raises MienError for what isn't there, isn't measured on its reporting role, or isn't a group of seeds.
+    """
+    found = _GROUP.fullmatch(reference)
+    if found is None or not set(",-") & set(found["numbers"]):
+        return _load(find_run(workspace, reference))
+    numbers = _numbers(found["numbers"])
+    return group(reference, [find_run(workspace, f"{found['name']}/{number}") for number in numbers])
+
+
+def _numbers(text: str) -> Iterator[int]:
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if last and int(last) < int(first):
+            raise MienError(f"'{part}' counts backwards", key=text, expected=f"{last}-{first}")
+        yield from range(int(first), int(last or first) + 1)
+
+
+def group(name: str, runs: Sequence[Run]) -> Contender:
+    """The runs of one experiment as one contender; raises MienError when more than their seeds differs."""
+    plain = [_flat(read_yaml(run.experiment_file)[0]) for run in runs]
+    for run, content in zip(runs, plain, strict=True):
+        differ = {key for key in plain[0].keys() | content.keys() if plain[0].get(key) != content.get(key)}
+        if "protocol.fold" in differ:
+            raise MienError(
+                f"runs {runs[0].name} and {run.name} are folds: each is measured on rows of its own",
+                key=name,
+                expected="a group of runs that differ in nothing but train.seed",
+            )
+        if differ - {"train.seed"}:
+            raise MienError(
+                f"runs {runs[0].name} and {run.name} differ in {', '.join(sorted(differ - {'train.seed'}))}",
+                key=name,
+                expected="a group of runs that differ in nothing but train.seed",
+            )
+    seeds = [content.get("train.seed") for content in plain]
+    for place, seed in enumerate(seeds):
+        if seed in seeds[:place]:
+            raise MienError(
+                f"runs {runs[seeds.index(seed)].name} and {runs[place].name} have the same seed {seed}",
+                key=name,
+                expected="a group of runs with a seed of its own each",
+            )
+    same = aligned([_load(run) for run in runs])
+    shares = [one.contaminated for one in same if one.contaminated is not None]
+    return replace(
+        same[0],
+        name=name,
+        runs=tuple(one.runs[0] for one in same),
+        names=tuple(run.name for run in runs),
+        seeds=tuple(seed for one in same for seed in one.seeds),
+        contaminated=max(shares),
+        temperatures=tuple(scale for one in same for scale in one.temperatures),
+    )
+
+
+def _flat(content: Any, key: str = "") -> dict[str, Any]:
+    if not isinstance(content, dict):
+        return {key: content}
+    return {name: value for k, v in content.items() for name, value in _flat(v, f"{key}.{k}" if key else k).items()}
+
+
+def _load(run: Run) -> Contender:
+    file = run.predictions("report")
+    if not file.is_file() or not run.metrics_file("report").is_file():
+        raise MienError(
+            f"run {run.name} has not been measured on its reporting role",
+            file=str(run.folder),
+            expected=f"mien evaluate {run.name} first",
+        )
+    measured = read_json(run.metrics_file("report"))
+    made = run.environment.get("dataset", {})
+    found = read_predictions(file)
+    if len(set(found.rows)) < len(found):
+        raise MienError("a row stands there twice", file=str(file), expected=f"mien evaluate {run.name} anew")
+    more = isinstance(measured.get("tta"), dict)
+    return Contender(
+        run.name,
+        (found,),
+        (run.name,),
+        tuple(measured.get("seeds", ())),
+        measured["contaminated"],
+        measured["protocol"],
+        (made["name"], made["fingerprint"]) if "name" in made and "fingerprint" in made else None,
+        ((measured.get("calibration") or {}).get("temperature", 1.0),),
+        ("each image is taken once, without test-time augmentation",) if more else (),
+    )
+
+
+def foreign(file: Path, like: Contender) -> Contender:
+    """Someone else's predictions on the rows of a contender; see `predictions.read_foreign` for the file."""
+    found, further = read_foreign(file, like.runs[0])
+    notes = [f"{file.stem} is matched by row ids; what it was trained on isn't known"]
+    if further:
+        notes.append(f"{further:,} further rows of {file.name} have no part in this")
+    return Contender(file.stem, (found,), contaminated=None, notes=tuple(notes))
+
+
+def aligned(contenders: Sequence[Contender]) -> list[Contender]:
+    """All on the rows of the first, in its order and with its classes; raises MienError where that can't be."""
+    first = contenders[0]
+    return [replace(one, runs=tuple(_like(first, one, run) for run in one.runs)) for one in contenders]
+
+
+def _like(first: Contender, other: Contender, run: Predictions) -> Predictions:
+    rows = first.runs[0]
+    if run is rows:
+        return run
+    run = _same_classes(rows, run, f"'{other.name}'", f"'{first.name}'")
+    if run.ids != rows.ids or run.splits != rows.splits:
+        run = _same_rows(rows, run, first.name, other.name)
+    differ = np.flatnonzero(run.labels != rows.labels)
+    if len(differ):
+        row = int(differ[0])
+        raise MienError(
+            f"'{first.name}' and '{other.name}' disagree on the labels of {len(differ):,} rows; the first is "
+            f"{told(rows.rows[row])}, '{rows.classes[rows.labels[row]]}' and '{rows.classes[run.labels[row]]}'",
+            file=str(run.file),
+            expected="runs on the same labels",
+        )
+    return run
+
+
+def _same_rows(rows: Predictions, run: Predictions, first: str, name: str) -> Predictions:
+    """The predictions in the order of `rows`."""
+    place = {row: i for i, row in enumerate(run.rows)}
+    wanted = set(rows.rows)
+    lacking = [row for row in rows.rows if row not in place]
+    more = [row for row in run.rows if row not in wanted]
+    if lacking or more:
+        parts = [
+            f"{len(some):,} only in '{whose}' (the first is {told(some[0])})"
+            for some, whose in ((lacking, first), (more, name))
+            if some
+        ]
+        raise MienError(
+            f"'{first}' and '{name}' weren't measured on the same rows: {', '.join(parts)}",
+            file=str(run.file),
+            expected=f"the {len(rows):,} rows of {rows.file}",
+        )
+    return run.take([place[row] for row in rows.rows])
+
+
+def _same_classes(rows: Predictions, run: Predictions, name: str, first: str) -> Predictions:
+    """The predictions with the classes in the order of `rows`, matched by their names."""
+    place = {canonical(one): i for i, one in enumerate(run.classes)}
+    wanted = [canonical(one) for one in rows.classes]
+    if set(place) != set(wanted) or len(place) != len(run.classes):
+        odd = sorted(set(place) ^ set(wanted))
+        raise MienError(
+            f"{first} and {name} have different classes: {', '.join(odd)} in one of them alone",
+            file=str(run.file),
+            expected=f"the classes {', '.join(rows.classes)}",
+        )
+    order = [place[one] for one in wanted]
+    if order == list(range(len(order))):
+        return run
+    return replace(run, logits=run.logits[:, order], labels=np.argsort(order)[run.labels], classes=rows.classes)
