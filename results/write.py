@@ -1,9 +1,10 @@
-"""Writes what results/ shows of published runs: results/README.md, the README's table, the experiments' second lines.
+"""Writes what results/ shows of published runs: results/README.md, the README's table, the experiments' first lines.
 
-    mien report cnn1 --to results/cnn1      publishes a run
+    mien report cnn1 --to results/cnn1      publishes a run; small/1-5 --to results/small, a group of seeds
     make results                            runs this
 
-Every number comes from the published `metrics.json`, `history.csv` and `environment.json`; none is typed by hand.
+Every number comes from the published `metrics.json`, `group.json`, `history.csv` and `environment.json`; none is typed
+by hand.
 """
 
 import json
@@ -11,56 +12,112 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mien.report.wording import OLDER, left_out, percent, scored, view, warning, why_high
+
 ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "results"
 START, END = "<!-- results: written by `make results` -->", "<!-- /results -->"
 
 
 def main() -> None:
     """Write all three."""
-    (ROOT / "results" / "README.md").write_text(page(), encoding="utf-8")
+    (RESULTS / "README.md").write_text(page(), encoding="utf-8")
     readme = ROOT / "README.md"
     readme.write_text(with_table(readme.read_text(encoding="utf-8"), "results/"), encoding="utf-8")
-    for folder in published():
-        file = ROOT / "experiments" / "paper-2021" / f"{folder.name}.yaml"
-        if file.exists():
-            file.write_text(with_header(file.read_text(encoding="utf-8"), folder), encoding="utf-8")
+    for file in sorted((ROOT / "experiments").rglob("*.yaml")):
+        before = file.read_text(encoding="utf-8")
+        after = with_header(before, file.stem)
+        if after != before:
+            file.write_text(after, encoding="utf-8")
 
 
-def published() -> list[Path]:
+def published(results: Path = RESULTS) -> list[Path]:
     """The folders of published runs, by name."""
-    return sorted(path.parent for path in (ROOT / "results").glob("*/metrics.json"))
+    return sorted(path.parent for path in results.glob("*/metrics.json"))
 
 
-def table(prefix: str) -> str:
-    """One line a run: scores with their 95 % intervals, split and n; links begin with `prefix`."""
-    head = "| run | protocol | measured on | accuracy | balanced accuracy | macro F1 | seeds | trained |\n"
-    return head + "| --- | --- | --- | --- | --- | --- | --- | --- |\n" + "".join(map(row(prefix), published()))
+def published_groups(results: Path = RESULTS) -> list[Path]:
+    """The folders of published groups of seeds or folds, by name."""
+    return sorted(path.parent for path in results.glob("*/group.json"))
 
 
-def row(prefix: str) -> Any:
-    """The table's line of one folder."""
-
-    def write(folder: Path) -> str:
-        metrics, made = read(folder, "metrics.json"), read(folder, "environment.json")
-        epochs = (folder / "history.csv").read_text(encoding="utf-8").count("\n") - 1
-        mark = f", **contaminated** ({metrics['contaminated']:.1%})" if metrics["contaminated"] else ""
-        cells = [
-            f"[{folder.name}]({prefix}{folder.name}/report.html)",
-            metrics["protocol"] + mark,
-            f"{metrics['dataset']}, {metrics['split']}, n = {metrics['n']:,}",
-            *(score(metrics, key) for key in ("accuracy", "balanced_accuracy", "macro_f1")),
-            ", ".join(map(str, metrics["seeds"])),
-            f"{epochs} epochs, {made['duration_s'] / 60:.0f} min, {made['precision']} on {processor(made)}",
-        ]
-        return f"| {' | '.join(cells)} |\n"
-
-    return write
+COLUMNS = ("run", "protocol", "measured on", "accuracy", "without exact copies", "balanced accuracy", "macro F1")
 
 
-def score(metrics: dict[str, Any], key: str) -> str:
-    """A value with its 95 % interval."""
-    low, high = metrics["interval"][key]
-    return f"{metrics[key]:.3f} [{low:.3f}, {high:.3f}]"
+def table(prefix: str, results: Path = RESULTS) -> str:
+    """One line a run or group: scores with their 95 % intervals, split and n; links begin with `prefix`."""
+    lines = [_run_line(folder, prefix) for folder in published(results)]
+    lines += [_group_line(folder, prefix) for folder in published_groups(results)]
+    return _table((*COLUMNS, "seeds", "trained"), lines)
+
+
+def _table(columns: tuple[str, ...], lines: list[list[str]]) -> str:
+    rows = [columns, ("---",) * len(columns), *lines]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _run_line(folder: Path, prefix: str) -> list[str]:
+    metrics, made = read(folder, "metrics.json"), read(folder, "environment.json")
+    epochs = (folder / "history.csv").read_text(encoding="utf-8").count("\n") - 1
+    minutes = f"{made['duration_s'] / 60:.0f} min"
+    return [
+        f"[{folder.name}]({prefix}{folder.name}/report.html)",
+        *_where(metrics),
+        _views(metrics, "accuracy"),
+        _clean(metrics),
+        _views(metrics, "balanced_accuracy"),
+        _views(metrics, "macro_f1"),
+        ", ".join(map(str, metrics["seeds"])),
+        f"{epochs} epochs, {minutes}, {made['precision']} on {processor(made)}",
+    ]
+
+
+def _group_line(folder: Path, prefix: str) -> list[str]:
+    group, made = read(folder, "group.json"), read(folder, "environment.json")
+    clean = group.get("clean")
+    return [
+        f"[{folder.name}]({prefix}{folder.name}/group.json), {len(group['runs'])} {_kind(group)}",
+        *_where(group),
+        _mean(group["accuracy"]),
+        f"{_mean(clean['accuracy'])}, n = {clean['n']:,}" if clean else "–",
+        *(_mean(group[key]) if key in group else "–" for key in ("balanced_accuracy", "macro_f1")),
+        ", ".join(map(str, group["seeds"])),
+        f"{made['precision']} on {processor(made)}",
+    ]
+
+
+def _kind(group: dict[str, Any]) -> str:
+    return str(group.get("kind", "seeds"))
+
+
+def _where(of: dict[str, Any]) -> tuple[str, str]:
+    """The protocol and what was measured on, with the word that mustn't be overlooked."""
+    mark = f", **contaminated** ({percent(of['contaminated'], 1)} of the rows trained on)" if of["contaminated"] else ""
+    return of["protocol"] + mark, f"{of['dataset']}, {of['split']}, n = {of['n']:,}"
+
+
+def _views(metrics: dict[str, Any], key: str) -> str:
+    """A score of the image alone and, below it, of test-time views."""
+    tta = metrics.get("tta")
+    return scored(metrics, key) + (f"<br>{view(tta)}: {scored(tta, key)}" if isinstance(tta, dict) else "")
+
+
+def _clean(metrics: dict[str, Any], key: str = "clean") -> str:
+    """The accuracy of the rows without copies, or why there is none."""
+    if "overlap" not in metrics:
+        return f"– ({OLDER})"
+    if not metrics[key]:
+        looked = metrics["overlap"]["exact" if key == "clean" else "near"] is not None
+        return "– (no row is left)" if looked else "– (not looked for)"
+    tta = (metrics["tta"] or {}).get(key)
+    views = f"<br>{view(metrics['tta'])}: {scored(tta)}" if tta else ""
+    return f"{scored(metrics[key])}, n = {metrics[key]['n']:,}{views}"
+
+
+def _mean(score: dict[str, Any]) -> str:
+    low, high = score["interval"]
+    spread = "" if score["sd"] is None else f", sd {score['sd']:.4f}"
+    return f"{score['mean']:.3f} [{low:.3f}, {high:.3f}]{spread}"
 
 
 def processor(made: dict[str, Any]) -> str:
@@ -68,38 +125,144 @@ def processor(made: dict[str, Any]) -> str:
     return ", ".join(made["gpus"]) if made["device"] == "cuda" else f"{made['cores']} cores ({made['cpu']})"
 
 
-def page() -> str:
+def page(results: Path = RESULTS) -> str:
     """results/README.md."""
-    curves = "\n".join(
-        f"## {folder.name}\n\n"
-        f"[Report]({folder.name}/report.html), [metrics]({folder.name}/metrics.json), "
-        f"[environment]({folder.name}/environment.json), [experiment]({folder.name}/experiment.yaml).\n\n"
-        f"![Curves of {folder.name}]({folder.name}/figures/curves.png)\n\n"
-        f"![Confusion matrix of {folder.name}]({folder.name}/figures/confusion-report.png)\n"
-        for folder in published()
-    )
     return (
-        "# Results\n\nWritten by `make results` from published runs; brackets are 95 % intervals over the choice of "
-        "rows (they don't tell how far another seed would move a number). "
-        "Speed is in [speed.md](speed.md) and [importing.md](importing.md).\n\n" + table("") + "\n" + curves
+        "# Results\n\nWritten by `make results` from published runs. Brackets are 95 % intervals over the choice of "
+        "rows; those of one run don't tell how far another seed would move a number, those of a group of seeds do. "
+        "Rows without exact copies are those whose pixels stand nowhere among the rows that the model was trained or "
+        "chosen on.\n\n"
+        + table("", results)
+        + _further(results)
+        + "".join(f"\n{_run_part(folder)}" for folder in published(results))
+        + "".join(f"\n{_group_part(folder)}" for folder in published_groups(results))
     )
 
 
-def with_table(text: str, prefix: str) -> str:
+def _further(results: Path) -> str:
+    """Links to the comparisons and to the other pages that stand here, by their headings."""
+    pages = sorted(results.glob("comparisons/*/comparison.md")) + sorted(results.glob("*.md"))
+    lines = [
+        f"- [{_heading(path)}]({path.relative_to(results).as_posix()})\n" for path in pages if path.name != "README.md"
+    ]
+    return f"\n{''.join(lines)}" if lines else ""
+
+
+def _heading(path: Path) -> str:
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("# ").strip() or path.parent.name
+
+
+def _run_part(folder: Path) -> str:
+    files = ("report.html", "metrics.json", "environment.json", "experiment.yaml")
+    links = ", ".join(f"[{name.partition('.')[0]}]({folder.name}/{name})" for name in files)
+    shown = {
+        "curves": "Curves",
+        "confusion-report": "Confusion matrix",
+        "reliability-report": "Reliability diagram",
+        "risk-coverage-report": "Risk by coverage",
+    }
+    images = "".join(
+        f"![{text} of {folder.name}]({folder.name}/figures/{name}.png)\n\n"
+        for name, text in shown.items()
+        if (folder / "figures" / f"{name}.png").exists()
+    )
+    return f"## {folder.name}\n\n{links}.\n\n{_side_by_side(folder)}{images}".rstrip() + "\n"
+
+
+def _side_by_side(folder: Path) -> str:
+    """The same weights under their own protocol, other protocols and on other data sets, and why some are so high."""
+    own = read(folder, "metrics.json")
+    others = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("evaluations/*/metrics.json"))]
+    if not others:
+        return ""
+    fit = read(folder, "environment.json").get("dataset", {}).get("roles", {}).get("fit")
+    lines = []
+    for one in (own, *others):
+        protocol, where = _where(one)
+        dropped = left_out(one["dropped"]) if "dropped" in one else ""
+        accuracy, clean = _views(one, "accuracy"), _clean(one)
+        lines.append(
+            [
+                protocol,
+                where + (f"; left out: {dropped}" if dropped else ""),
+                accuracy,
+                clean,
+                _clean(one, "near_clean"),
+            ]
+        )
+    reasons = "".join(f"**Why so high?** {why_high(one, fit)}\n\n" for one in (own, *others) if warning(one))
+    columns = ("protocol", "measured on", "accuracy, all rows", "without exact copies", "without near copies")
+    return (
+        f"The same weights, measured under each protocol and on each data set:\n\n{_table(columns, lines)}\n{reasons}"
+    )
+
+
+def _group_part(folder: Path) -> str:
+    group = read(folder, "group.json")
+    names = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1"}
+    names["weighted_f1"] = "weighted F1"
+    lines = [
+        [
+            name,
+            _mean({**group[key], "sd": None}),
+            _sd(group[key]),
+            ", ".join(f"{one:.3f}" for one in group[key]["each"]),
+        ]
+        for key, name in names.items()
+        if key in group
+    ]
+    folds = _kind(group) == "folds"
+    what = "all folds together" if folds else "mean of the seeds"
+    protocol, where = _where(group)
+    return (
+        f"## {folder.name}\n\n[group]({folder.name}/group.json), [environment]({folder.name}/environment.json), "
+        f"[experiment]({folder.name}/experiment.yaml).\n\n{len(group['runs'])} {_kind(group)} of one experiment "
+        f"({', '.join(group['runs'])}; seeds {', '.join(map(str, group['seeds']))}), protocol {protocol}, {where}.\n\n"
+        + _table(("measure", f"{what}, 95 % interval", "sd", "each"), lines)
+    )
+
+
+def _sd(score: dict[str, Any]) -> str:
+    return "–" if score["sd"] is None else f"{score['sd']:.4f}"
+
+
+def with_table(text: str, prefix: str, results: Path = RESULTS) -> str:
     """A text with the table between its marks."""
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
-    return f"{before}{START}\n{table(prefix)}{END}{after}"
+    return f"{before}{START}\n{table(prefix, results)}{END}{after}"
 
 
-def with_header(text: str, folder: Path) -> str:
-    """An experiment file whose line with the command also tells minutes and score."""
-    metrics, made = read(folder, "metrics.json"), read(folder, "environment.json")
-    told = (
-        f"{processor(made).partition(' (')[0]}: {made['duration_s'] / 60:.0f} min    "
-        f"{metrics['split']} {score(metrics, 'accuracy')}, n = {metrics['n']:,}, seeds: {len(metrics['seeds'])}"
+def with_header(text: str, name: str, results: Path = RESULTS) -> str:
+    """An experiment file whose lines with a command also tell the scores, of a run and of a group of seeds or folds."""
+    for folder in published(results):
+        if folder.name == name:
+            text = _told(text, r"", _run_header(folder))
+    for folder in published_groups(results):
+        group = read(folder, "group.json")
+        if group.get("experiment", folder.name) == name:
+            text = _told(text, r" --(?:seeds \d+|folds)", _group_header(group))
+    return text
+
+
+def _told(text: str, options: str, told: str) -> str:
+    # What is told begins after four blanks, so that the command can be told from it.
+    return re.sub(
+        rf"^(# mien train \S+{options})(?:    .*)?$", lambda found: f"{found[1]}    {told}", text, count=1, flags=re.M
     )
-    return re.sub(r"^(# mien train \S+).*$", lambda found: f"{found[1]}    {told}", text, count=1, flags=re.M)
+
+
+def _run_header(folder: Path) -> str:
+    metrics, made = read(folder, "metrics.json"), read(folder, "environment.json")
+    return (
+        f"{processor(made).partition(' (')[0]}: {made['duration_s'] / 60:.0f} min    "
+        f"{metrics['split']} {scored(metrics)}, n = {metrics['n']:,}, seeds: {len(metrics['seeds'])}"
+    )
+
+
+def _group_header(group: dict[str, Any]) -> str:
+    return f"{group['split']} {_mean(group['accuracy'])}, n = {group['n']:,}, {_kind(group)}: {len(group['runs'])}"
 
 
 def read(folder: Path, name: str) -> Any:

@@ -611,8 +611,8 @@ def test_a_protocol_that_leaves_no_row_says_so():
     assert wording.why_high(metrics, {"split": "Training", "n": 2}) == (
         "Protocol p reports on s: 360 rows, among them 360 rows that the model was trained on (100 %). It has been "
         f"told their answers, so there it can score by remembering. Accuracy comes out as {bracketed(metrics)} and "
-        "says little about new faces. No row is left that it has seen neither in training nor in choosing, nor as an exact "
-        "copy."
+        "says little about new faces. No row is left that it has seen neither in training nor in choosing, nor as an "
+        "exact copy."
     )
 
 

@@ -1,9 +1,11 @@
-"""What of a run can be shown to everyone, copied into a folder: no weights, no predictions, no picture of a face."""
+"""What of a run can be shown to everyone, copied into a folder: no weights, predictions, faces or names."""
 
 import shutil
 from pathlib import Path
 
 from mien.errors import MienError
+from mien.report.reading import read_metrics
+from mien.report.wording import OLDER
 from mien.run import Run
 
 _SHOWN = (
@@ -12,6 +14,7 @@ _SHOWN = (
     "history.csv",
     "metrics.json",
     "metrics-choose.json",
+    "evaluations/*/metrics.json",
     "classification_report.txt",
     "classification_report.csv",
     "classification_report.tex",
@@ -22,11 +25,17 @@ _SHOWN = (
 
 
 def publish(run: Run, folder: Path) -> None:
-    """Copy a measured run's report, numbers and figures into a folder, in place of what was published there before."""
+    """Copy a measured run's report, numbers and figures into a folder, in place of what was published there before.
+
+    Raises MienError for a run that isn't measured, or was by a mien that knew no clean twin, and for a folder that
+    holds something else.
+    """
     if not run.metrics_file("report").exists():
         raise MienError(
             f"run {run.name} has not been measured on its reporting role", expected=f"mien evaluate {run.name} first"
         )
+    if read_metrics(run.metrics_file("report"))["older"]:
+        raise MienError(f"run {run.name} was {OLDER}", expected=f"mien evaluate {run.name} again")
     if folder.exists() and not (folder / "metrics.json").exists() and any(folder.iterdir()):
         raise MienError("this folder holds something else", file=str(folder), expected="a new or published folder")
     shutil.rmtree(folder, ignore_errors=True)

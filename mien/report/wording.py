@@ -113,7 +113,7 @@ def why_high(metrics: Mapping[str, Any], fit: Mapping[str, Any] | None) -> str:
     share = percent(metrics["contaminated"])
     whole = fit is not None and fit["n"] == trained
     rows = f"all {trained:,} rows of {fit['split']}" if fit and whole else f"{trained:,} rows"
-    left, unseen = metrics["clean"], "seen neither in training nor in choosing, nor as an exact copy"
+    left, unseen = metrics.get("clean"), "seen neither in training nor in choosing, nor as an exact copy"
     return (
         f"Protocol {metrics['protocol']} reports on {metrics['split']}: {n:,} rows, among them {rows} that the model "
         f"was trained on ({share}). It has been told their answers, so there it can score by remembering. Accuracy "

@@ -1,0 +1,281 @@
+"""What is published of runs, and what `make results` writes of it."""
+
+import csv
+import json
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import REPOSITORY
+
+from mien.errors import MienError
+from mien.report.publishing import publish
+from mien.run import Run
+
+WRITE = runpy.run_path(str(REPOSITORY / "results" / "write.py"))
+MADE = {
+    "device": "cpu",
+    "gpus": [],
+    "cores": 2,
+    "cpu": "AMD EPYC",
+    "duration_s": 2784.3,
+    "precision": "float32",
+    "dataset": {"roles": {"fit": {"split": "Training", "n": 28709}}},
+}
+
+
+def scores(accuracy: float, n: int) -> dict[str, Any]:
+    """Scores with intervals of .02 to both sides."""
+    values = {"accuracy": accuracy, "balanced_accuracy": accuracy - 0.01, "macro_f1": accuracy - 0.02}
+    interval = {key: [value - 0.02, value + 0.02] for key, value in values.items()}
+    return {"n": n, **values, "weighted_f1": accuracy, "interval": interval | {"weighted_f1": [0, 1]}, "per_class": {}}
+
+
+def metrics(**changes: Any) -> dict[str, Any]:
+    """Metrics of a run under its own protocol."""
+    return {
+        "run": "cnn1/1",
+        "dataset": "fer2013",
+        "labels": "fer2013-7",
+        "protocol": "official",
+        "role": "report",
+        "split": "PrivateTest",
+        "seeds": [42],
+        **scores(0.476, 3589),
+        "contaminated": 0.0,
+        "overlap": {"rows": 0.0, "exact": 0.087, "near": None},
+        "clean": scores(0.439, 3275),
+        "near_clean": None,
+        "tta": None,
+        "dropped": {"rows": 0, "classes": {}},
+        **changes,
+    }
+
+
+PAPER = metrics(
+    protocol="paper-2021",
+    split="Training + PrivateTest",
+    **scores(0.9, 32298),
+    contaminated=28709 / 32298,
+    overlap={"rows": 28709 / 32298, "exact": 0.899, "near": 0.9},
+    near_clean=scores(0.438, 3233),
+)
+AWAY = metrics(
+    protocol="test",
+    dataset="away",
+    split="test",
+    **scores(0.3, 700),
+    overlap={"rows": 0.0, "exact": 0.0, "near": None},
+    clean=scores(0.3, 700),
+    dropped={"rows": 88, "classes": {"contempt": 88}},
+)
+GROUP = {
+    "name": "small/1-3",
+    "kind": "seeds",
+    "experiment": "small",
+    "runs": ["small/1", "small/2", "small/3"],
+    "seeds": [1, 2, 3],
+    "n": 3589,
+    "split": "PrivateTest",
+    "protocol": "official",
+    "dataset": "fer2013",
+    "labels": "fer2013-7",
+    "contaminated": 0.0,
+    "accuracy": {"mean": 0.5, "sd": 0.0041, "each": [0.496, 0.5, 0.504], "interval": [0.48, 0.52]},
+    "macro_f1": {"mean": 0.45, "sd": 0.01, "each": [0.44, 0.45, 0.46], "interval": [0.43, 0.47]},
+}
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """A published run, measured under three protocols, and a published group."""
+    folder = tmp_path / "results"
+    write_json(folder / "cnn1" / "metrics.json", metrics())
+    write_json(folder / "cnn1" / "evaluations" / "paper-2021" / "metrics.json", PAPER)
+    write_json(folder / "cnn1" / "evaluations" / "test@away" / "metrics.json", AWAY)
+    write_json(folder / "cnn1" / "environment.json", MADE)
+    with (folder / "cnn1" / "history.csv").open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([["epoch"], *([epoch] for epoch in range(40))])
+    write_json(folder / "small" / "group.json", GROUP)
+    write_json(folder / "small" / "environment.json", MADE)
+    return folder
+
+
+def cells(line: str) -> list[str]:
+    """The cells of a line of a table."""
+    return [cell.strip() for cell in line.strip("|\n ").split(" | ")]
+
+
+def test_the_table_has_both_numbers_of_a_run_and_the_mean_of_a_group(results: Path) -> None:
+    head, _, run, group = WRITE["table"]("results/", results).splitlines()
+    assert dict(zip(cells(head), cells(run), strict=True)) == {
+        "run": "[cnn1](results/cnn1/report.html)",
+        "protocol": "official",
+        "measured on": "fer2013, PrivateTest, n = 3,589",
+        "accuracy": "0.476 [0.456, 0.496]",
+        "without exact copies": "0.439 [0.419, 0.459], n = 3,275",
+        "balanced accuracy": "0.466 [0.446, 0.486]",
+        "macro F1": "0.456 [0.436, 0.476]",
+        "seeds": "42",
+        "trained": "40 epochs, 46 min, float32 on 2 cores (AMD EPYC)",
+    }
+    assert cells(group) == [
+        "[small](results/small/group.json), 3 seeds",
+        "official",
+        "fer2013, PrivateTest, n = 3,589",
+        "0.500 [0.480, 0.520], sd 0.0041",
+        "–",
+        "–",
+        "0.450 [0.430, 0.470], sd 0.0100",
+        "1, 2, 3",
+        "float32 on 2 cores (AMD EPYC)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"clean": None}, "– (no row is left)"),
+        ({"clean": None, "overlap": {"exact": None, "near": None}}, "– (not looked for)"),
+        (
+            {"tta": {"name": "flip", "views": 2, **scores(0.5, 3589), "clean": scores(0.46, 3275)}},
+            "0.439 [0.419, 0.459], n = 3,275<br>flip, 2 views: 0.460 [0.440, 0.480]",
+        ),
+    ],
+)
+def test_the_clean_twin_or_why_there_is_none(results: Path, changes: dict[str, Any], told: str) -> None:
+    write_json(results / "cnn1" / "metrics.json", metrics(**changes))
+    line = cells(WRITE["table"]("", results).splitlines()[2])
+    assert line[4] == told
+    if changes.get("tta"):
+        assert line[3] == "0.476 [0.456, 0.496]<br>flip, 2 views: 0.500 [0.480, 0.520]"
+
+
+def test_a_run_of_an_older_mien_says_so(results: Path) -> None:
+    older = {key: value for key, value in metrics(tta="none").items() if key not in ("overlap", "clean", "near_clean")}
+    write_json(results / "cnn1" / "metrics.json", older)
+    assert cells(WRITE["table"]("", results).splitlines()[2])[4] == "– (measured by an older mien)"
+
+
+def test_the_page_shows_protocols_side_by_side_and_why_one_is_high(results: Path) -> None:
+    text = WRITE["page"](results)
+    lines = text.splitlines()
+    start = lines.index("The same weights, measured under each protocol and on each data set:") + 4
+    assert [cells(line) for line in lines[start : start + 3]] == [
+        [
+            "official",
+            "fer2013, PrivateTest, n = 3,589",
+            "0.476 [0.456, 0.496]",
+            "0.439 [0.419, 0.459], n = 3,275",
+            "– (not looked for)",
+        ],
+        [
+            "paper-2021, **contaminated** (88.9 % of the rows trained on)",
+            "fer2013, Training + PrivateTest, n = 32,298",
+            "0.900 [0.880, 0.920]",
+            "0.439 [0.419, 0.459], n = 3,275",
+            "0.438 [0.418, 0.458], n = 3,233",
+        ],
+        [
+            "test",
+            "away, test, n = 700; left out: 88 rows: contempt 88",
+            "0.300 [0.280, 0.320]",
+            "0.300 [0.280, 0.320], n = 700",
+            "– (not looked for)",
+        ],
+    ]
+    assert (
+        "**Why so high?** Protocol paper-2021 reports on Training + PrivateTest: 32,298 rows, among them all 28,709 "
+        "rows of Training that the model was trained on (89 %). It has been told their answers, so there it can score by "
+        "remembering. Accuracy comes out as 0.900 [0.880, 0.920] and says little about new faces. On the rows that it "
+        "has seen neither in training nor in choosing, nor as an exact copy, it is 0.439 (95 % interval 0.419–0.459, "
+        "n = 3,275)."
+    ) in lines
+    assert text.count("Why so high?") == 1
+
+
+def test_the_page_shows_every_seed_of_a_group(results: Path) -> None:
+    text = WRITE["page"](results)
+    assert (
+        "3 seeds of one experiment (small/1, small/2, small/3; seeds 1, 2, 3), protocol official, fer2013, "
+        "PrivateTest, n = 3,589."
+    ) in text
+    assert "| accuracy | 0.500 [0.480, 0.520] | 0.0041 | 0.496, 0.500, 0.504 |\n" in text
+    assert "| macro F1 | 0.450 [0.430, 0.470] | 0.0100 | 0.440, 0.450, 0.460 |\n" in text
+    assert "weighted F1" not in text
+
+
+def test_the_page_links_what_stands_beside_it(results: Path) -> None:
+    assert "- [" not in WRITE["page"](results)
+    (results / "comparisons" / "seeds").mkdir(parents=True)
+    (results / "comparisons" / "seeds" / "comparison.md").write_text("# Five seeds\n")
+    (results / "audit.md").write_text("# What the audit finds\n")
+    (results / "README.md").write_text("# Results\n")
+    assert (
+        "\n- [Five seeds](comparisons/seeds/comparison.md)\n- [What the audit finds](audit.md)\n\n## cnn1\n"
+    ) in WRITE["page"](results)
+
+
+def test_experiments_tell_their_scores_once(results: Path) -> None:
+    text = "# CNN 1.\n# mien train x/cnn1.yaml\nname: cnn1\n"
+    told = (
+        "# CNN 1.\n# mien train x/cnn1.yaml    2 cores: 46 min    "
+        "PrivateTest 0.476 [0.456, 0.496], n = 3,589, seeds: 1\nname: cnn1\n"
+    )
+    assert WRITE["with_header"](text, "cnn1", results) == told
+    assert WRITE["with_header"](told, "cnn1", results) == told
+    assert WRITE["with_header"](text, "cnn2", results) == text
+
+    small = "# mien train small.yaml\n# mien train small.yaml --seeds 3\n"
+    told = small[:-1] + "    PrivateTest 0.500 [0.480, 0.520], sd 0.0041, n = 3,589, seeds: 3\n"
+    assert WRITE["with_header"](small, "small", results) == told
+    assert WRITE["with_header"](told, "small", results) == told
+
+
+def measured_run(tmp_path: Path) -> Run:
+    folder = tmp_path / "runs" / "cnn1" / "1"
+    write_json(folder / "metrics.json", metrics())
+    write_json(folder / "evaluations" / "paper-2021" / "metrics.json", PAPER)
+    write_json(folder / "environment.json", MADE)
+    for name in (
+        "experiment.yaml",
+        "report.html",
+        "figures/curves.png",
+        "weights.safetensors",
+        "evaluations.jsonl",
+        "roles.parquet",
+        "status.json",
+        "predictions/report.parquet",
+        "predictions/report-tta.parquet",
+        "evaluations/paper-2021/predictions.parquet",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name)
+    return Run(folder)
+
+
+def test_published_is_what_everyone_may_see(tmp_path: Path) -> None:
+    publish(measured_run(tmp_path), tmp_path / "shown")
+    assert sorted(path.relative_to(tmp_path / "shown").as_posix() for path in (tmp_path / "shown").rglob("*.*")) == [
+        "environment.json",
+        "evaluations/paper-2021/metrics.json",
+        "experiment.yaml",
+        "figures/curves.png",
+        "metrics.json",
+        "report.html",
+    ]
+
+
+def test_what_was_measured_by_an_older_mien_is_not_published(tmp_path: Path) -> None:
+    run = measured_run(tmp_path)
+    write_json(run.folder / "metrics.json", {key: value for key, value in metrics().items() if key != "overlap"})
+    with pytest.raises(MienError) as raised:
+        publish(run, tmp_path / "shown")
+    assert str(raised.value) == "run cnn1/1 was measured by an older mien; expected mien evaluate cnn1/1 again"
+    assert not (tmp_path / "shown").exists()
