@@ -1,5 +1,7 @@
 """Evaluation: a run's logits on a role, and the numbers made of them. The one place that opens the report role."""
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,10 +38,14 @@ _PARTED_BY = ("agreement", "source", "subject_group")
 
 
 class _Asked(NamedTuple):
-    """Whose rows are measured: of which data set, under which protocol, and where the numbers go."""
+    """Whose rows are measured: of which data set, under which protocol, and where the numbers go.
+
+    `parameters` are those of the protocol that aren't its defaults.
+    """
 
     dataset: Dataset
     protocol: str
+    parameters: dict[str, Any]
     parts: tuple[Part, ...]
     metrics: Path
     predictions: Path
@@ -79,12 +85,13 @@ def evaluate(
         "dataset": asked.dataset.card.name,
         "labels": trained.names.name,
         "protocol": asked.protocol,
+        "parameters": asked.parameters,
         "role": role,
         "split": " + ".join(dict.fromkeys(part.split for part in asked.parts)),
         "seeds": [run.experiment.train.seed],
     }
     if role == "report":
-        told = {key: measured[key] for key in ("protocol", "dataset", "role", "split")}
+        told = {key: measured[key] for key in ("protocol", "parameters", "dataset", "role", "split")}
         ledger.record(workspace, run, {**told, "n": len(samples), "command": list(command)})
     logits = predict(trained, samples, device, f"{run.name} on {asked.dataset.card.name}, {measured['split']}")
     _write_predictions(asked.predictions, samples, logits, trained.names.classes)
@@ -165,13 +172,23 @@ def _asked(
     other = open_dataset(workspace, dataset) if dataset not in (None, own.card.name) else own
     given = run.experiment.protocol
     if other is own and protocol in (None, given):
-        return _Asked(own, given.called, roles.of(role), run.metrics_file(role), run.predictions(role))
+        return _Asked(own, given.called, _set(given), roles.of(role), run.metrics_file(role), run.predictions(role))
+    parameters = _set(protocol) if protocol is not None else {}
     if protocol is not None:
         called, parts = protocol.called, build("protocol", protocol, dataset=other).of(role)
     else:
         called, parts = _usual(other)
-    folder = run.evaluation(called, None if other is own else other.card.name)
-    return _Asked(other, called, parts, folder / "metrics.json", folder / "predictions.parquet")
+    # Two protocols of one name and other parameters don't share a folder.
+    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:8]
+    folder = run.evaluation(f"{called}-{digest}" if parameters else called, None if other is own else other.card.name)
+    return _Asked(other, called, parameters, parts, folder / "metrics.json", folder / "predictions.parquet")
+
+
+def _set(protocol: Component) -> dict[str, Any]:
+    """The parameters of a protocol that aren't its defaults."""
+    return {
+        key: value for key, value in protocol.model_dump(mode="json", exclude_defaults=True).items() if key != "name"
+    }
 
 
 def _usual(dataset: Dataset) -> tuple[str, tuple[Part, ...]]:
