@@ -159,7 +159,11 @@ def _show_audit(content: dict[str, Any], page: Path) -> None:
     from mien.report.audit_page import across_rows, agreement_rows, finding_rows
 
     splits = content["splits"]
-    rows = [(name, meaning, *values) for name, meaning, values in finding_rows(content)]
+
+    def beside(share: tuple[str, str]) -> str:
+        return f"{share[0]} ({share[1]})" if share[1] else share[0]
+
+    rows = [(name, meaning, *map(beside, values)) for name, meaning, values in finding_rows(content)]
     title = f"{content['dataset']}: rows by finding, n = {content['n']:,} ("
     title += ", ".join(f"{split} {n:,}" for split, n in splits.items()) + ")"
     print_table(title, ("flag", "meaning", *splits, "all"), rows, right=2)
@@ -173,7 +177,8 @@ def _show_audit(content: dict[str, Any], page: Path) -> None:
     print("" if content["near_conflicting"] is None else f", with near copies {content['near_conflicting']:,}")
     if content["across"]:
         columns = ("split", "also in", "n", "exact copies", "near copies")
-        print_table("\nrows of a split that also stand in another", columns, across_rows(content), right=2)
+        across = [(*pair, beside(exact), beside(near)) for *pair, exact, near in across_rows(content)]
+        print_table("\nrows of a split that also stand in another", columns, across, right=2)
     for column, pairs in content["shared"].items():
         shared = [(*reversed(pair.split("/")), f"{of['values']:,}", f"{of['rows']:,}") for pair, of in pairs.items()]
         print_table(f"shared by column {column}", ("split", "also in", "values in both", "rows"), shared, right=2)

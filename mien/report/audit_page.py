@@ -27,6 +27,7 @@ _GROUPS, _SINGLE, _PICTURES = 24, 36, 6
 _QUALITY = 85
 
 Rows = npt.NDArray[np.int64]
+Share = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def write_audit_page(dataset: Dataset) -> Path:
     return page
 
 
-def finding_rows(content: dict[str, Any]) -> list[tuple[str, str, list[str]]]:
+def finding_rows(content: dict[str, Any]) -> list[tuple[str, str, list[Share]]]:
     """Flag, its meaning, and the number of rows by split and in all, with their share; only flags that apply."""
     n = [*content["splits"].values(), content["n"]]
     rows = []
@@ -101,23 +102,23 @@ def _applies(content: dict[str, Any], flag: str) -> bool:
     return flag != "fallback" or any(content["flags"][flag].values())
 
 
-def share(count: int, n: int) -> str:
-    """A number of rows with its share, 0 alone.
+def share(count: int, n: int) -> Share:
+    """A number of rows and its share in per cent, which 0 has none of.
 
     >>> share(12, 300), share(0, 300)
-    ('12 (4.0 %)', '0')
+    (('12', '4.0 %'), ('0', ''))
     """
-    return f"{count:,} ({percent(count / n, 1)})" if count else "0"
+    return f"{count:,}", percent(count / n, 1) if count else ""
 
 
-def across_rows(content: dict[str, Any]) -> list[tuple[str, str, str, str, str]]:
+def across_rows(content: dict[str, Any]) -> list[tuple[str, str, str, Share, Share]]:
     """For each pair of splits: the two, n of the first, how many of its rows have an exact and a near copy there."""
     rows = []
     for pair, exact in content["across"].items():
         there, here = pair.split("/")
         n = content["splits"][here]
         near = content["near_across"]
-        rows.append((here, there, f"{n:,}", share(exact, n), share(near[pair], n) if near else "–"))
+        rows.append((here, there, f"{n:,}", share(exact, n), share(near[pair], n) if near else ("–", "")))
     return rows
 
 
@@ -139,11 +140,11 @@ def _agrees(of: dict[str, int]) -> tuple[str, str, str]:
     return f"{of['agrees'] / n:.3f}", span(wilson(of["agrees"], n)), f"n = {n:,}"
 
 
-def class_rows(content: dict[str, Any]) -> list[list[str]]:
+def class_rows(content: dict[str, Any]) -> list[tuple[str | Share, ...]]:
     """Class, and its rows by split with their share."""
     names = next(iter(content["classes"].values()))
     return [
-        [name, *(share(classes[name], content["splits"][split]) for split, classes in content["classes"].items())]
+        (name, *(share(classes[name], content["splits"][split]) for split, classes in content["classes"].items()))
         for name in names
     ]
 
