@@ -49,6 +49,15 @@ def saved(pixels: npt.NDArray[Any], format: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
+def test_many_small_files_and_a_few_large_ones_are_looked_at_in_order(workspace: Workspace) -> None:
+    random = np.random.default_rng(0)
+    sides = [600 if i in (3, 4, 5, 6, 300) else 20 + i % 40 for i in range(520)]
+    files = [saved(random.integers(0, 256, (side, side), np.uint8), "PNG") for side in sides]
+    assert sum(map(len, files[3:7])) > 2**20
+    made = build(workspace, [("train", str(i), file, 0, {}) for i, file in enumerate(files)])
+    assert scan(made, "train")["width"].tolist() == sides
+
+
 Row = tuple[str, str, bytes, int, dict[str, Any]]
 
 
@@ -544,7 +553,9 @@ def test_real_faces_changed_are_found_and_others_are_not(real_data: Path) -> Non
 def test_exact_copies_of_the_real_fer2013(workspace: Workspace, real_data: Path) -> None:
     table = pq.read_table(real_data / "fer2013" / "fer2013.parquet", columns=["usage", "emotion", "image"])
     rows = zip(*(table[column].to_pylist() for column in table.column_names), strict=True)
-    small: list[Row] = [(split, str(i), file, label, {}) for i, (split, label, file) in enumerate(rows) if split != "Training"]
+    small: list[Row] = [
+        (split, str(i), file, label, {}) for i, (split, label, file) in enumerate(rows) if split != "Training"
+    ]
     content = audit(build(workspace, small), near=False)
     # As the audit of all 35,887 rows says, whose 1,853 rows beyond the first of each are the published number.
     assert content["across"] == {"PublicTest/PrivateTest": 44, "PrivateTest/PublicTest": 46}

@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 import cv2
@@ -30,6 +29,7 @@ ROW = np.dtype(
 )
 Hashes = npt.NDArray[np.bytes_]
 _CHUNK = 256
+_CHUNK_BYTES = 2**20
 
 
 def pixel_hashes(dataset: Dataset, split: str) -> Hashes:
@@ -70,7 +70,16 @@ def _fill(rows: npt.NDArray[Any], dataset: Dataset, split: str) -> None:
 
 
 def _chunks(files: Iterator[bytes]) -> Iterator[list[bytes]]:
-    while chunk := list(islice(files, _CHUNK)):
+    """Lists of up to `_CHUNK` files, or of few when they are large: several lists are in memory at a time."""
+    chunk: list[bytes] = []
+    size = 0
+    for data in files:
+        chunk.append(data)
+        size += len(data)
+        if len(chunk) == _CHUNK or size >= _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
         yield chunk
 
 
