@@ -6,7 +6,6 @@ Artificial Intelligence Research 70, sections 3.1 and 3.2: the confident joint a
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,7 @@ from mien.files import read_json, replacing, write_json, write_text
 from mien.metrics import confusion
 from mien.predictions import Predictions, read_predictions, told
 from mien.raters import majority_labels, read_votes
-from mien.run import Run, find_run
+from mien.run import Run, find_runs
 from mien.sheets import gallery, pictures_of
 from mien.statistics import wilson
 from mien.workspace import Workspace
@@ -36,7 +35,6 @@ COLUMNS = ("rank", "split", "id", "given", "suggested", "p_given", "p_suggested"
 _SHOWN = 64
 # Rows that are all equally sure reach their own mean, in whatever order it was summed.
 _ROUNDING = 1e-9
-_GROUP = re.compile(r"(?P<name>[^/,]+)/(?P<numbers>[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*)")
 
 
 def thresholds(labels: Labels, given: Values) -> Values:
@@ -106,7 +104,9 @@ def out_of_fold(workspace: Workspace, reference: str) -> OutOfFold:
     than the fold, aren't measured or whose protocol has no folds or is contaminated, for a data set that has changed
     or isn't measured by its own labels, and for a row that two runs predict.
     """
-    runs = fold_group(workspace, reference)
+    if "/" not in reference:  # It would be the latest run alone.
+        raise MienError(f"'{reference}' is no group of runs", expected="a name and numbers, as in name/1-5 or name/1,3")
+    runs = find_runs(workspace, reference)
     _check_runs(reference, runs)
     content, _ = read_yaml(runs[0].experiment_file)
     dataset = open_dataset(workspace, content["dataset"]["name"])
@@ -133,18 +133,6 @@ def out_of_fold(workspace: Workspace, reference: str) -> OutOfFold:
         np.concatenate([part.labels for part in parts]),
         np.concatenate(given),
     )
-
-
-def fold_group(workspace: Workspace, reference: str) -> list[Run]:
-    """The runs that `name/1-5` or `name/1,3,4` means; MienError for what names no group, or runs that aren't there."""
-    found = _GROUP.fullmatch(reference)
-    if found is None:
-        raise MienError(f"'{reference}' is no group of runs", expected="a name and numbers, as in name/1-5 or name/1,3")
-    numbers: list[int] = []
-    for part in found["numbers"].split(","):
-        first, _, last = part.partition("-")
-        numbers += range(int(first), int(last or first) + 1)
-    return [find_run(workspace, f"{found['name']}/{number}") for number in dict.fromkeys(numbers)]
 
 
 def _check_runs(reference: str, runs: Sequence[Run]) -> None:

@@ -33,7 +33,6 @@ from mien.suspects import (
     confident,
     confident_joint,
     find_suspects,
-    fold_group,
     margins,
     out_of_fold,
     suspicious,
@@ -332,9 +331,3 @@ def test_what_isn_t_out_of_fold_is_refused(workspace: Workspace, tiny_file: Path
         "folds/5: the protocol of run folds/5 is 'official', which reports on the same rows in each run; "
         "expected a group of runs under k-fold or leave-one-subject-out, one for each fold"
     )
-
-
-def test_numbers_of_a_group(workspace: Workspace, tiny_file: Path) -> None:
-    for _ in range(4):
-        new_run(workspace, load_experiment(tiny_file))
-    assert [run.name for run in fold_group(workspace, "tiny/3,1-2,2")] == ["tiny/3", "tiny/1", "tiny/2"]

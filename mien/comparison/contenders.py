@@ -1,7 +1,6 @@
 """Who is compared: runs, seed groups, and other people's predictions, all on the same rows."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,12 @@ from mien.errors import MienError
 from mien.files import read_json
 from mien.labels import canonical
 from mien.predictions import Predictions, read_foreign, read_predictions, told
-from mien.run import Run, find_run
+from mien.run import Run, find_runs
 from mien.workspace import Workspace
 from mien.yamlfile import read_yaml
 
 Correct = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.float64]
-
-_GROUP = re.compile(r"(?P<name>[^/,]+)/(?P<numbers>[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*)")
 
 
 @dataclass(frozen=True)
@@ -61,19 +58,8 @@ def find_contender(workspace: Workspace, reference: str) -> Contender:
 
     Raises MienError for what isn't there, isn't measured on its reporting role, or isn't a group of seeds.
     """
-    found = _GROUP.fullmatch(reference)
-    if found is None or not set(",-") & set(found["numbers"]):
-        return _load(find_run(workspace, reference))
-    numbers = _numbers(found["numbers"])
-    return group(reference, [find_run(workspace, f"{found['name']}/{number}") for number in numbers])
-
-
-def _numbers(text: str) -> Iterator[int]:
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if last and int(last) < int(first):
-            raise MienError(f"'{part}' counts backwards", key=text, expected=f"{last}-{first}")
-        yield from range(int(first), int(last or first) + 1)
+    runs = find_runs(workspace, reference)
+    return _load(runs[0]) if len(runs) == 1 else group(reference, runs)
 
 
 def group(name: str, runs: Sequence[Run]) -> Contender:
