@@ -194,8 +194,8 @@ def test_the_page_shows_protocols_side_by_side_and_why_one_is_high(results: Path
         "**Why so high?** Protocol paper-2021 reports on Training + PrivateTest: 32,298 rows, among them all 28,709 "
         "rows of Training that the model was trained on (89 %). It has been told their answers, so there it can score "
         "by remembering. Accuracy comes out as 0.900 [0.880, 0.920] and says little about new faces. On the rows "
-        "that it has seen neither in training nor in choosing, nor as an exact copy, it is 0.439 (95 % interval 0.419–0.459, "
-        "n = 3,275)."
+        "that it has seen neither in training nor in choosing, nor as an exact copy, it is 0.439 (95 % interval "
+        "0.419–0.459, n = 3,275)."
     ) in lines
     assert text.count("Why so high?") == 1
 

@@ -54,8 +54,10 @@ def _curve(ax: Axes, history: History, panel: str, rows: int | None) -> None:
         value = float(history[f"choose_{panel}"][epochs == best][0])
         label = f"{'lowest' if panel == 'loss' else 'best'}: {value:.3f}"
         if rows and panel == "accuracy":
-            label += " [{:.3f}, {:.3f}]".format(*wilson(round(value * rows), rows))
-        label += f", epoch {best}"
+            low, high = wilson(round(value * rows), rows)
+            label += f" [{low:.3f}, {high:.3f}] at {best}"
+        else:
+            label += f", epoch {best}"
         ax.axvline(best, color=FAINT, linewidth=0.8, linestyle=":")
         ax.plot(best, value, "o", color=BLUE, markerfacecolor="none", markersize=8, markeredgewidth=1.5, label=label)
     ax.set_xlabel("epoch")
@@ -177,7 +179,7 @@ def risk_coverage(coverage: Values, risk: Values, caption: Caption) -> Figure:
     """
     n = len(risk)
     # More points than a screen shows are only bytes.
-    shown = np.unique(np.linspace(0, n - 1, 150).round().astype(int))
+    shown = np.unique(np.linspace(0, n - 1, 100).round().astype(int))
     ends = np.array([wilson(round(risk[i] * (i + 1)), int(i) + 1) for i in shown])
     with styled():
         made, (ax,) = figure("Risk by coverage", caption, 2.9)

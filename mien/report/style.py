@@ -99,7 +99,7 @@ def figure(
     warning = textwrap.wrap(caption.warning, int(14 * width))
     top = 0.3 + 0.16 * len(lines + warning)
     height += top
-    made = Figure(figsize=(width, height), layout="constrained")
+    made = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(made)
     axes = list(made.subplots(len(rows), columns, squeeze=False, height_ratios=rows).ravel())
     made.text(0.01, 1 - 0.05 / height, heading, va="top", fontsize=10, fontweight="bold")
@@ -112,10 +112,19 @@ def figure(
     return made, axes
 
 
+def _placed(made: Figure) -> None:
+    """Give everything its place, once: else each file would be drawn twice, the first time to find the places."""
+    engine = made.get_layout_engine()
+    if engine is not None:
+        engine.execute(made)
+        made.set_layout_engine(None)
+
+
 def svg(made: Figure) -> str:
     """The figure as SVG: the same text for the same data."""
     text = io.StringIO()
     with styled():
+        _placed(made)
         made.savefig(text, format="svg", metadata={"Date": None, "Creator": "mien"})
     # Verdana has DejaVu's widths.
     return text.getvalue().replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
@@ -125,6 +134,7 @@ def png(made: Figure) -> bytes:
     """The figure as a PNG of 160 dots an inch."""
     drawn = io.BytesIO()
     with styled():
+        _placed(made)
         made.savefig(drawn, format="png", dpi=_DPI, pil_kwargs={"compress_level": 0})
     # 256 colours are a third of the bytes; areas keep theirs, only the edges of letters are off by a few steps of 255.
     few = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
@@ -137,7 +147,6 @@ def save(made: Figure, stem: Path) -> str:
     """Write `<stem>.png` and `<stem>.svg`; returns the SVG."""
     with replacing(stem.with_name(stem.name + ".png")) as path:
         path.write_bytes(png(made))
-    made.set_layout_engine("none")  # All stands in its place by now.
     text = svg(made)
     write_text(stem.with_name(stem.name + ".svg"), text)
     return text
