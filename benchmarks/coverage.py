@@ -195,7 +195,8 @@ def report(sets: int, draws: int, seed: int) -> str:
         "# How often 95 % intervals hold the truth",
         "",
         f"Written by `python benchmarks/coverage.py --write results`: {sets:,} simulated test sets a line, {draws:,} "
-        f"draws a bootstrap, seed {seed} (the methods were chosen on test sets of seed 0). By chance alone a share of .95 varies by ± {1.96 * (0.95 * 0.05 / sets) ** 0.5:.3f}.",
+        f"draws a bootstrap, seed {seed} (the methods were chosen on test sets of seed 0). By chance "
+        f"alone a share of .95 varies by ± {1.96 * (0.95 * 0.05 / sets) ** 0.5:.3f}.",
         "",
         "Accuracy has Wilson's interval, the others the stratified bootstrap's, which takes the sizes of the classes "
         "as they are: that is what its 95 % are for. With *drawn* sizes they vary too, which the interval of F1 "
