@@ -124,7 +124,7 @@ def evaluate(
             "before": measure_calibration(samples.labels, logits),
             "after": measure_calibration(samples.labels, logits, temperature),
         },
-        "votes": _votes(asked.dataset, samples, logits, trained.names.classes),
+        "votes": _votes(asked.dataset, samples, logits / temperature, trained.names.classes),
         "slices": _slices(asked.dataset, samples, logits, trained.names.classes),
         "dropped": _dropped(asked, trained),
         "excluded": run.environment["dataset"].get("excluded", {}),
