@@ -249,15 +249,13 @@ def _show_measured(measured: dict[str, Any], run: "Run", page: Path) -> None:
 
 
 def _title(measured: dict[str, Any], name: str) -> str:
-    from mien.report.wording import percent
+    from mien.report.wording import seeds, warning
 
     title = (
-        f"{name}, seed {', '.join(map(str, measured['seeds']))}, protocol {measured['protocol']}, "
-        f"{measured['role']} role: {measured['dataset']}, {measured['split']}, n = {measured['n']:,}"
+        f"{name}, {seeds(measured)}, protocol {measured['protocol']}, {measured['role']} role: {measured['dataset']}, "
+        f"{measured['split']}, n = {measured['n']:,}"
     )
-    if measured["contaminated"]:
-        return f"{title}\ncontaminated: {percent(measured['contaminated'])} of these rows were trained on"
-    return title
+    return f"{title}\n{warning(measured)}" if measured["contaminated"] else title
 
 
 def _show_group(group: dict[str, Any]) -> None:
@@ -287,6 +285,8 @@ def report(
     Example: mien report small/1-5 --to results/small
     """
     from mien.report.page import write_report
+    from mien.report.reading import read_ledger
+    from mien.report.wording import opened
     from mien.run import find_run, is_group
 
     home = find_workspace(workspace)
@@ -304,7 +304,13 @@ def report(
         from mien.report.publishing import publish
 
         publish(found, to)
-    print_result(as_json, {"run": found.name, "report": str(page)}, lambda: print(page))
+    lines = read_ledger(found.folder)
+
+    def show() -> None:
+        print(f"the report role of {found.name} was opened {opened(lines) or 'never'}")
+        print(page)
+
+    print_result(as_json, {"run": found.name, "report": str(page), "opened": len(lines)}, show)
 
 
 @app.command()
@@ -313,6 +319,7 @@ def runs(workspace: Home = None, as_json: Json = False) -> None:
 
     Example: mien runs
     """
+    from mien.report.wording import percent
     from mien.run import list_runs, overview
 
     found = [overview(run) for run in list_runs(find_workspace(workspace))]
@@ -321,7 +328,7 @@ def runs(workspace: Home = None, as_json: Json = False) -> None:
         if measured is None:
             return "–"
         low, high = measured["interval"]["accuracy"]
-        mark = " contaminated" if measured["contaminated"] else ""
+        mark = f" contaminated {percent(measured['contaminated'])}" if measured["contaminated"] else ""
         return f"{measured['accuracy']:.3f} [{low:.3f}, {high:.3f}] {measured['split']} n {measured['n']:,}{mark}"
 
     rows = [
