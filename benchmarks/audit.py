@@ -26,6 +26,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 from scipy.stats import beta
 
+from mien.audit import audit
 from mien.audit.copies import BLANK_BELOW, copies
 from mien.audit.near import NEAR, near_pairs
 from mien.audit.scan import SIDE, scan, shrink
@@ -310,6 +311,39 @@ def told_recalls(found: dict[str, dict[str, Any]]) -> tuple[str, str]:
     return "\n".join(line(*item) for item in wanted.items()), "\n".join(line(name, found[name]) for name in BEYOND)
 
 
+def told_findings(name: str, found: dict[str, Any]) -> str:
+    """What the audit says of the data set; every row was looked at, so counts have no interval."""
+    splits = found["splits"]
+    flags = "\n".join(
+        f"| `{flag}` | "
+        + " | ".join(f"{counts[split]:,} ({counts[split] / splits[split]:.1%})" for split in splits)
+        + " |"
+        for flag, counts in found["flags"].items()
+        if any(counts.values())
+    )
+    across = "\n".join(
+        f"| {of} | {other} | {number:,} ({number / splits[of]:.1%}) | {found['near_across'][f'{other}/{of}']:,} |"
+        for (other, of), number in ((pair.split("/"), number) for pair, number in found["across"].items())
+    )
+    exact, near = found["exact"], found["near"]
+    return f"""## What it says of {name}
+
+n = {found["n"]:,}. {exact["extra"]:,} rows are left over when one row of each of the {exact["groups"]:,} groups of
+equal images is kept ({exact["rows"]:,} rows are in such a group); with near copies {near["extra"]:,} of
+{near["rows"]:,} rows in {near["groups"]:,} groups. {found["conflicting"]} groups of equal images have more than one
+label, and {found["near_conflicting"]} groups of near ones. {found["blank"]} images are blank, {found["constant"]} of
+them of a single gray.
+
+| flag | {" | ".join(f"{split}, n = {n:,}" for split, n in splits.items())} |
+| --- |{" ---: |" * len(splits)}
+{flags}
+
+| rows of | that also stand in | exact copies | near copies too |
+| --- | --- | ---: | ---: |
+{across}
+"""
+
+
 def told(name: str, content: dict[str, Any]) -> str:
     """The page in results/."""
     recalls, false, times = content["recall"], content["false"], content["times"]
@@ -335,6 +369,7 @@ def told(name: str, content: dict[str, Any]) -> str:
 Written by `python benchmarks/audit.py {name} --frames youtube_68pt.parquet --write results`.
 How copies are found stands in [docs/audit.md](../docs/audit.md).
 
+{told_findings(name, content["findings"])}
 ## Recall
 
 {content["originals"]:,} images drawn from all splits of {name}, no two equal and none blank; each change is made to all
@@ -404,6 +439,7 @@ def main() -> None:
         "busy": os.getloadavg()[0],
         "threshold": NEAR,
         "times": all_times(dataset),
+        "findings": audit(dataset),
         "originals": given.images,
         "recall": all_recalls(distinct(dataset, given.images)),
         "false": {kind: false_pairs(*of) for kind, of in frames(given.frames).items()},
