@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mien import environment, ledger, metrics, raters, slices
 from mien.batches import Batches, Samples, epoch_order, load
-from mien.building import build_roles, left_out
+from mien.building import build_roles, build_samples, left_out, scheme_for
 from mien.calibration import fit_temperature, measure_calibration
 from mien.dataset import Dataset, open_dataset
 from mien.errors import MienError
@@ -131,6 +131,17 @@ def evaluate(
     }
     write_json(asked.metrics, measured)
     return measured
+
+
+def copied_rows(workspace: Workspace, run: Run) -> tuple[Bools | None, Bools | None]:
+    """Of the report rows of a run's own protocol, in order, which it has seen as exact and as near copies, (n,) each.
+
+    Near ones are None where nobody looked for them.
+    """
+    dataset = _own_dataset(workspace, run)
+    roles = _own_roles(run, dataset)
+    samples = build_samples(run.experiment, dataset, roles, "report", scheme_for(run.experiment, dataset))
+    return _copied(samples, overlap(dataset, roles, roles.report))
 
 
 def _own_dataset(workspace: Workspace, run: Run) -> Dataset:

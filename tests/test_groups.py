@@ -56,6 +56,9 @@ def test_seeds_come_to_a_mean_with_its_spread(home: Workspace) -> None:
     assert found["accuracy"]["sd"] == pytest.approx(np.std(each, ddof=1))
     low, high = found["accuracy"]["interval"]
     assert low < np.mean(each) < high
+    # No stripes are copies of others, but many are as good as that.
+    assert found["clean"] == {key: found[key] for key in found["clean"]}
+    assert found["near_clean"] is None
     shown = call("evaluate", "tiny/1-2", "--json").json
     assert shown["group"] == found
 
@@ -70,6 +73,7 @@ def test_folds_come_to_one_measurement_of_all_rows(home: Workspace) -> None:
     assert (found["kind"], found["n"], found["protocol"]) == ("folds", 280, "k-fold")
     assert found["accuracy"]["mean"] == pytest.approx(accuracy_score(labels, predicted))
     assert found["accuracy"]["each"] == pytest.approx([(part.labels == part.predicted).mean() for part in parts])
+    assert found["clean"] == {key: found[key] for key in found["clean"]}
 
 
 def test_a_group_is_published_without_its_rows(home: Workspace, tmp_path: Path) -> None:

@@ -260,13 +260,18 @@ def _title(measured: dict[str, Any], name: str) -> str:
 
 def _show_group(group: dict[str, Any]) -> None:
     what = "mean of the seeds" if group["kind"] == "seeds" else "all folds together"
+    parts = {"all rows": group, "without exact copies": group["clean"], "without near copies": group["near_clean"]}
     rows = []
-    for key, name in _NAMES.items():
-        if score := group.get(key):
-            low, high = score["interval"]
-            each = "  ".join(f"{value:.3f}" for value in score["each"])
-            rows.append((name, f"{score['mean']:.3f} [{low:.3f}, {high:.3f}]", f"{score['sd']:.4f}", each))
-    print_table(_title({**group, "role": "report"}, group["name"]), ("measure", what, "sd", "each"), rows)
+    for measured_on, part in parts.items():
+        for key, name in _NAMES.items():
+            if part and (score := part.get(key)):
+                low, high = score["interval"]
+                each = "  ".join(f"{value:.3f}" for value in score["each"])
+                told = f"{score['mean']:.3f} [{low:.3f}, {high:.3f}]"
+                sd = "–" if score["sd"] is None else f"{score['sd']:.4f}"
+                rows.append((name, measured_on, f"{part['n']:,}", told, sd, each))
+    columns = ("measure", "measured on", "n", what, "sd", "each")
+    print_table(_title({**group, "role": "report"}, group["name"]), columns, rows, right=2)
 
 
 @app.command()
