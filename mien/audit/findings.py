@@ -12,7 +12,8 @@ from mien.audit.copies import BLANK_BELOW, Copies, parent, rows_by_id
 from mien.audit.groups import ALONE, Groups
 from mien.audit.scan import scan
 from mien.dataset import Dataset
-from mien.labels import FERPLUS_VOTES, canonical
+from mien.labels import FERPLUS, FERPLUS_VOTES, canonical
+from mien.raters import majority
 
 Bools = npt.NDArray[np.bool_]
 Rows = dict[str, Bools]
@@ -33,7 +34,7 @@ FLAGS = {
     "tiny": f"a side is shorter than {TINY_BELOW} pixels",
     "undecodable": "the image doesn't decode",
     "not_a_face": f"{NOT_A_FACE} or more raters saw no face",
-    "vote_conflict": "most of the raters' votes are for another class",
+    "vote_conflict": "the raters' majority is another class",
     "fallback": "cut out by the mean shape, as no landmarks were found",
 }
 # Where the face stood in the picture, for a set of cut-out regions; not a source that rows could share.
@@ -118,16 +119,15 @@ def votes_of(dataset: Dataset, split: str) -> npt.NDArray[np.int64] | None:
 
 
 def agreement(votes: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Any:
-    """Which rows have a majority (n,), and which of those have it for their label, ties included (n,).
+    """Which rows have a raters' majority for a class (n,), and which of those have it for their label (n,).
 
-    A row has a majority when most of its votes are for a class, not for "unknown" or "not a face".
+    The majority is that of `mien.raters.majority`; "unknown" and "not a face" are no classes.
     """
-    names = [canonical(name) for name in FERPLUS_VOTES[:-2]]
-    place = np.array([names.index(canonical(name)) if canonical(name) in names else -1 for name in classes])
-    most = votes[:, :-2].max(axis=1)
-    decided = (most > 0) & (most >= votes[:, -2:].max(axis=1))
-    own = np.where(place[labels] >= 0, votes[np.arange(len(votes)), place[labels]], -1)
-    return decided, decided & (own == most)
+    place = {canonical(name): index for index, name in enumerate(FERPLUS.classes)}
+    own = np.array([place.get(canonical(name), -1) for name in classes])
+    most = majority(votes)
+    decided = (most >= 0) & (most < len(FERPLUS))
+    return decided, decided & (own[labels] == most)
 
 
 def _votes(dataset: Dataset) -> Rows:

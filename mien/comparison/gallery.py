@@ -7,15 +7,13 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from mien.comparison.contenders import Contender, aligned
 from mien.dataset import Dataset, open_dataset
 from mien.errors import MienError
 from mien.files import replacing
-from mien.images import decode
 from mien.predictions import told
-from mien.sheets import contact_sheet
+from mien.sheets import contact_sheet, pictures_of
 from mien.workspace import Workspace
 
 _KINDS = ("only {a} is right", "only {b} is right", "both are wrong")
@@ -71,7 +69,7 @@ def write_galleries(workspace: Workspace, contenders: Sequence[Contender]) -> di
     if opened is None:
         return {}
     found = {(a.name, b.name): (a, b, disagreements(a, b)) for a, b in combinations(contenders, 2)}
-    pictures = _pictures(opened, {one.row for _, _, shown in found.values() for one in shown})
+    pictures = pictures_of(opened, {one.row for _, _, shown in found.values() for one in shown})
     written = {}
     for pair, (a, b, shown) in found.items():
         if not shown:
@@ -112,12 +110,3 @@ def _opened(workspace: Workspace, contenders: Iterable[Contender]) -> Dataset | 
             if found.card.fingerprint == one.dataset[1]:
                 return found
     return None
-
-
-def _pictures(dataset: Dataset, rows: set[tuple[str, str]]) -> dict[tuple[str, str], npt.NDArray[np.uint8]]:
-    found = {}
-    for split in sorted({split for split, _ in rows}):
-        for id_, data in zip(dataset.ids(split), dataset.images(split), strict=True):
-            if (split, id_) in rows:
-                found[split, id_] = decode(data, "rgb")
-    return found
