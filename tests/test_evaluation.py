@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, p
 from mien.audit import audit
 from mien.building import build_model, build_roles, build_samples
 from mien.calibration import fit_temperature, measure_calibration
+from mien.comparison import compare, find_contender, without_copies
 from mien.dataset import Dataset, open_dataset, write_dataset
 from mien.errors import FailedError, MienError
 from mien.evaluation import evaluate
@@ -155,6 +156,21 @@ def test_the_clean_twin_leaves_copies_out(workspace: Workspace, tmp_path: Path) 
     expected = measure(stored.labels[2:], stored.logits[2:], stored.classes)
     assert (measured["n"], expected["n"]) == (9, 7)
     assert measured["clean"] == measured["near_clean"] == expected
+
+
+def test_a_comparison_has_a_clean_twin_too(workspace: Workspace, tmp_path: Path) -> None:
+    write_toy(workspace, copied=2)
+    for seed in (1, 2):
+        evaluate(workspace, trained(workspace, toy_file(tmp_path), f"train.seed={seed}"))
+    contenders = [find_contender(workspace, name) for name in ("tiny/1", "tiny/2")]
+    left = without_copies(workspace, contenders)
+    assert left is not None
+    assert [one.runs[0].ids for one in left] == [contenders[0].runs[0].ids[2:]] * 2
+    assert [one.contaminated for one in left] == [0, 0]
+    assert [one.contaminated for one in contenders] == [pytest.approx(2 / 9)] * 2
+    assert compare(left)["n"] == 7
+    (workspace.datasets / "toy").rename(workspace.datasets / "gone")
+    assert without_copies(workspace, contenders) is None
 
 
 def test_one_training_is_measured_under_two_protocols(workspace: Workspace, tmp_path: Path) -> None:

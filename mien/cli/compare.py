@@ -34,12 +34,16 @@ def compare(
     Example: mien compare cnn1 resnet/1-5 --predictions peer.parquet --to results/peer
     """
     from mien.comparison import compare as compare_all
-    from mien.comparison import find_contender, foreign, tables, write_comparison, write_galleries
+    from mien.comparison import find_contender, foreign, tables, without_copies, write_comparison, write_galleries
 
     home = find_workspace(workspace)
     contenders = [find_contender(home, name) for name in names]
     contenders += [foreign(file, contenders[0]) for file in predictions or []]
     compared = compare_all(contenders)
+    left = without_copies(home, contenders)
+    compared["clean"] = compare_all(left) if left else None
+    if not left:
+        compared["notes"].append("copies of rows that were trained on weren't looked for")
     if to is not None:
         # Files are told without their folders: what is published tells nothing of the machine.
         command = " ".join(["mien compare", *names, *(f"--predictions {file.name}" for file in predictions or [])])

@@ -5,6 +5,7 @@ as a unit. Two single models are compared by the rows that only one of them has 
 mean over seeds, with the chance of seeds and of rows together.
 """
 
+from mien.comparison.clean import without_copies
 from mien.comparison.contenders import Contender, find_contender, foreign, group
 from mien.comparison.gallery import disagreements, write_galleries
 from mien.comparison.pairs import UNDECIDED, compare, describe_group
@@ -21,6 +22,7 @@ __all__ = [
     "group",
     "markdown",
     "tables",
+    "without_copies",
     "write_comparison",
     "write_galleries",
 ]

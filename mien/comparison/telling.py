@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from mien.files import write_json, write_text
 
+_NUMBERS = ("difference", "95 % interval", "p", "p by Holm", "n")
+
 
 class Table(NamedTuple):
     """A title, the names of the columns, and the cells; columns from number `right` on hold numbers."""
@@ -17,8 +19,8 @@ class Table(NamedTuple):
 
 
 def tables(compared: dict[str, Any]) -> list[Table]:
-    """What `compare` found as three tables: the contenders, the pairs, and the pairs by class."""
-    where = f"{compared['split']}, n = {compared['n']:,}"
+    """What `compare` found as tables: the contenders, the pairs, the pairs without copies, and the pairs by class."""
+    where = _where(compared)
     contenders = [
         (
             one["name"],
@@ -31,7 +33,41 @@ def tables(compared: dict[str, Any]) -> list[Table]:
         )
         for one in compared["contenders"]
     ]
-    pairs = [
+    by_class = [
+        (f"{pair['a']} − {pair['b']}", name, *_numbers(one), f"{one['n']:,}", one["verdict"])
+        for pair in compared["pairs"]
+        for name, one in pair["per_class"].items()
+    ]
+    clean = compared.get("clean")
+    twin = [_pairs(clean, f"the same without exact copies, {_where(clean)}")] if clean else []
+    return [
+        Table(
+            f"accuracy, {where}",
+            ("contender", "protocol", "trained on these rows", "accuracy [95 %]", "sd", "seeds", "each"),
+            contenders,
+            3,
+        ),
+        _pairs(compared, f"differences of accuracy, {where}"),
+        *(
+            [_pairs(clean, f"the same without exact copies, {_where(clean)}")]
+            if (clean := compared.get("clean"))
+            else []
+        ),
+        Table(
+            f"differences of recall by class, {compared['split']}; p by Holm over all classes of all pairs",
+            ("pair", "class", *_NUMBERS, "verdict"),
+            by_class,
+            10,
+        ),
+    ]
+
+
+def _where(compared: dict[str, Any]) -> str:
+    return f"{compared['split']}, n = {compared['n']:,}"
+
+
+def _pairs(compared: dict[str, Any], title: str) -> Table:
+    rows = [
         (
             f"{pair['a']} − {pair['b']}",
             *_numbers(pair),
@@ -43,32 +79,7 @@ def tables(compared: dict[str, Any]) -> list[Table]:
         )
         for pair in compared["pairs"]
     ]
-    by_class = [
-        (f"{pair['a']} − {pair['b']}", name, *_numbers(one), f"{one['n']:,}", one["verdict"])
-        for pair in compared["pairs"]
-        for name, one in pair["per_class"].items()
-    ]
-    numbers = ("difference", "95 % interval", "p", "p by Holm", "n")
-    return [
-        Table(
-            f"accuracy, {where}",
-            ("contender", "protocol", "trained on these rows", "accuracy [95 %]", "sd", "seeds", "each"),
-            contenders,
-            3,
-        ),
-        Table(
-            f"differences of accuracy, {where}",
-            ("pair", *numbers, "verdict", "test", "protocol", "trained on these rows"),
-            pairs,
-            10,
-        ),
-        Table(
-            f"differences of recall by class, {compared['split']}; p by Holm over all classes of all pairs",
-            ("pair", "class", *numbers, "verdict"),
-            by_class,
-            10,
-        ),
-    ]
+    return Table(title, ("pair", *_NUMBERS, "verdict", "test", "protocol", "trained on these rows"), rows, 10)
 
 
 def _numbers(pair: dict[str, Any]) -> tuple[str, str, str, str]:

@@ -1,0 +1,37 @@
+"""The clean twin of a comparison: the rows of which no contender has seen an exact copy."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mien.comparison.contenders import Contender
+from mien.errors import MienError
+from mien.evaluation import copied_rows
+from mien.predictions import Predictions, read_predictions
+from mien.run import Run
+from mien.workspace import Workspace
+
+
+def without_copies(workspace: Workspace, contenders: Sequence[Contender]) -> list[Contender] | None:
+    """The contenders on the rows that none of their runs was trained or chosen on, nor on an exact copy.
+
+    What other people's models have seen isn't known. None where no run's copies can be looked for (its data set is
+    gone or has changed) or no row is left.
+    """
+    seen: set[tuple[str, str]] = set()
+    for one in contenders:
+        for part in one.runs[: len(one.names)]:
+            try:
+                exact, _ = copied_rows(workspace, Run(part.file.parent.parent))
+            except MienError:
+                return None
+            rows = read_predictions(part.file).rows
+            seen.update(row for row, copied in zip(rows, exact if exact is not None else [], strict=True) if copied)
+    left = [
+        replace(one, runs=tuple(_without(part, seen) for part in one.runs), contaminated=0.0 if one.names else None)
+        for one in contenders
+    ]
+    return left if len(left[0].runs[0]) else None
+
+
+def _without(part: Predictions, seen: set[tuple[str, str]]) -> Predictions:
+    return part.take([place for place, row in enumerate(part.rows) if row not in seen])
