@@ -48,11 +48,7 @@ def tables(compared: dict[str, Any]) -> list[Table]:
             3,
         ),
         _pairs(compared, f"differences of accuracy, {where}"),
-        *(
-            [_pairs(clean, f"the same without exact copies, {_where(clean)}")]
-            if (clean := compared.get("clean"))
-            else []
-        ),
+        *twin,
         Table(
             f"differences of recall by class, {compared['split']}; p by Holm over all classes of all pairs",
             ("pair", "class", *_NUMBERS, "verdict"),
