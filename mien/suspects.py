@@ -33,6 +33,7 @@ Values = npt.NDArray[np.float64]
 FOLDED = ("k-fold", "leave-one-subject-out")
 COLUMNS = ("rank", "split", "id", "given", "suggested", "p_given", "p_suggested", "apply")
 _SHOWN = 64
+_FIRST = (100, 300, 1000, 3000, 10_000)
 # Rows that are all equally sure reach their own mean, in whatever order it was summed.
 _ROUNDING = 1e-9
 
@@ -256,7 +257,8 @@ def raters_say(found: OutOfFold, rows: Labels, suggested: Labels) -> dict[str, A
 
     Of the suspects that have a majority among the classes (`n`; `dropped` have none): how often it is the suggested
     label, the given one or neither, and, beside it, how often it is the given one of the rows that are no suspects
-    (`others`): each `{n, value, interval}`, with Wilson's interval of 95 %.
+    (`others`): each `{n, value, interval}`, with Wilson's interval of 95 %. `first` says it of the most suspicious 100,
+    300, 1,000, … rows, as far as there are so many: `{rows, suggested, given}`.
     """
     dataset = found.dataset
     if "votes" not in dataset.card.columns:
@@ -269,6 +271,8 @@ def raters_say(found: OutOfFold, rows: Labels, suggested: Labels) -> dict[str, A
     decided = most[rows] >= 0
     said = most[rows][decided]
     new, old = said == suggested[decided], said == found.labels[rows][decided]
+    # Of the first rows, how many have a majority.
+    known = np.concatenate([[0], np.cumsum(decided)])
     others = np.setdiff1d(np.flatnonzero(most >= 0), rows)
     return {
         "n": len(said),
@@ -277,6 +281,11 @@ def raters_say(found: OutOfFold, rows: Labels, suggested: Labels) -> dict[str, A
         "given": _proportion(old),
         "neither": _proportion(~new & ~old),
         "others": _proportion(most[others] == found.labels[others]),
+        "first": [
+            {"rows": number, "suggested": _proportion(new[: known[number]]), "given": _proportion(old[: known[number]])}
+            for number in _FIRST
+            if number < len(rows)
+        ],
     }
 
 

@@ -207,7 +207,11 @@ def write_folds(workspace: Workspace, file: Path, dataset: Dataset, truth: dict[
 FLIPPED = {str(number) for number in range(0, 70, 10)}
 
 
-def test_from_folds_to_a_list_and_a_new_data_set(workspace: Workspace, tiny_file: Path, tmp_path: Path) -> None:
+def test_from_folds_to_a_list_and_a_new_data_set(
+    workspace: Workspace, tiny_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The set is small.
+    monkeypatch.setattr("mien.suspects._FIRST", (3, 6, 1000))
     dataset, truth = write_noisy(workspace)
     write_folds(workspace, tiny_file, dataset, truth)
     told = call("suspects", "folds/1-5", "--workspace", workspace.root)
@@ -245,6 +249,13 @@ def test_from_folds_to_a_list_and_a_new_data_set(workspace: Workspace, tiny_file
     )
     assert raters["suggested"]["interval"] == pytest.approx(list(proportion_confint(5, 7, method="wilson")))
     assert (raters["others"]["n"], raters["others"]["value"]) == (62, 1.0)
+    ids = [line["id"] for line in lines]
+    for part, rows in zip(raters["first"], (3, 6), strict=True):
+        decided = [id_ for id_ in ids[:rows] if id_ != "20"]
+        given = len({"30", "33"} & set(decided))
+        assert (part["rows"], part["suggested"]["n"], part["given"]["n"]) == (rows, len(decided), len(decided))
+        assert part["given"]["value"] == pytest.approx(given / len(decided))
+        assert part["suggested"]["value"] == pytest.approx(1 - given / len(decided))
     assert "suspects of noisy: train + test, n = 70 of 70 rows, out-of-fold predictions of 5 runs" in told.out
     assert "7 suspects have a raters' majority (1 have none); it is the suggested label in 0.714" in told.out
     with Image.open(found["gallery"]) as sheet:

@@ -7,6 +7,8 @@ import typer
 from mien.cli.shared import Home, Json, app, print_result, print_table
 from mien.workspace import find_workspace
 
+_SAID = ("suggested", "given")
+
 
 @app.command()
 def suspects(
@@ -48,6 +50,13 @@ def suspects(
                 f"of the other rows (n = {raters['others']['n']:,}) it is the given one in "
                 f"{share(raters['others'], 'value')}"
             )
+            first = [
+                (f"{part['rows']:,}", f"{part['suggested']['n']:,}", *(share(part[key], "value") for key in _SAID))
+                for part in raters["first"]
+            ]
+            if first:
+                title = "what the raters' majority is among the most suspicious rows"
+                print_table(title, ("rows", "n", *(f"{key} (95 %)" for key in _SAID)), first, right=0)
         print(f"list: {found['csv']}\npictures: {found['gallery']}")
 
     print_result(as_json, found, show)
