@@ -426,7 +426,9 @@ def test_other_data_sets_protocols_and_peoples_predictions_are_noted(workspace: 
         "the protocols differ (official, paper-2021): the models were fit on different rows",
     ]
     assert [one["contaminated"] for one in compared["contenders"]] == [0.0, 0.889, None]
-    assert [pair["contaminated"] for pair in compared["pairs"]] == [0.889, 0.0, 0.889]
+    assert [pair["contaminated"] for pair in compared["pairs"]] == [0.889, None, 0.889]
+    told = tables(compared)[1].rows
+    assert [row[-1] for row in told] == ["contaminated: 89%", "not known", "contaminated: 89%"]
     assert compared["contenders"][2]["accuracy"] == 1.0
 
 
@@ -502,8 +504,10 @@ def test_slices_by_class_by_agreement_and_by_an_unknown_column(home: Workspace, 
     assert told["slices"][0]["accuracy"] == find_contender(home, "weak/1").correct.mean()
     shown = call("slices", "weak/1", "--by", "contrast")
     assert "weak/1 by contrast, protocol official, report role: test, n = 35" in shown.out
-    assert "contaminated: 25% of these rows were trained on" in shown.out
+    assert "contaminated: 25 % of these rows were trained on" in shown.out
     assert "a part with fewer than 30 rows shows no number" in shown.out
+    group = call("slices", "small/1-2", "--by", "class", "--json")
+    assert (group.code, group.error.message) == (2, "a group has no slices of its own")
     refused = call("slices", "small/1", "--by", "contrasts", "--json")
     assert refused.code == 2
     assert refused.error.message == "data set 'tiny' has no column 'contrasts' to part its rows by"

@@ -113,6 +113,8 @@ def make_run(
         if not older:
             metrics |= {"dataset": "drawn", "labels": "drawn-7", "seeds": [42]}
             metrics |= newer_keys(labels, logits, names, role, exact, tta, votes)
+            if role == "report":
+                metrics["overlap"]["rows"] = contaminated
         name = "metrics.json" if role == "report" else f"metrics-{role}.json"
         (folder / name).write_text(json.dumps(metrics))
     return folder
@@ -561,6 +563,7 @@ def test_other_protocols_and_data_sets_stand_side_by_side_with_the_reason(tmp_pa
         protocol="paper-2021",
         split="Training + PrivateTest",
         contaminated=2871 / 3231,
+        overlap={**own["overlap"], "rows": 2871 / 3231},
         **(large | {"n": 3231}),
     )
     add_evaluation(
@@ -618,6 +621,20 @@ def test_a_protocol_that_leaves_no_row_says_so():
         "says little about new faces. No row is left that it has seen neither in training nor in choosing, nor as an "
         "exact copy."
     )
+
+
+def test_rows_that_were_chosen_on_are_not_called_trained_on():
+    metrics = {"protocol": "p", "split": "s", "contaminated": 1.0, "clean": None, "near_clean": None}
+    metrics |= {"overlap": {"rows": 0.0, "exact": 1.0, "near": None}, **measure(*drawn_predictions(), NAMES)}
+    assert wording.warning(metrics) == (
+        "contaminated: 100 % of these rows were trained or chosen on, or are copies of such rows"
+    )
+    assert wording.why_high(metrics, {"split": "Training", "n": 360}).startswith(
+        "Protocol p reports on s: 360 rows, among them 360 rows that the model was trained or chosen on, or copies of "
+        f"such rows (100 %). Training and choosing went by their answers. Accuracy comes out as {bracketed(metrics)} "
+    )
+    row = tables.other_rows([{**metrics, "n": 360, "dataset": "d", "dropped": {"rows": 0}, "older": False}], None)[0]
+    assert row["contaminated"] == "100.0 % trained or chosen on, or copies"
 
 
 @given(st.floats(0, 1, exclude_min=True, exclude_max=True), st.integers(0, 2))

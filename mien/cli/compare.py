@@ -77,11 +77,14 @@ def slices(
     """
     from mien.files import read_json
     from mien.predictions import read_predictions
-    from mien.run import find_run
+    from mien.report.wording import warning
+    from mien.run import find_run, is_group
     from mien.slices import MINIMUM, by_class
     from mien.slices import slices as measure
 
     home = find_workspace(workspace)
+    if is_group(run):
+        raise MienError("a group has no slices of its own", expected="one of its runs")
     found = find_run(home, run)
     if not (found.predictions("report").is_file() and found.metrics_file("report").is_file()):
         raise MienError(
@@ -97,7 +100,7 @@ def slices(
         parts = measure(rows.labels, rows.logits, rows.classes, _values(home, found, rows, by))
     kept = {key: measured[key] for key in ("run", "dataset", "protocol", "role", "split", "n", "contaminated")}
     result = {**kept, "by": by, "minimum": MINIMUM, "slices": parts}
-    print_result(as_json, result, lambda: _show_slices(result))
+    print_result(as_json, result, lambda: _show_slices(result, warning(measured)))
 
 
 def _values(home: Workspace, run: "Run", rows: "Predictions", column: str) -> list[Any]:
@@ -115,7 +118,7 @@ def _values(home: Workspace, run: "Run", rows: "Predictions", column: str) -> li
     return read_column(dataset, column, rows.rows)
 
 
-def _show_slices(result: dict[str, Any]) -> None:
+def _show_slices(result: dict[str, Any], warning: str) -> None:
     def score(part: dict[str, Any], key: str) -> str:
         if part[key] is None:
             return "–"
@@ -129,8 +132,8 @@ def _show_slices(result: dict[str, Any]) -> None:
         f"{result['run']} by {result['by']}, protocol {result['protocol']}, {result['role']} role: {result['split']}, "
         f"n = {result['n']:,}"
     )
-    if result["contaminated"]:
-        title += f"\ncontaminated: {result['contaminated']:.0%} of these rows were trained on"
+    if warning:
+        title += f"\n{warning}"
     print_table(title, (result["by"], "n", "accuracy [95 %]", "balanced accuracy [95 %]"), rows)
     if any(part["accuracy"] is None for part in result["slices"]):
         print(f"a part with fewer than {result['minimum']} rows shows no number")

@@ -33,8 +33,9 @@ def compare(contenders: Sequence[Contender]) -> dict[str, Any]:
     `contenders` gives for each its `name`, `runs`, `seeds`, `n`, `accuracy` with its `interval`, `sd` and `each` over
     seeds, `protocol` and share of contamination (None: not known). `pairs` gives `a`, `b`, `split`, `n`, `protocol`,
     `difference` (accuracy of a less that of b), `interval` (95 %, of this pair alone), `p`, `p_holm` (over all pairs),
-    `verdict` ("not distinguishable", or "… is better" where `p_holm` < .05), `test`, `contaminated` (the larger share)
-    and `per_class`: the same of recall, `p_holm` over all classes of all pairs, None where a class has no rows.
+    `verdict` ("not distinguishable", or "… is better" where `p_holm` < .05), `test`, `contaminated` (the larger
+    share; None where one isn't known and the other is none) and `per_class`: the same of recall, `p_holm` over all
+    classes of all pairs, None where a class has no rows.
     Raises MienError when the rows, the labels or the classes differ, saying whose and which.
     """
     names = [one.name for one in contenders]
@@ -142,8 +143,14 @@ def _pair(a: Contender, b: Contender, right_a: Correct, right_b: Correct) -> dic
         "interval": found and list(found.interval),
         "p": found and found.p,
         **how,
-        "contaminated": max((one.contaminated for one in (a, b) if one.contaminated is not None), default=None),
+        "contaminated": _contaminated(a.contaminated, b.contaminated),
     }
+
+
+def _contaminated(*shares: float | None) -> float | None:
+    """The largest known share; an unknown one can't be told from none, so then 0 isn't known either."""
+    most = max((share for share in shares if share is not None), default=0.0)
+    return None if most == 0 and None in shares else most
 
 
 def _judge(pairs: list[dict[str, Any]]) -> None:

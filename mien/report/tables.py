@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mien.metrics import class_scores
-from mien.report.wording import OLDER, left_out, percent, span, view
+from mien.report.wording import OLDER, fit_on, left_out, percent, span, view
 from mien.statistics import Counts, bootstrap, wilson
 
 SCORES = {
@@ -178,11 +178,17 @@ def other_rows(metrics: Sequence[Mapping[str, Any]], own: Mapping[str, Any] | No
             "accuracy": _whole(one),
             "clean": _twin(one, "clean"),
             "near_clean": _twin(one, "near_clean"),
-            "contaminated": percent(one["contaminated"], 1) if one["contaminated"] else "",
+            "contaminated": _contamination(one),
             "left_out": left_out(one["dropped"]),
         }
         for one in ([own] if own else []) + list(metrics)
     ]
+
+
+def _contamination(of: Mapping[str, Any]) -> str:
+    if not of["contaminated"]:
+        return ""
+    return f"{percent(of['contaminated'], 1)} {'trained on' if fit_on(of) else 'trained or chosen on, or copies'}"
 
 
 def _whole(of: Mapping[str, Any]) -> Cell:

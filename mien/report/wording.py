@@ -60,7 +60,20 @@ def warning(metrics: Mapping[str, Any]) -> str:
     """What stands beside every number of rows that were trained on; "" where they weren't."""
     if not metrics["contaminated"]:
         return ""
-    return f"contaminated: {percent(metrics['contaminated'])} of these rows were trained on"
+    known = "were trained on" if fit_on(metrics) else "were trained or chosen on, or are copies of such rows"
+    return f"contaminated: {percent(metrics['contaminated'])} of these rows {known}"
+
+
+def fit_on(metrics: Mapping[str, Any]) -> bool:
+    """Whether the share of contamination is of fit rows alone, not of rows chosen on and of copies as well.
+
+    >>> fit_on({"contaminated": 0.9, "overlap": {"rows": 0.9, "exact": 0.95, "near": None}})
+    True
+    >>> fit_on({"contaminated": 1.0, "overlap": {"rows": 0.0, "exact": 1.0, "near": None}})
+    False
+    """
+    overlap = metrics.get("overlap")
+    return not overlap or bool(metrics["contaminated"] == overlap["rows"])
 
 
 def view(tta: Mapping[str, Any]) -> str:
@@ -114,9 +127,15 @@ def why_high(metrics: Mapping[str, Any], fit: Mapping[str, Any] | None) -> str:
     whole = fit is not None and fit["n"] == trained
     rows = f"all {trained:,} rows of {fit['split']}" if fit and whole else f"{trained:,} rows"
     left, unseen = metrics.get("clean"), "seen neither in training nor in choosing, nor as an exact copy"
+    known = (
+        f"{rows} that the model was trained on ({share}). It has been told their answers, so there it can score by "
+        "remembering."
+        if fit_on(metrics)
+        else f"{trained:,} rows that the model was trained or chosen on, or copies of such rows ({share}). Training "
+        "and choosing went by their answers."
+    )
     return (
-        f"Protocol {metrics['protocol']} reports on {metrics['split']}: {n:,} rows, among them {rows} that the model "
-        f"was trained on ({share}). It has been told their answers, so there it can score by remembering. Accuracy "
+        f"Protocol {metrics['protocol']} reports on {metrics['split']}: {n:,} rows, among them {known} Accuracy "
         f"comes out as {scored(metrics)} and says little about new faces. "
         + (
             f"On the rows that it has {unseen}, it is {spoken(left)}."
