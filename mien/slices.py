@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mien.audit import FLAGS, read_flags
+from mien.audit import FLAGS, found_flags
 from mien.audit.scan import scan
 from mien.dataset import Dataset
 from mien.errors import MienError, nearest
@@ -92,11 +92,11 @@ def agreement(votes: npt.NDArray[np.int64]) -> list[float | None]:
 
 
 def _flagged(dataset: Dataset, flag: str, rows: Sequence[tuple[str, str]]) -> list[Any]:
-    table = read_flags(dataset)
-    if table is None:
-        raise MienError(
-            f"data set '{dataset.card.name}' has no audit", key=flag, expected=f"mien data audit {dataset.card.name}"
-        )
+    try:
+        table = found_flags(dataset, [flag])
+    except MienError as error:
+        error.key = flag
+        raise
     places = zip(table["split"].to_pylist(), table["id"].to_pylist(), strict=True)
     return _joined(dict(zip(places, table[flag].to_pylist(), strict=True)), dataset, rows)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score
 from verbs import call
 
+from mien.audit import audit
 from mien.comparison import (
     UNDECIDED,
     Contender,
@@ -514,10 +515,16 @@ def test_slices_by_class_by_agreement_and_by_an_unknown_column(home: Workspace, 
     assert refused.error.nearest == "contrast"
     unaudited = call("slices", "small/1", "--by", "leaked", "--json").error
     assert (unaudited.message, unaudited.expected) == ("data set 'tiny' has no audit", "mien data audit tiny")
+    audit(tiny, near=False)
+    unsought = call("slices", "small/1", "--by", "near_leaked", "--json").error
+    assert (unsought.message, unsought.key) == (
+        "the audit of data set 'tiny' looked for no near copies",
+        "near_leaked",
+    )
 
 
 def test_slices_by_an_audits_flag_join_by_split_and_id(home: Workspace, tiny: Dataset) -> None:
-    from mien.audit import audit, read_flags
+    from mien.audit import read_flags
 
     audit(tiny, near=False)
     flags = read_flags(tiny)

@@ -1,6 +1,7 @@
 """Evaluation: the numbers are those of its predictions, and the report role is opened here alone."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from conftest import TINY, write_tiny
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_recall_fscore_support
+from verbs import call
 
 from mien.audit import audit
 from mien.building import build_model, build_roles, build_samples
@@ -234,6 +236,9 @@ def test_views_are_averaged_beside_the_image_alone(workspace: Workspace, tmp_pat
     alone = read_predictions(run.predictions("report"))
     torch.testing.assert_close(torch.tensor(alone.logits), loaded.logits(images))
     assert measured["tta"]["clean"] == measure(stored.labels, stored.logits, stored.classes)
+    shown = call("evaluate", run.name, "--workspace", workspace.root).out
+    for twin in ("", ", without exact copies", ", without near copies"):
+        assert re.search(rf"^ flip, 2 views{twin} +9 ", shown, re.MULTILINE), twin
 
 
 def test_excluded_rows_are_counted_and_roles_are_kept(workspace: Workspace, tmp_path: Path) -> None:

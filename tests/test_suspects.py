@@ -271,6 +271,8 @@ def test_from_folds_to_a_list_and_a_new_data_set(
     clean = open_dataset(workspace, "clean")
     for split in clean.card.splits:
         assert clean.labels(split).tolist() == [truth[id_] for id_ in clean.ids(split)]
+    alone = call("suspects", "folds/1", "--workspace", workspace.root)
+    assert "n = 14 of 70 rows, out-of-fold predictions of 1 run\n" in alone.out
 
 
 def test_without_votes_the_raters_are_silent(workspace: Workspace, tiny_file: Path) -> None:

@@ -1,6 +1,7 @@
 """An audit's files: `audit/audit.json` and `audit/audit.parquet` beside the data set."""
 
 import datetime
+from collections.abc import Iterable
 from itertools import permutations
 from typing import Any
 
@@ -13,6 +14,7 @@ from mien.audit.findings import FLAGS, NOT_A_FACE, agreement, inherit, mixed, ow
 from mien.audit.groups import ALONE, Groups
 from mien.audit.scan import scan
 from mien.dataset import Dataset
+from mien.errors import MienError
 from mien.files import read_json, replacing, write_json
 
 
@@ -59,6 +61,24 @@ def read_flags(dataset: Dataset) -> pa.Table | None:
     if origin is None or read_flags(origin) is None:
         return None
     return _table(dataset, copies(dataset))
+
+
+def found_flags(dataset: Dataset, names: Iterable[str]) -> pa.Table:
+    """The flags of all rows as `read_flags` gives them, where an audit looked for these.
+
+    Raises MienError where there is no audit, and for flags of near copies where nobody looked for those: they would
+    all be false, which isn't what was found.
+    """
+    name = dataset.card.name
+    table = read_flags(dataset)
+    if table is None:
+        raise MienError(f"data set '{name}' has no audit", expected=f"mien data audit {name}")
+    if any(flag.startswith("near_") for flag in names) and not _has_near(copies(dataset, near=False)):
+        raise MienError(
+            f"the audit of data set '{name}' looked for no near copies",
+            expected=f"mien data audit {name}, with near copies",
+        )
+    return table
 
 
 def _of(dataset: Dataset) -> tuple[str, str]:

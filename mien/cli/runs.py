@@ -134,11 +134,13 @@ def _to_resume(home: Workspace, reference: str, overrides: list[str]) -> tuple[l
     epochs: int | None = None
     for override in overrides:
         key, _, value = override.partition("=")
-        if key != "train.epochs" or len(runs) > 1:
+        if len(runs) > 1:
+            raise MienError(f"'{override}' can't be changed on the way", key=key, expected="the stored experiments")
+        if key != "train.epochs":
             raise MienError(
                 f"'{override}' can't be changed on the way",
                 key=key,
-                expected="the stored experiment; only train.epochs=N can be given to --resume, of one run",
+                expected="the stored experiment; only train.epochs=N can be given to --resume",
             )
         epochs = check_epochs(left[0], parse_value(value))
     return left, epochs
@@ -224,6 +226,7 @@ def _show_measured(measured: dict[str, Any], run: "Run", page: Path) -> None:
         if tta := measured["tta"]:
             told = f"{tta['name']}, {tta['views']} views"
             parts += [(told, tta), (f"{told}, without exact copies", tta["clean"])]
+            parts.append((f"{told}, without near copies", tta["near_clean"]))
     rows = [
         (
             what,

@@ -37,7 +37,7 @@ def suspects(
         rows.append(("all", f"{found['n']:,}", f"{found['suspects']:,}", share(found, "share"), ""))
         title = (
             f"suspects of {found['dataset']}: {found['split']}, n = {found['n']:,} of {found['rows']:,} rows, "
-            f"out-of-fold predictions of {len(found['runs'])} runs"
+            f"out-of-fold predictions of {len(found['runs'])} run{'s' if len(found['runs']) > 1 else ''}"
         )
         print_table(title, ("label", "n", "suspects", "share (95 %)", "most often rather"), rows)
         raters = found["raters"]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mien.audit import FLAGS, copies, read_flags
+from mien.audit import FLAGS, found_flags
 from mien.dataset import Dataset
 from mien.errors import FailedError, MienError, nearest
 
@@ -94,7 +94,6 @@ def without(dataset: Dataset, roles: Roles, flags: Sequence[str]) -> tuple[Roles
     """
     if not flags:
         return roles, {}
-    name = dataset.card.name
     for flag in flags:
         if flag not in FLAGS:
             raise MienError(
@@ -103,17 +102,11 @@ def without(dataset: Dataset, roles: Roles, flags: Sequence[str]) -> tuple[Roles
                 expected="one of " + ", ".join(FLAGS),
                 nearest=nearest(flag, FLAGS),
             )
-    table = read_flags(dataset)
-    if table is None:
-        raise MienError(f"data set '{name}' has no audit", key="exclude", expected=f"mien data audit {name}")
-    unsought = copies(dataset, near=False).near(next(iter(dataset.card.splits))) is None
-    if unsought and any(flag.startswith("near_") for flag in flags):
-        # Their flags would all be false, so nothing would go, without a word.
-        raise MienError(
-            f"the audit of data set '{name}' looked for no near copies",
-            key="exclude",
-            expected=f"mien data audit {name}, with near copies",
-        )
+    try:
+        table = found_flags(dataset, flags)
+    except MienError as error:
+        error.key = "exclude"
+        raise
     kept: dict[str, tuple[Part, ...]] = {}
     counts: dict[str, dict[str, int]] = {}
     for role in ROLES[:2]:
