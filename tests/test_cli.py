@@ -168,7 +168,7 @@ def test_an_evaluation_prints_a_table(measured: tuple[Path, Result, Result]) -> 
     metrics = json.loads((root / "runs/tiny/1/metrics.json").read_text())
     low, high = metrics["interval"]["accuracy"]
     for name in ("all rows", "without exact copies", "without near copies"):
-        (line,) = [line for line in evaluated.out.splitlines() if line.strip().startswith(name)]
+        (line,) = [line for line in evaluated.out.splitlines() if line.strip().startswith(f"{name}  ")]
         assert f" 35   {metrics['accuracy']:.3f} [{low:.3f}, {high:.3f}] " in line
     assert "in brackets: 95 % intervals over the choice of rows" in evaluated.out
     assert f"report: {root}/runs/tiny/1/report.html" in evaluated.out

@@ -99,7 +99,14 @@ def test_every_component_of_mien_can_be_checked() -> None:
     assert kinds["loss"] == ["cross_entropy", "soft_cross_entropy"]
     assert kinds["optimizer"] == ["adam", "adamw", "sgd"]
     assert kinds["schedule"] == ["constant", "cosine", "step"]
-    assert kinds["protocol"] == ["folder", "official", "paper-2021", "splits"]
+    assert kinds["protocol"] == [
+        "folder",
+        "k-fold",
+        "leave-one-subject-out",
+        "official",
+        "paper-2021",
+        "splits",
+    ]
     for kind, known in kinds.items():
         for name in known:
             spec = entry(kind, name).spec

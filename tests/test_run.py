@@ -75,7 +75,7 @@ def test_a_group_waits_and_is_found_by_its_numbers(workspace: Workspace, tiny_fi
     [
         (
             "tiny/1-2",
-            "there is no run 'tiny/2'; expected a run's folder, its name, or name/number; did you mean 'tiny/1'?",
+            "there is no run 'tiny/2'; expected a run's folder, its name, or name/number. Did you mean 'tiny/1'?",
         ),
         ("tiny/2-1", "tiny/2-1: '2-1' counts backwards; expected 1-2"),
         ("tiny/1,1", "tiny/1,1: run tiny/1 is named twice"),
