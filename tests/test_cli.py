@@ -167,7 +167,10 @@ def test_an_evaluation_prints_a_table(measured: tuple[Path, Result, Result]) -> 
     assert "tiny/1, seed 1, protocol official, report role: tiny, test, n = 35" in evaluated.out
     metrics = json.loads((root / "runs/tiny/1/metrics.json").read_text())
     low, high = metrics["interval"]["accuracy"]
-    for name in ("all rows", "without exact copies", "without near copies"):
+    # Stripes have no exact copies, and all of them near ones.
+    assert metrics["near_clean"] is None
+    assert "without near copies" not in evaluated.out
+    for name in ("all rows", "without exact copies"):
         (line,) = [line for line in evaluated.out.splitlines() if line.strip().startswith(f"{name}  ")]
         assert f" 35   {metrics['accuracy']:.3f} [{low:.3f}, {high:.3f}] " in line
     assert "in brackets: 95 % intervals over the choice of rows" in evaluated.out
