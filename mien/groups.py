@@ -30,6 +30,7 @@ def describe(workspace: Workspace, reference: str) -> dict[str, Any]:
     runs, and the 95 % `interval`: of seeds that of the mean, as if seeds and rows had both been drawn from many; of
     folds that of all rows together, each predicted by the run that wasn't trained on it, and `mean` is their score.
     `clean` and `near_clean` give `n` and the same without exact and without near copies of what the runs have seen.
+    Of seeds, `overlap` says what they all have seen of the rows, as in a run's metrics.
     Raises MienError for a run that isn't measured and for runs that are no group.
     """
     runs = find_runs(workspace, reference)
@@ -53,6 +54,7 @@ def describe(workspace: Workspace, reference: str) -> dict[str, Any]:
     together = group(reference, runs)
     # All seeds have the same roles.
     twins = {name: _of_seeds(together, mask) for name, mask in zip(_TWINS, copied[0], strict=True)}
+    about["overlap"] = first.get("overlap")
     return {"kind": "seeds", **about, **(_of_seeds(together, np.zeros(len(together.runs[0]), bool)) or {}), **twins}
 
 

@@ -62,6 +62,7 @@ def test_seeds_come_to_a_mean_with_its_spread(home: Workspace) -> None:
     # No stripes are copies of others, but many are as good as that.
     assert found["clean"] == {key: found[key] for key in found["clean"]}
     assert found["near_clean"] is None
+    assert (found["contaminated"], found["overlap"]) == (0.0, {"rows": 0.0, "exact": 0.0, "near": 1.0})
 
 
 def test_folds_come_to_one_measurement_of_all_rows(home: Workspace) -> None:
@@ -102,7 +103,7 @@ def test_a_group_that_was_stopped_goes_on_with_what_is_left(home: Workspace) -> 
     tensors, expected = load_file(second.weights), load_file(home.runs / "tiny/2/weights.safetensors")
     assert all(torch.equal(tensors[name], expected[name]) for name in expected)
     assert call("train", "--resume", "again/1-2").err == (
-        f"mien: {home.runs}/again/1: run again/1-2 are finished; expected a run that was stopped\n"
+        f"mien: {home.runs}/again/1: runs again/1-2 are finished; expected a run that was stopped\n"
     )
 
 

@@ -128,9 +128,8 @@ def _to_resume(home: Workspace, reference: str, overrides: list[str]) -> tuple[l
     runs = find_runs(home, reference)
     left = [run for run in runs if run.state != "finished"]
     if not left:
-        are = "is" if len(runs) == 1 else "are"
-        name = runs[0].name if len(runs) == 1 else reference
-        raise MienError(f"run {name} {are} finished", file=str(runs[0].folder), expected="a run that was stopped")
+        which = f"run {runs[0].name} is" if len(runs) == 1 else f"runs {reference} are"
+        raise MienError(f"{which} finished", file=str(runs[0].folder), expected="a run that was stopped")
     epochs: int | None = None
     for override in overrides:
         key, _, value = override.partition("=")
