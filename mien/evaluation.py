@@ -206,7 +206,7 @@ def _usual(dataset: Dataset) -> tuple[str, tuple[Part, ...]]:
     """The rows that a data set is reported on when nobody says which: its own test split, else all of its rows."""
     for split in ("PrivateTest", "test", "Testing", "testing"):
         if split in dataset.card.splits:
-            return split, (Part(split),)
+            return "test-split", (Part(split),)
     return "all-rows", tuple(Part(split) for split in dataset.card.splits)
 
 

@@ -22,7 +22,7 @@ from mien.predictions import Predictions, read_predictions, told
 from mien.raters import majority_labels, read_votes
 from mien.run import Run, find_runs
 from mien.sheets import gallery, pictures_of
-from mien.statistics import wilson
+from mien.statistics import percent, wilson
 from mien.workspace import Workspace
 from mien.yamlfile import read_yaml
 
@@ -170,7 +170,7 @@ def _measured(run: Run, dataset: Dataset) -> dict[str, Any]:
     measured: dict[str, Any] = read_json(run.metrics_file("report"))
     if measured["contaminated"]:
         raise MienError(
-            f"run {run.name} was trained on {measured['contaminated']:.0%} of the rows that it predicts",
+            f"run {run.name} was trained on {percent(measured['contaminated'])} of the rows that it predicts",
             file=str(run.folder),
             expected="predictions by models that haven't seen the rows",
         )

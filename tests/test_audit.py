@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mien.audit import FLAGS, audit, copies, last_audit, pixel_hashes, read_flags
+from mien.audit import FLAGS, audit, copies, found_flags, last_audit, pixel_hashes, read_flags
 from mien.audit.findings import agreement, mixed
 from mien.audit.groups import STRONG, WEAK_ROWS, exact_groups, joined, near_groups
 from mien.audit.near import NEAR, Pairs, details, likeness, near_pairs
 from mien.audit.scan import scan, shrink
 from mien.dataset import Dataset, open_dataset, write_dataset
+from mien.errors import MienError
 from mien.files import read_json, write_json
 from mien.images import decode, encode_png
 from mien.labels import FER2013, FERPLUS_VOTES
@@ -560,3 +561,13 @@ def test_exact_copies_of_the_real_fer2013(workspace: Workspace, real_data: Path)
     # As the audit of all 35,887 rows says, whose 1,853 rows beyond the first of each are the published number.
     assert content["across"] == {"PublicTest/PrivateTest": 44, "PrivateTest/PublicTest": 46}
     assert (content["n"], content["blank"], content["constant"]) == (7178, 2, 1)
+
+
+def test_flags_of_votes_need_votes(workspace: Workspace) -> None:
+    made = build(workspace, [("train", "0", encode_png(photo(0)), 0, {})])
+    audit(made)
+    for flag in ("not_a_face", "vote_conflict"):
+        with pytest.raises(MienError) as error:
+            found_flags(made, ["blank", flag])
+        assert error.value.message == f"data set '{made.card.name}' has no rater votes, so nothing is known of '{flag}'"
+    assert found_flags(made, ["blank"]).num_rows == 1

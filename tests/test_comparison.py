@@ -296,13 +296,13 @@ def test_the_tables_say_split_n_protocol_test_and_contamination() -> None:
     compared = compare([a, b])
     contenders, pairs, by_class = tables(compared)
     assert contenders.title == "accuracy, test, n = 300"
-    assert contenders.rows[0][:3] == ("a", "paper-2021", "contaminated: 89%")
+    assert contenders.rows[0][:3] == ("a", "paper-2021", "contaminated: 89 %")
     assert contenders.rows[1][:3] == ("b", "official", "not known")
     assert contenders.rows[0][3:] == ("1.000 [0.987, 1.000]", "–", "1", "1.000")
     row = dict(zip(pairs.columns, pairs.rows[0], strict=True))
     assert (row["pair"], row["p by Holm"], row["n"]) == ("a − b", "< 0.001", "300")
     assert (row["verdict"], row["test"], row["protocol"]) == ("a is better", EXACT, "paper-2021 and official")
-    assert row["trained on these rows"] == "contaminated: 89%"
+    assert row["seen these rows"] == "contaminated: 89 %"
     assert [row[1] for row in by_class.rows] == list(CLASSES)
     page = markdown(compared, "mien compare a b")
     assert page.startswith("# a and b\n\nWritten by `mien compare a b`.")
@@ -429,7 +429,7 @@ def test_other_data_sets_protocols_and_peoples_predictions_are_noted(workspace: 
     assert [one["contaminated"] for one in compared["contenders"]] == [0.0, 0.889, None]
     assert [pair["contaminated"] for pair in compared["pairs"]] == [0.889, None, 0.889]
     told = tables(compared)[1].rows
-    assert [row[-1] for row in told] == ["contaminated: 89%", "not known", "contaminated: 89%"]
+    assert [row[-1] for row in told] == ["contaminated: 89 %", "not known", "contaminated: 89 %"]
     assert compared["contenders"][2]["accuracy"] == 1.0
 
 
@@ -467,7 +467,7 @@ def test_compare_prints_every_pair_and_writes_numbers_alone(home: Workspace, tmp
     assert (shown.code, shown.err) == (0, "")
     assert "differences of accuracy, test, n = 35" in shown.out
     assert "small/1-3 is better" in shown.out
-    assert "contaminated: 25%" in shown.out
+    assert "contaminated: 25 %" in shown.out
     assert f"where weak/1 and peer disagree: {home.root / 'comparisons' / 'weak-1-and-peer.png'}" in shown.out
     assert sorted(path.name for path in to.iterdir()) == ["comparison.json", "comparison.md"]
     content = json.loads((to / "comparison.json").read_text())

@@ -217,7 +217,7 @@ def test_another_data_set_is_measured_by_the_names_of_its_classes(workspace: Wor
     assert measured["per_class"]["happy"]["support"] == measured["per_class"]["sad"]["support"] == 2
     assert measured["overlap"] == {"rows": 0, "exact": 0, "near": None}
     assert measured["near_clean"] is None
-    folder = run.folder / "evaluations" / "test@other"
+    folder = run.folder / "evaluations" / "test-split@other"
     assert read_predictions(folder / "predictions.parquet").classes == FER2013.classes
 
 

@@ -313,7 +313,7 @@ def test_what_isn_t_out_of_fold_is_refused(workspace: Workspace, tiny_file: Path
     measured = {"contaminated": 0.0, "labels": "fer2013-7"}
     write_json(runs[1].metrics_file("report"), {**measured, "contaminated": 0.25})
     assert message() == (
-        "/runs/folds/2: run folds/2 was trained on 25% of the rows that it predicts; "
+        "/runs/folds/2: run folds/2 was trained on 25 % of the rows that it predicts; "
         "expected predictions by models that haven't seen the rows"
     )
     write_json(runs[1].metrics_file("report"), {**measured, "labels": "ferplus-8"})

@@ -1,7 +1,7 @@
 """An audit's files: `audit/audit.json` and `audit/audit.parquet` beside the data set."""
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
 
@@ -63,11 +63,11 @@ def read_flags(dataset: Dataset) -> pa.Table | None:
     return _table(dataset, copies(dataset))
 
 
-def found_flags(dataset: Dataset, names: Iterable[str]) -> pa.Table:
+def found_flags(dataset: Dataset, names: Sequence[str]) -> pa.Table:
     """The flags of all rows as `read_flags` gives them, where an audit looked for these.
 
     Raises MienError where there is no audit, and for flags of near copies where nobody looked for those: they would
-    all be false, which isn't what was found.
+    all be false, which isn't what was found. So would those of raters' votes be in a data set without any.
     """
     name = dataset.card.name
     table = read_flags(dataset)
@@ -77,6 +77,12 @@ def found_flags(dataset: Dataset, names: Iterable[str]) -> pa.Table:
         raise MienError(
             f"the audit of data set '{name}' looked for no near copies",
             expected=f"mien data audit {name}, with near copies",
+        )
+    voted = [flag for flag in names if flag in ("not_a_face", "vote_conflict")]
+    if voted and parent(dataset) is None and not _has_votes(dataset):
+        raise MienError(
+            f"data set '{name}' has no rater votes, so nothing is known of '{voted[0]}'",
+            expected="a data set imported with --votes",
         )
     return table
 

@@ -244,6 +244,8 @@ def _show_measured(measured: dict[str, Any], run: "Run", page: Path) -> None:
     if measured["dropped"]["rows"]:
         classes = ", ".join(f"{name} {number:,}" for name, number in measured["dropped"]["classes"].items())
         print(f"left out: {measured['dropped']['rows']:,} rows that have no class of the model ({classes})")
+    if measured["role"] == "report" and measured["overlap"]["near"] is None:
+        print("near copies of what the model has seen weren't looked for")
     print("in brackets: 95 % intervals over the choice of rows")
     print(f"report: {page}")
     if measured["role"] != "report":
@@ -326,8 +328,8 @@ def runs(workspace: Home = None, as_json: Json = False) -> None:
 
     Example: mien runs
     """
-    from mien.report.wording import percent
     from mien.run import list_runs, overview
+    from mien.statistics import percent
 
     found = [overview(run) for run in list_runs(find_workspace(workspace))]
 

@@ -14,6 +14,7 @@ from mien.errors import MienError
 from mien.files import replacing
 from mien.predictions import told
 from mien.sheets import contact_sheet, pictures_of
+from mien.statistics import percent
 from mien.workspace import Workspace
 
 _KINDS = ("only {a} is right", "only {b} is right", "both are wrong")
@@ -87,7 +88,7 @@ def write_galleries(workspace: Workspace, contenders: Sequence[Contender]) -> di
             for one in shown
         ]
         share = max(a.contaminated or 0.0, b.contaminated or 0.0)
-        title = f"{a.name} and {b.name} disagree" + (f" · contaminated: {100 * share:.0f} %" if share else "")
+        title = f"{a.name} and {b.name} disagree" + (f" · contaminated: {percent(share)}" if share else "")
         path = workspace.root / "comparisons" / f"{_plain(a.name)}-and-{_plain(b.name)}.png"
         with replacing(path) as temporary:
             temporary.write_bytes(contact_sheet([[pictures[one.row]] for one in shown], captions, title))

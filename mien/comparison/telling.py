@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mien.files import write_json, write_text
+from mien.statistics import percent
 
 _NUMBERS = ("difference", "95 % interval", "p", "p by Holm", "n")
 
@@ -43,7 +44,7 @@ def tables(compared: dict[str, Any]) -> list[Table]:
     return [
         Table(
             f"accuracy, {where}",
-            ("contender", "protocol", "trained on these rows", "accuracy [95 %]", "sd", "seeds", "each"),
+            ("contender", "protocol", "seen these rows", "accuracy [95 %]", "sd", "seeds", "each"),
             contenders,
             3,
         ),
@@ -75,7 +76,7 @@ def _pairs(compared: dict[str, Any], title: str) -> Table:
         )
         for pair in compared["pairs"]
     ]
-    return Table(title, ("pair", *_NUMBERS, "verdict", "test", "protocol", "trained on these rows"), rows, 10)
+    return Table(title, ("pair", *_NUMBERS, "verdict", "test", "protocol", "seen these rows"), rows, 10)
 
 
 def _numbers(pair: dict[str, Any]) -> tuple[str, str, str, str]:
@@ -92,7 +93,7 @@ def _p(value: float) -> str:
 def _contamination(share: float | None) -> str:
     if share is None:
         return "not known"
-    return f"contaminated: {share:.0%}" if share else "no"
+    return f"contaminated: {percent(share)}" if share else "no"
 
 
 def markdown(compared: dict[str, Any], command: str) -> str:

@@ -19,8 +19,8 @@ from mien.errors import FailedError
 from mien.files import write_text
 from mien.images import Pixels
 from mien.report.rendering import render
-from mien.report.wording import percent, span
-from mien.statistics import wilson
+from mien.report.wording import span
+from mien.statistics import percent, wilson
 
 # So many groups, or single pictures, of a kind are shown, and so many pictures of a group.
 _GROUPS, _SINGLE, _PICTURES = 24, 36, 6

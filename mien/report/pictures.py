@@ -12,9 +12,9 @@ from mien.predictions import Predictions
 from mien.report import figures
 from mien.report.figures import History
 from mien.report.style import ALARM, DEEP, INK, Caption, save, svg
-from mien.report.wording import percent, scored, seeds, span, warning
+from mien.report.wording import scored, seeds, span, warning
 from mien.run import Run
-from mien.statistics import Counts, wilson
+from mien.statistics import Counts, percent, wilson
 
 
 def caption(run: Run, metrics: Mapping[str, Any]) -> Caption:

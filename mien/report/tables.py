@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mien.metrics import class_scores
-from mien.report.wording import OLDER, fit_on, left_out, percent, span, view
-from mien.statistics import Counts, bootstrap, wilson
+from mien.report.wording import OLDER, fit_on, left_out, span, view
+from mien.statistics import Counts, bootstrap, percent, wilson
 
 SCORES = {
     "accuracy": ("Accuracy", "share of rows predicted right"),

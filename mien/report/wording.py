@@ -3,21 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mien.statistics import percent
+
 OLDER = "measured by an older mien"
-
-
-def percent(share: float, digits: int = 0) -> str:
-    """A share in per cent that never calls something nothing, or not all of it all.
-
-    >>> percent(0.8889), percent(0.0001), percent(0.9999), percent(0.0187, 1)
-    ('89 %', 'less than 1 %', 'more than 99 %', '1.9 %')
-    """
-    step, text = 10.0**-digits, f"{100 * share:.{digits}f}"
-    if share > 0 and float(text) == 0:
-        return f"less than {step:.{digits}f} %"
-    if share < 1 and float(text) == 100:
-        return f"more than {100 - step:.{digits}f} %"
-    return f"{text} %"
 
 
 def span(ends: Sequence[float] | None) -> str:
