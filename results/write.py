@@ -12,7 +12,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mien.report.wording import OLDER, left_out, percent, scored, view, warning, why_high
+from mien.report.wording import OLDER, left_out, scored, view, warning, why_high
+from mien.statistics import percent
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
