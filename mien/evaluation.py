@@ -64,9 +64,9 @@ def evaluate(
 
     The rows are those of the run's own protocol and data set, or the report rows of another protocol or another data
     set; what the model has seen of them is always told by what this run was fit and chosen on. Asking for the report
-    role is written into the ledger first. On the choose role the run's temperature is fitted and stored with its
-    weights. Returns what `metrics.json` holds. Raises MienError for a run without weights or a data set that has
-    changed.
+    role is written into the ledger before anything is measured. On the choose role the run's temperature is fitted and
+    stored with its weights. Returns what `metrics.json` holds. Raises MienError for a run without weights or a data set
+    that has changed.
     """
     own = _own_dataset(workspace, run)
     device = environment.device("auto")

@@ -14,7 +14,7 @@ FILE = "evaluations.jsonl"
 
 
 def record(workspace: Workspace, run: Run, asked: dict[str, Any]) -> None:
-    """Add a line to both ledgers, before the rows are opened: what was asked for, by whom and when."""
+    """Add a line to both ledgers, before anything is measured: what was asked for, by whom and when."""
     try:
         who = getpass.getuser()
     except (KeyError, OSError):  # A container's user may have no name.
