@@ -8,11 +8,12 @@ from torch import nn
 
 import mien.models
 from mien.errors import MienError
-from mien.models import cnn, googlenet, resnet, summary
+from mien.models import cnn, googlenet, resnet, summary, xception
 from mien.models.cnn import CNN
 from mien.models.googlenet import GoogLeNet
 from mien.models.resnet import ResNet
 from mien.models.summary import summarize
+from mien.models.xception import Separable, Xception
 from mien.registry import build, entry, names
 
 FER = {"in_channels": 3, "image_size": 48, "num_classes": 7}
@@ -26,7 +27,7 @@ def images(n: int = 4, channels: int = 3, size: int = 48, seed: int = 0) -> torc
     return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("module", [cnn, googlenet, resnet, summary], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [cnn, googlenet, resnet, summary, xception], ids=lambda module: module.__name__)
 def test_the_examples_in_the_docstrings_run(module):
     failed, tried = doctest.testmod(module)
     assert tried > 0
@@ -34,8 +35,8 @@ def test_the_examples_in_the_docstrings_run(module):
 
 
 def test_importing_the_package_registers_the_models():
-    assert mien.models.__all__ == ["cnn", "googlenet", "resnet"]
-    assert {"cnn", "googlenet", "resnet"} <= set(names("model"))
+    assert mien.models.__all__ == ["cnn", "googlenet", "resnet", "xception"]
+    assert {"cnn", "googlenet", "resnet", "xception"} <= set(names("model"))
 
 
 class TestCNN:
@@ -200,7 +201,98 @@ class TestResNet:
             ResNet(1, 8, 7, width=2, blocks=(1, 1, 1, 1, 1))
 
 
-@pytest.mark.parametrize("name", ["cnn", "googlenet", "resnet"])
+class TestXception:
+    def test_it_has_chollets_36_layers_in_14_modules(self):
+        model = Xception(1, 128, 136)
+        assert (len(model.entry), len(model.middle), len(model.exit)) == (4, 8, 2)
+        modules = [*model.entry, *model.middle, *model.exit]
+        assert len(modules) == 14
+
+        def layers(module):
+            found = list(module.modules())
+            separable = [one for one in found if isinstance(one, Separable)]
+            within = {id(inner) for one in separable for inner in one.modules()}
+            plain = [one for one in found if isinstance(one, nn.Conv2d) and id(one) not in within]
+            return separable, plain
+
+        separable = [len(layers(module)[0]) for module in modules]
+        assert separable == [0, 2, 2, 2, *[3] * 8, 2, 2]
+        assert sum(separable) == 34
+        # Linear residual connections around all but the first and the last; where the size halves, by a convolution.
+        assert [hasattr(module, "shortcut") for module in modules] == [False, *[True] * 12, False]
+        shortcuts = [module.shortcut for module in modules[1:13]]
+        assert [type(one) for one in shortcuts] == [*[nn.Sequential] * 3, *[nn.Identity] * 8, nn.Sequential]
+        counted = {id(one) for shortcut in shortcuts for one in layers(shortcut)[1]}
+        assert len(counted) == 4
+        plain = [one for module in modules for one in layers(module)[1] if id(one) not in counted]
+        assert [(one.in_channels, one.out_channels, one.kernel_size, one.stride) for one in plain] == [
+            (1, 32, (3, 3), (2, 2)),
+            (32, 64, (3, 3), (1, 1)),
+        ]
+        assert len(plain) + sum(separable) == 36
+
+    def test_a_separable_layer_is_depthwise_then_pointwise(self):
+        for layer in (one for one in Xception(1, 64, 7).modules() if isinstance(one, Separable)):
+            assert layer.depthwise.groups == layer.depthwise.in_channels == layer.depthwise.out_channels
+            assert (layer.depthwise.kernel_size, layer.pointwise.kernel_size) == ((3, 3), (1, 1))
+
+    def test_it_has_the_published_parameters(self):
+        # Keras' model for ImageNet: 22,910,480 of which 54,528, the running means and variances, aren't trained.
+        model = Xception(3, 299, 1000)
+        assert count(model) == 22_855_952
+        running = [value.numel() for name, value in model.named_buffers() if "running" in name]
+        assert sum(running) == 54_528
+        # One channel and 68 points: two thirds of the first convolution's weights less, and a smaller last layer.
+        assert count(Xception(1, 128, 136)) == 22_855_952 - 2 * 9 * 32 - (1000 - 136) * 2049 == 21_085_040
+
+    def test_its_maps_have_the_papers_sizes(self):
+        shapes = {layer.name: layer.output_shape for layer in summarize(Xception(3, 299, 1000), 3, 299).layers}
+        assert shapes["entry.0.5"] == (64, 147, 147)
+        assert shapes["entry.3.shortcut.0"] == (728, 19, 19)
+        assert shapes["middle.7.layers.5.bn"] == (728, 19, 19)
+        assert shapes["exit.0.shortcut.0"] == (1024, 10, 10)
+        assert shapes["avgpool"] == (2048, 1, 1)
+
+    def test_its_relus_stand_where_the_figure_has_them(self):
+        model = Xception(1, 64, 7)
+
+        def kinds(module):
+            return " ".join({"Separable": "sep", "MaxPool2d": "pool"}.get(type(one).__name__, "relu") for one in module)
+
+        assert kinds(model.entry[1].layers) == "sep relu sep pool"
+        assert kinds(model.entry[2].layers) == kinds(model.exit[0].layers) == "relu sep relu sep pool"
+        assert kinds(model.middle[3].layers) == "relu sep relu sep relu sep"
+        assert kinds(model.exit[1]) == "sep relu sep relu"
+
+    def test_a_module_adds_its_layers_to_its_input(self):
+        torch.manual_seed(0)
+        module, f = xception.Residual((3, 4), halve=True).eval(), nn.functional
+        x, scale = images(2, 3, 9) - 0.5, (1 + 1e-5) ** -0.5
+        layer = module.layers[1]
+        inner = f.conv2d(torch.relu(x), layer.depthwise.weight, padding=1, groups=3)
+        inner = f.max_pool2d(f.conv2d(inner, layer.pointwise.weight) * scale, 3, 2, padding=1)
+        outer = f.conv2d(x, module.shortcut[0].weight, stride=2) * scale
+        assert inner.shape == (2, 4, 5, 5)
+        torch.testing.assert_close(module(x), inner + outer)
+
+    def test_it_starts_by_he_and_glorot(self):
+        torch.manual_seed(0)
+        model = Xception(1, 128, 136)
+        layer = model.middle[0].layers[1]
+        assert layer.depthwise.weight.std().item() == pytest.approx((2 / 9) ** 0.5, rel=0.03)
+        assert layer.pointwise.weight.std().item() == pytest.approx((2 / (728 + 728)) ** 0.5, rel=0.01)
+        assert layer.pointwise.weight.abs().max().item() == pytest.approx((6 / (728 + 728)) ** 0.5, rel=0.01)
+        assert model.entry[0][3].weight.std().item() == pytest.approx((2 / (9 * 32)) ** 0.5, rel=0.02)
+        assert model.fc.weight.std().item() == pytest.approx((2 / (2048 + 136)) ** 0.5, rel=0.01)
+        assert model.fc.bias.abs().sum().item() == 0
+
+    def test_it_runs_from_7_px_on(self):
+        assert Xception(1, 7, 136).eval()(images(1, 1, 7)).shape == (1, 136)
+        with pytest.raises(MienError, match="model: images of 6 px are too small for xception; expected at least 7 px"):
+            Xception(1, 6, 136)
+
+
+@pytest.mark.parametrize("name", ["cnn", "googlenet", "resnet", "xception"])
 class TestEvery:
     def test_memory_format_and_batch_size_do_not_change_the_logits(self, name):
         torch.manual_seed(0)
@@ -272,7 +364,7 @@ class TestSummary:
             ("classifier.logits", "Linear", (7,), 1_757, 1_750),
         ]
 
-    @pytest.mark.parametrize("name", ["cnn", "googlenet", "resnet"])
+    @pytest.mark.parametrize("name", ["cnn", "googlenet", "resnet", "xception"])
     def test_agrees_with_torchs_own_counter(self, name):
         from torch.utils.flop_counter import FlopCounterMode
 
