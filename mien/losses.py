@@ -1,9 +1,11 @@
-"""What training minimises: modules called as `loss(logits, targets)`.
+"""What training minimises: modules called as `loss(outputs, targets)`.
 
-A loss says by its attribute `targets` what it wants: "label" (class indices, int64 (n,)) or "votes" (the raters'
-probabilities, float (n, num_classes)). A loss without the attribute gets labels.
+A loss says by its attribute `targets` what it wants: "label" (class indices, int64 (n,)), "votes" (the raters'
+probabilities, float (n, num_classes)) or "points" (x and y of each landmark, float (n, 136), as shares of the image's
+side from its middle). A loss without the attribute gets labels.
 """
 
+import math
 from typing import Annotated, Literal
 
 import torch
@@ -15,7 +17,8 @@ from mien.errors import MienError
 from mien.registry import register
 
 Smoothing = Annotated[float, Field(ge=0, le=1)]
-Weights = Literal["balanced"] | tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...] | None
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weights = Literal["balanced"] | tuple[Positive, ...] | None
 
 
 @register("loss", "cross_entropy")
@@ -34,7 +37,7 @@ class CrossEntropy(nn.Module):
     tensor(0.6931)
     """
 
-    targets: Literal["label", "votes"] = "label"
+    targets: Literal["label", "votes", "points"] = "label"
     weight: Tensor | None
 
     def __init__(
@@ -66,7 +69,7 @@ class SoftCrossEntropy(nn.Module):
     tensor(0.6931)
     """
 
-    targets: Literal["label", "votes"] = "votes"
+    targets: Literal["label", "votes", "points"] = "votes"
     weight: Tensor | None
 
     def __init__(
@@ -91,6 +94,74 @@ class SoftCrossEntropy(nn.Module):
             total = (votes * self.weight).sum()
         smooth = votes * (1 - self.label_smoothing) + self.label_smoothing / votes.shape[1]
         return (smooth * surprise).sum() / total
+
+
+@register("loss", "mse")
+class MeanSquaredError(nn.Module):
+    """The squared error of coordinates, averaged over all of them.
+
+    Called with outputs and points (n, 136), both in shares of the image's side; gives a float32 scalar.
+
+    >>> MeanSquaredError()(torch.tensor([[0.0, 0.1]]), torch.tensor([[0.0, -0.1]]))
+    tensor(0.0200)
+    """
+
+    targets: Literal["label", "votes", "points"] = "points"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of a batch."""
+        return F.mse_loss(outputs.float(), targets.float())
+
+
+@register("loss", "l1")
+class MeanAbsoluteError(nn.Module):
+    """The absolute error of coordinates, averaged over all of them.
+
+    Called with outputs and points (n, 136), both in shares of the image's side; gives a float32 scalar.
+
+    >>> MeanAbsoluteError()(torch.tensor([[0.0, 0.1]]), torch.tensor([[0.0, -0.1]]))
+    tensor(0.1000)
+    """
+
+    targets: Literal["label", "votes", "points"] = "points"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of a batch."""
+        return F.l1_loss(outputs.float(), targets.float())
+
+
+@register("loss", "wing")
+class Wing(nn.Module):
+    """The Wing loss of coordinates, averaged over all of them: w · ln(1 + |x| / epsilon) below w, |x| − c above.
+
+    x is a coordinate's error, c makes the two parts meet. `w` and `epsilon` are in shares of the image's side, as all
+    coordinates here: unless told, the paper's 10 and 2 pixels, taken as those of an image of 256 × 256.
+    Called with outputs and points (n, 136); gives a float32 scalar.
+    Source: Z.-H. Feng, J. Kittler, M. Awais, P. Huber, X.-J. Wu, "Wing Loss for Robust Facial Landmark Localisation
+    with Convolutional Neural Networks", CVPR 2018, equation 5.
+
+    >>> loss = Wing()
+    >>> loss(torch.tensor([[0.0, 2 / 256]]), torch.zeros(1, 2))  # (0 + 10 · ln 2) / 2 pixels
+    tensor(0.0135)
+    """
+
+    targets: Literal["label", "votes", "points"] = "points"
+
+    def __init__(self, *, w: Positive = 10 / 256, epsilon: Positive = 2 / 256) -> None:
+        super().__init__()
+        self.w, self.epsilon = w, epsilon
+        self.c = w - w * math.log1p(w / epsilon)
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of a batch."""
+        error = (outputs.float() - targets.float()).abs()
+        return torch.where(error < self.w, self.w * torch.log1p(error / self.epsilon), error - self.c).mean()
 
 
 def _weights(class_weights: Weights, num_classes: int, class_counts: list[int]) -> Tensor | None:

@@ -13,7 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 import mien.losses
 from mien.errors import MienError
-from mien.losses import CrossEntropy, SoftCrossEntropy
+from mien.losses import CrossEntropy, MeanAbsoluteError, MeanSquaredError, SoftCrossEntropy, Wing
 from mien.registry import build, entry
 
 COUNTS = [5, 1, 2, 4]
@@ -34,7 +34,7 @@ smoothings = st.sampled_from([0.0, 0.1, 1.0])
 
 def test_the_examples_in_the_docstrings_run():
     failed, tried = doctest.testmod(mien.losses)
-    assert (failed, tried) == (0, 5)
+    assert (failed, tried) == (0, 9)
 
 
 @settings(deadline=None)
@@ -111,6 +111,7 @@ class TestBoth:
 def test_what_they_want_as_targets():
     assert CrossEntropy.targets == "label"
     assert SoftCrossEntropy.targets == "votes"
+    assert {one.targets for one in (MeanSquaredError, MeanAbsoluteError, Wing)} == {"points"}
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "soft_cross_entropy"])
@@ -123,3 +124,74 @@ def test_in_a_file(name):
     for wrong in ({"label_smoothing": 1.1}, {"class_weights": "even"}, {"class_weights": [0, 1]}, {"gamma": 2}):
         with pytest.raises(ValidationError):
             spec(**wrong)
+
+
+def wing_by_numpy(outputs, points, w, epsilon):
+    """Feng's equation 5, one coordinate after the other."""
+    total = 0.0
+    for output, point in zip(outputs.ravel(), points.ravel(), strict=True):
+        x = abs(output - point)
+        c = w - w * np.log(1 + w / epsilon)
+        total += w * np.log(1 + x / epsilon) if x < w else x - c
+    return total / outputs.size
+
+
+coordinates = arrays.arrays(np.float64, (2, 136), elements=st.floats(-1, 1, width=32))
+lengths = st.sampled_from([10 / 256, 2 / 256, 0.1, 1.0])
+
+
+class TestPoints:
+    @settings(deadline=None, max_examples=50)
+    @given(coordinates, coordinates, lengths, lengths)
+    def test_they_agree_with_numpy(self, outputs, points, w, epsilon):
+        given_ = torch.tensor(outputs, dtype=torch.float32), torch.tensor(points, dtype=torch.float32)
+        for loss, expected in (
+            (MeanSquaredError(), ((outputs - points) ** 2).mean()),
+            (MeanAbsoluteError(), np.abs(outputs - points).mean()),
+            (Wing(w=w, epsilon=epsilon), wing_by_numpy(outputs, points, w, epsilon)),
+        ):
+            found = loss(*given_)
+            assert found.dtype == torch.float32
+            assert found.item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+    @pytest.mark.parametrize("loss", [MeanSquaredError(), MeanAbsoluteError(), Wing()])
+    def test_points_that_are_right_cost_nothing_and_pull_nowhere(self, loss):
+        outputs = torch.full((3, 136), 0.25, requires_grad=True)
+        found = loss(outputs, torch.full((3, 136), 0.25))
+        found.backward()
+        assert found.item() == 0
+        assert outputs.grad.tolist() == torch.zeros(3, 136).tolist()
+
+    @pytest.mark.parametrize("loss", [MeanSquaredError(), MeanAbsoluteError(), Wing()])
+    def test_they_are_computed_in_float32_whatever_the_outputs_are(self, loss):
+        # An error of a thousandth is nothing in bfloat16 beside a target of 0.5.
+        points = torch.full((1, 136), 0.501)
+        assert loss(torch.full((1, 136), 0.5, dtype=torch.bfloat16), points).item() == loss(points - 0.001, points)
+        assert loss(torch.full((1, 136), 0.5), points.double()).dtype == torch.float32
+
+    def test_the_two_parts_of_wing_meet_and_the_outer_one_is_straight(self):
+        loss, points = Wing(w=0.04, epsilon=0.01), torch.zeros(1, 1)
+
+        def at(error):
+            return loss(torch.full((1, 1), error), points).item()
+
+        assert at(0.04 - 1e-6) == pytest.approx(0.04 * np.log(5), abs=1e-5)
+        assert at(0.04 + 1e-6) == pytest.approx(0.04 * np.log(5), abs=1e-5)
+        assert at(0.9) - at(0.4) == pytest.approx(0.5, abs=1e-6)
+        assert at(-0.3) == at(0.3)
+
+    def test_wing_pulls_hardest_at_small_errors(self):
+        outputs = torch.tensor([[1e-6, 2 / 256, 0.5]], requires_grad=True)
+        Wing()(outputs, torch.zeros(1, 3)).backward()
+        # w / (epsilon + |x|): 5 at nothing, 2.5 at epsilon, 1 beyond w; a third each, since it is a mean.
+        assert (3 * outputs.grad[0]).tolist() == pytest.approx([5, 2.5, 1], rel=1e-3)
+
+    def test_in_a_file(self):
+        loss = build("loss", entry("loss", "wing").spec(), num_classes=136, class_counts=[])
+        assert (loss.w * 256, loss.epsilon * 256) == (10, 2)
+        assert entry("loss", "mse").spec().parameters == {}
+        assert isinstance(build("loss", entry("loss", "mse").spec(), num_classes=136), MeanSquaredError)
+        assert isinstance(build("loss", entry("loss", "l1").spec(), num_classes=136), MeanAbsoluteError)
+        for name, wrong in (("wing", {"w": 0}), ("wing", {"epsilon": -1}), ("mse", {"w": 1})):
+            with pytest.raises(ValidationError):
+                entry("loss", name).spec(**wrong)
