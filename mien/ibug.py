@@ -37,3 +37,11 @@ MIRROR: tuple[int, ...] = (
     *(64, 63, 62, 61, 60),  # inner upper lip
     *(67, 66, 65),  # inner lower lip
 )
+
+# What errors are divided by, so that faces of different sizes count alike: the distance of the outer corners of the
+# eyes (300-W's "inter-ocular"), or that of the pupils, each the mean of its eye's six points, since none is marked.
+# Sources: C. Sagonas, E. Antonakos, G. Tzimiropoulos, S. Zafeiriou, M. Pantic, "300 Faces In-The-Wild Challenge:
+# database and results", Image and Vision Computing 47 (2016), section 4, for the corners; S. Ren, X. Cao, Y. Wei,
+# J. Sun, "Face Alignment at 3000 FPS via Regressing Local Binary Features", CVPR 2014, section 4, for the pupils.
+OUTER_EYES = (36, 45)
+PUPILS = (range(36, 42), range(42, 48))

@@ -31,7 +31,9 @@ FERPLUS = LabelScheme(
     "ferplus-8",
     ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"),
 )
-SCHEMES = {scheme.name: scheme for scheme in (FER2013, FERPLUS)}
+# For sets that have no expressions, landmark sets above all: every label is 0.
+FACE = LabelScheme("face", ("face",))
+SCHEMES = {scheme.name: scheme for scheme in (FER2013, FERPLUS, FACE)}
 
 # The columns of fer2013new.csv, in order: ten raters' votes. The last two are no classes.
 FERPLUS_VOTES = (*FERPLUS.classes, "unknown", "not a face")

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.errors import MienError
-from mien.labels import FER2013, FERPLUS, FERPLUS_VOTES, SCHEMES, LabelScheme, canonical, scheme, scheme_of
+from mien.labels import FACE, FER2013, FERPLUS, FERPLUS_VOTES, SCHEMES, LabelScheme, canonical, scheme, scheme_of
 
 
 def test_the_order_of_classes_is_the_published_one() -> None:
@@ -52,5 +52,11 @@ def test_an_unknown_scheme() -> None:
     with pytest.raises(MienError) as error:
         scheme("fer2013")
     assert str(error.value) == (
-        "no label scheme is called 'fer2013'; expected one of fer2013-7, ferplus-8. Did you mean 'fer2013-7'?"
+        "no label scheme is called 'fer2013'; expected one of face, fer2013-7, ferplus-8. Did you mean 'fer2013-7'?"
     )
+
+
+def test_sets_without_expressions_have_one_class() -> None:
+    assert (scheme("face"), FACE.classes) == (FACE, ("face",))
+    assert scheme_of(["Face"], "mine") == FACE
+    assert FACE.to(FER2013) == (None,)
