@@ -260,7 +260,7 @@ MISTAKES: dict[str, tuple[tuple[str, str], str]] = {
     ),
     "no such labels": (
         ("size: 24", "size: 24, labels: fer2013"),
-        "x.yaml:2: dataset.labels: no label scheme is called 'fer2013'; expected one of face, fer2013-7, ferplus-8. "
+        "x.yaml:2: dataset.labels: no label scheme is called 'fer2013'; expected one of fer2013-7, ferplus-8, face. "
         "Did you mean 'fer2013-7'?",
     ),
     "model too large for the image": (
