@@ -1,0 +1,48 @@
+"""What changes images on their way to the model: ops, and the pipeline that runs a list of them.
+
+An op is called as `op(images, points=None)` and gives both back; it never writes into what it was given. Images are
+float32 (n, c, h, w) with values 0 … 255, on any device; points, float32 (n, 68, 2), are moved together with the pixels.
+`op.random` says whether it draws numbers; all of them come from torch's global generator, so that `torch.manual_seed`
+fixes them. Each image has its own draw, and `p` is the probability that an image is changed.
+
+What moves pixels is done by kornia; what computes each pixel by itself is a line of torch, since kornia's versions
+work on values 0 … 1 (and its contrast is a multiplication). kornia is imported when an op that needs it is built.
+"""
+
+from mien.augment.geometry import Affine, Crop, Flip, Frame
+from mien.augment.input import Gray, Normalize, RepeatChannels, Resize
+from mien.augment.jpeg import Jpeg
+from mien.augment.light import Brightness, Contrast, Gamma, Hue, Saturation
+from mien.augment.op import ASCENDING, WHITE, Moved, Op, Positive, Positives, Probability, Share
+from mien.augment.pipeline import Pipeline
+from mien.augment.quality import Blur, Degrade, Erasing, Noise
+
+__all__ = [
+    "ASCENDING",
+    "WHITE",
+    "Affine",
+    "Blur",
+    "Brightness",
+    "Contrast",
+    "Crop",
+    "Degrade",
+    "Erasing",
+    "Flip",
+    "Frame",
+    "Gamma",
+    "Gray",
+    "Hue",
+    "Jpeg",
+    "Moved",
+    "Noise",
+    "Normalize",
+    "Op",
+    "Pipeline",
+    "Positive",
+    "Positives",
+    "Probability",
+    "RepeatChannels",
+    "Resize",
+    "Saturation",
+    "Share",
+]

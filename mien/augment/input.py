@@ -1,0 +1,116 @@
+"""Ops that make of stored images what a model takes: normalize, resize, repeat_channels, gray."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from mien.augment.op import WHITE, Moved, Positive, Share, check_channels
+from mien.errors import MienError
+from mien.registry import register
+
+
+@register("op", "normalize")
+class Normalize:
+    """(x / 255 − mean) / sd, `mean` and `sd` being shares of white, one for all channels or one each.
+
+    >>> images, _ = Normalize(mean=0.5, sd=0.25)(torch.tensor([0.0, 255.0]).view(1, 1, 1, 2))
+    >>> images.flatten()
+    tensor([-2.,  2.])
+    """
+
+    random = False
+
+    def __init__(
+        self,
+        *,
+        mean: Share | Annotated[tuple[Share, ...], Field(min_length=1)] = 0.5,
+        sd: Positive | Annotated[tuple[Positive, ...], Field(min_length=1)] = 0.5,
+    ) -> None:
+        self.mean = (mean,) if isinstance(mean, int | float) else tuple(mean)
+        self.sd = (sd,) if isinstance(sd, int | float) else tuple(sd)
+
+    def __call__(self, images: Tensor, points: Tensor | None = None) -> Moved:
+        """The images around 0; a number of means or sds that doesn't fit the channels is a MienError."""
+        channels = images.shape[1]
+        for name, values in (("mean", self.mean), ("sd", self.sd)):
+            if len(values) not in (1, channels):
+                raise MienError(
+                    f"normalize has {len(values)} values for images of {channels} "
+                    f"{'channel' if channels == 1 else 'channels'} in {name}",
+                    expected=f"one value or {channels}",
+                )
+        # One multiplication and one addition: x · 1/(255 sd) − mean/sd.
+        factor = torch.tensor([1 / (WHITE * sd) for sd in self.sd], device=images.device).view(-1, 1, 1)
+        offset = torch.tensor(self.mean, device=images.device) / torch.tensor(self.sd, device=images.device)
+        return images * factor - offset.view(-1, 1, 1), points
+
+
+@register("op", "resize")
+class Resize:
+    """Scale images to `size` × `size` pixels: bilinear, each pixel of a smaller image a mean of what it covers."""
+
+    random = False
+
+    def __init__(self, *, size: Annotated[int, Field(ge=1)]) -> None:
+        self.size = size
+
+    def __call__(self, images: Tensor, points: Tensor | None = None) -> Moved:
+        """The images (n, c, size, size)."""
+        height, width = images.shape[2:]
+        if (height, width) == (self.size, self.size):
+            return images, points
+        images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=True)
+        if points is not None:
+            scale = torch.tensor([self.size / width, self.size / height], device=points.device)
+            # Pixel centres count from 0, so the image's edge is at −0.5 before and after.
+            points = (points + 0.5) * scale - 0.5
+        return images.clamp(0, WHITE), points
+
+
+@register("op", "repeat_channels")
+class RepeatChannels:
+    """Show a gray image `n` times, as networks made for colour want it."""
+
+    random = False
+
+    def __init__(self, *, n: Annotated[int, Field(ge=2)] = 3) -> None:
+        self.n = n
+
+    def __call__(self, images: Tensor, points: Tensor | None = None) -> Moved:
+        """The images (n, `n`, h, w), a view; images of more than one channel are a MienError."""
+        if images.shape[1] != 1:
+            raise MienError(
+                f"repeat_channels got images of {images.shape[1]} channels", expected="gray images of 1 channel"
+            )
+        return images.expand(-1, self.n, -1, -1), points
+
+
+@register("op", "gray")
+class Gray:
+    """Make of a colour image its gray copy of 1 channel, by the luma of ITU-R BT.601; a gray one stays.
+
+    >>> Gray()(torch.tensor([100.0, 200.0, 50.0]).view(1, 3, 1, 1))[0].flatten()
+    tensor([153.])
+    """
+
+    random = False
+
+    def __call__(self, images: Tensor, points: Tensor | None = None) -> Moved:
+        """The images (n, 1, h, w); other than 1 or 3 channels are a MienError."""
+        check_channels("gray", images, 1, 3)
+        return luma(images), points
+
+
+def luma(images: Tensor) -> Tensor:
+    """Of colour images (n, 3, h, w) 0.299 R + 0.587 G + 0.114 B, (n, 1, h, w); gray ones as they are.
+
+    Source: ITU-R Recommendation BT.601.
+    """
+    if images.shape[1] == 1:
+        return images
+    red, green, blue = images.split(1, dim=1)
+    gray: Tensor = 0.299 * red + 0.587 * green + 0.114 * blue
+    return gray
