@@ -88,7 +88,7 @@ def stored(images: Tensor, quality: Tensor) -> Tensor:
     if gray:
         planes = _quantised(planes - 128, tables(LUMA, quality)) + 128
     else:
-        ycbcr = torch.einsum("dc,nchw->ndhw", YCBCR.to(images), planes)
+        ycbcr = torch.einsum("dc,nchw->ndhw", YCBCR.to(images), planes).round()
         light = _quantised(ycbcr[:, :1] - 128, tables(LUMA, quality)) + 128
         colour = _quantised(F.avg_pool2d(ycbcr[:, 1:], 2), tables(CHROMA, quality))
         colour = F.interpolate(colour, scale_factor=2.0, mode="bilinear")
