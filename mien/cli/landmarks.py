@@ -1,0 +1,69 @@
+"""The verb that draws 68 points on the faces of photos: landmarks."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mien.cli.shared import Home, Json, app, print_result
+from mien.workspace import find_workspace
+
+
+@app.command()
+def landmarks(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photos, of any size.")],
+    detector: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|cascade|none",
+            help="How faces are found: the file of YuNet's weights (face_detection_yunet_2023mar.onnx), OpenCV's "
+            "cascade, or none for images that are faces.",
+        ),
+    ] = "cascade",
+    model: Annotated[str | None, typer.Option(metavar="RUN", help="A landmark run, else the model of mien.")] = None,
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where points and pictures go.")] = Path("landmarks"),
+    format: Annotated[
+        Literal["csv", "json", "pts"], typer.Option(help="One file for all faces, or 300-W's file for each.")
+    ] = "csv",
+    workspace: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Find the faces in photos and the 68 points of each; write the points, and a picture of each photo with them.
+
+    Example: mien landmarks photo.jpg --detector face_detection_yunet_2023mar.onnx
+
+    Example: mien landmarks faces/*.png --detector none --to points --format pts
+    """
+    from mien.landmarks.detector import open_detector
+    from mien.landmarks.photos import landmark_photos
+    from mien.landmarks.predict import open_landmarker
+
+    finder = open_detector(detector)
+    landmarker = open_landmarker(find_workspace(workspace), model)
+    found, errors = landmark_photos(images, finder, landmarker, to, format)
+
+    def show() -> None:
+        for image in found["images"]:
+            if faces := image.get("faces"):
+                print(f"{image['image']}: {len(faces)} face{'s' if len(faces) > 1 else ''}")
+            elif "error" not in image:
+                print(f"{image['image']}: no face found")
+        without = f", {len(found['without']):,} without a face" if found["without"] else ""
+        print(
+            f"{found['n']:,} image{'' if found['n'] == 1 else 's'}, {found['faces']:,} "
+            f"face{'' if found['faces'] == 1 else 's'}{without} "
+            f"(detector {finder.name}, points by {landmarker.name})"
+        )
+        if found["n"]:
+            print(f"points: {found['points'] or to / '*.pts'}\npictures: {to / '*.png'}")
+        if landmarker.limits:
+            print(f"{landmarker.name}: {landmarker.limits}")
+
+    if errors:
+        found["error"] = errors[0].as_dict()
+    print_result(as_json, found, show)
+    for error in errors:
+        print(f"mien: {error}", file=sys.stderr)
+    if errors:
+        raise typer.Exit(2)

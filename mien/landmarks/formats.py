@@ -1,0 +1,79 @@
+"""Points of faces as text: CSV, JSON, and the .pts files of 300-W."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.ibug import POINTS
+from mien.landmarks.detector import Face
+
+Points = npt.NDArray[np.float32]
+
+# What the numbers of CSV and JSON are, said in each of them. Image programs that ignore EXIF show some photos turned.
+COORDINATES = "pixel centres from 0, of the image turned as its EXIF orientation says"
+
+_DIGITS = 3
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo's name as it was given, its size, and its faces from left to right, each with its (68, 2) points.
+
+    Boxes and points are in pixels of the photo turned as its EXIF orientation says, points as pixel centres from 0.
+    """
+
+    image: str
+    width: int
+    height: int
+    faces: tuple[tuple[Face, Points], ...] = ()
+
+
+def as_dict(photo: Photo) -> dict[str, Any]:
+    """A photo and its faces for JSON: `points` are 68 pairs x, y, `box` is left, top, width, height in pixels."""
+    return {
+        "image": photo.image,
+        "width": photo.width,
+        "height": photo.height,
+        "faces": [
+            {
+                "face": number,
+                "score": None if face.score is None else round(face.score, _DIGITS),
+                "box": [round(value, _DIGITS) for value in face.box],
+                "points": [[round(float(value), _DIGITS) for value in point] for point in points],
+            }
+            for number, (face, points) in enumerate(photo.faces, start=1)
+        ],
+    }
+
+
+def csv_text(photos: Sequence[Photo]) -> str:
+    """One line a face: image, face (from 1), score, box, what the coordinates are, then x1, y1 … x68, y68."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = [f"{axis}{number}" for number in range(1, POINTS + 1) for axis in "xy"]
+    writer.writerow(["image", "face", "score", "left", "top", "width", "height", "coordinates", *names])
+    for photo in photos:
+        for face in as_dict(photo)["faces"]:
+            score = "" if face["score"] is None else face["score"]
+            flat = [value for point in face["points"] for value in point]
+            writer.writerow([photo.image, face["face"], score, *face["box"], COORDINATES, *flat])
+    return text.getvalue()
+
+
+def pts_text(points: Points) -> str:
+    """A .pts file of points (68, 2), pixel centres from 0: 300-W's header, and counted from 1 as the format is.
+
+    >>> print(pts_text(np.zeros((1, 2), np.float32)), end="")
+    version: 1
+    n_points: 1
+    {
+    1.000 1.000
+    }
+    """
+    lines = [f"{x + 1:.{_DIGITS}f} {y + 1:.{_DIGITS}f}" for x, y in points.tolist()]
+    return "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}"]) + "\n"
