@@ -31,8 +31,8 @@ from mien.workspace import Workspace
 
 USAGES = ("Training", "PublicTest", "PrivateTest")
 LOOKED_FOR = (
-    "a CSV with the columns emotion, pixels and Usage; Parquet with an image and a label; "
-    "or a folder of <split>/<class>/images or <class>/images"
+    "a CSV with the columns emotion, pixels and Usage; Parquet with an image and a label or landmarks; "
+    "a folder of <split>/<class>/images or <class>/images, or of images with .pts files; or dlib's XML"
 )
 
 

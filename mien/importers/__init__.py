@@ -15,10 +15,18 @@ from mien import labels as label_schemes
 from mien.dataset import Dataset, Writer, open_dataset, write_dataset
 from mien.errors import MienError
 from mien.images import decode
-from mien.importers import csv, folder, known, parquet  # noqa: F401  (they register themselves)
+from mien.importers import (  # noqa: F401  (they register themselves)
+    csv,
+    dlib,
+    folder,
+    known,
+    landmark_parquet,
+    parquet,
+    pts,
+)
 from mien.importers import votes as ferplus
 from mien.importers.parallel import ordered_map
-from mien.importers.source import BadRow, Row, Source
+from mien.importers.source import MAX_SPLITS, BadRow, Row, Source
 from mien.importers.splits import SHARES, make_splits
 from mien.labels import SCHEMES, LabelScheme, canonical
 from mien.progress import console, progress
@@ -28,13 +36,12 @@ from mien.workspace import Workspace, check_name
 __all__ = ["BadRow", "Row", "Source", "import_dataset"]
 
 # Tried in this order, after those of plugins.
-_BUILT_IN = ("parquet", "fer2013-csv", "folder")
+_BUILT_IN = ("landmark-parquet", "parquet", "fer2013-csv", "dlib-xml", "pts", "folder")
 _LOOKED_FOR = (
-    "a CSV with the columns emotion, pixels and Usage; Parquet with an image and a label; "
-    "or a folder of <split>/<class>/images or <class>/images"
+    "a CSV with the columns emotion, pixels and Usage; Parquet with an image and a label or landmarks; "
+    "a folder of <split>/<class>/images or <class>/images, or of images with .pts files; or dlib's XML"
 )
 _MAX_SHOWN = 20
-_MAX_SPLITS = 20
 _CHUNK_ROWS = 64
 _CHUNK_BYTES = 8 * 2**20
 _LARGE_IMAGE = 2**14
@@ -68,11 +75,14 @@ def import_dataset(
     if raters is not None:
         columns[ferplus.COLUMN] = ferplus.KIND
         details["votes"] = str(votes)
-    made = None if found.labels is None else make_splits(found.labels, seed)
+    made = None if found.labels is None else make_splits(found.labels, seed, found.groups)
     if made is not None:
         details["made_splits"] = {"seed": seed, "shares": SHARES, "stratified": True}
+        if found.groups is not None:
+            details["made_splits"]["grouped"] = True
 
-    notes: list[str] = []
+    notes = list(found.notes)
+    warnings: list[str] = []
     skipped: list[str] = []
     facts: dict[str, Any] = {"columns": columns, "notes": notes, "skipped": skipped, "details": details}
     with (
@@ -101,7 +111,8 @@ def import_dataset(
         difference = known.difference(scheme, writer.counts)
         if difference is not None:
             notes.append(difference)
-    for note in notes:
+            warnings.append(difference)
+    for note in warnings:
         console.print(f"warning: {note}", style="bold yellow", markup=False, highlight=False, soft_wrap=True)
     return open_dataset(workspace, name)
 
@@ -130,7 +141,7 @@ def _scheme(found: Source, source: Path, labels: str | None, name: str) -> tuple
                 "the labels are numbers, and nothing says which class each stands for",
                 file=str(source),
                 key=found.label_column,
-                expected="--labels with one of " + ", ".join(sorted(SCHEMES)),
+                expected="--labels with one of " + ", ".join(name for name in SCHEMES if len(SCHEMES[name]) > 1),
             )
         numbers: dict[int | str, int] = {i: i for i in range(len(chosen))}
         return chosen, numbers | {label: int(label) for label in found.classes or () if int(label) < len(chosen)}
@@ -214,8 +225,8 @@ def _add(
     split = row.split
     if split is None or not _SPLIT.fullmatch(split):
         return BadRow(row.id, "split", f"'{split}' can't be the name of a split", "letters, digits or '_'")
-    if split not in writer.counts and len(writer.counts) == _MAX_SPLITS:
-        raise MienError(f"there are more than {_MAX_SPLITS} splits", key="split", expected="names like train or test")
+    if split not in writer.counts and len(writer.counts) == MAX_SPLITS:
+        raise MienError(f"there are more than {MAX_SPLITS} splits", key="split", expected="names like train or test")
     assert row.size is not None
     extra = dict(row.extra)
     if raters is not None:

@@ -4,20 +4,17 @@ FER2013's folder version puts PublicTest and PrivateTest together as `test`; the
 (`PublicTest_123.jpg`) give the official splits back.
 """
 
-import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mien.dataset import split_rank
+from mien.errors import MienError
+from mien.importers.disk import LEADS_OUT, NOT_UTF_8, SUFFIXES, leads_out, read, relative, utf8, visible
 from mien.importers.source import MAX_IMAGE_BYTES, BadRow, Row, Source
 from mien.registry import register
 
-_JUNK = ("thumbs.db", "desktop.ini", "__macosx", "icon\r")
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
-_LEADS_OUT = "a link that leads out of the source"
 _OFFICIAL = re.compile(r"(Training|PublicTest|PrivateTest)_(\d{1,18})\.\w+")
 
 
@@ -59,60 +56,40 @@ def folder(source: Path) -> Source | None:
 def _find(source: Path) -> tuple[list[_File], list[BadRow]]:
     """The files of the class folders, and what stands outside of them but should not."""
     root = source.resolve()
-    top = _visible(source)
+    top = visible(source)
     # Folders within folders: the upper ones are splits.
-    if any(_is_folder(below, root) for above in top if _is_folder(above, root) for below in _visible(above)):
+    if any(_is_folder(below, root) for above in top if _is_folder(above, root) for below in visible(above)):
         parents: list[tuple[Path, str | None]] = [(path, path.name) for path in top if _is_folder(path, root)]
         outside = [path for path in top if not _is_folder(path, root)]
     else:
         parents, outside = [(source, None)], []
     files: list[_File] = []
     for parent, split in parents:
-        for path in _visible(parent):
+        for path in visible(parent):
             if _is_folder(path, root):
-                files.extend(_file(below, source, root, split) for below in _visible(path))
+                files.extend(_file(below, source, root, split) for below in visible(path))
             else:
                 outside.append(path)
     stray = [
-        BadRow(_id(path, source), "image", _LEADS_OUT if _leads_out(path, root) else "not in a class folder")
+        BadRow(relative(path, source), "image", LEADS_OUT if leads_out(path, root) else "not in a class folder")
         for path in outside
-        if _leads_out(path, root) or path.suffix.lower() in _SUFFIXES
+        if leads_out(path, root) or path.suffix.lower() in SUFFIXES
     ]
     return files, stray
 
 
-def _visible(folder: Path) -> list[Path]:
-    return sorted(
-        Path(entry.path)
-        for entry in os.scandir(folder)
-        if not entry.name.startswith(".") and entry.name.lower() not in _JUNK
-    )
-
-
-def _leads_out(path: Path, root: Path) -> bool:
-    return path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root)
-
-
 def _is_folder(path: Path, root: Path) -> bool:
-    return path.is_dir() and not _leads_out(path, root)
-
-
-def _id(path: Path, source: Path) -> str:
-    return _utf8(path.relative_to(source).as_posix())
-
-
-def _utf8(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "replace")
+    return path.is_dir() and not leads_out(path, root)
 
 
 def _file(path: Path, source: Path, root: Path, split: str | None) -> _File:
-    name = _id(path, source)
+    name = relative(path, source)
     problem = None
-    if _leads_out(path, root):
-        problem = _LEADS_OUT
+    if leads_out(path, root):
+        problem = LEADS_OUT
     elif "\ufffd" in name:
-        problem = "the name isn't UTF-8"
-    return _File(path, name, split, _utf8(path.parent.name), problem=problem)
+        problem = NOT_UTF_8
+    return _File(path, name, split, utf8(path.parent.name), problem=problem)
 
 
 def _official(file: _File, name: re.Match[str] | None) -> _File:
@@ -128,23 +105,12 @@ def _official(file: _File, name: re.Match[str] | None) -> _File:
 
 def _rows(files: list[_File], stray: list[BadRow]) -> Iterator[Row | BadRow]:
     for file in files:
-        image = file.problem or _read(file.path)
-        if isinstance(image, str):
-            yield BadRow(file.id, "image", image)
+        try:
+            if file.problem:
+                raise MienError(file.problem)
+            image = read(file.path, MAX_IMAGE_BYTES)
+        except MienError as error:
+            yield BadRow(file.id, "image", error.message)
         else:
             yield Row(file.split, file.id, image, file.label, path=file.path.name)
     yield from stray
-
-
-def _read(path: Path) -> bytes | str:
-    """The bytes of an image file, or why there are none."""
-    try:
-        facts = path.stat()
-        # Opening a pipe would wait for ever.
-        if not stat.S_ISREG(facts.st_mode):
-            return "not a file"
-        if facts.st_size > MAX_IMAGE_BYTES:
-            return f"the file has {facts.st_size:,} bytes, more than {MAX_IMAGE_BYTES:,}"
-        return path.read_bytes()
-    except OSError as error:
-        return f"the file can't be read ({error.strerror})"

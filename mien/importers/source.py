@@ -45,10 +45,13 @@ class Row:
 class BadRow:
     """A row that can't be imported: its id, the column at fault ("" for the row itself), the reason.
 
-    `line` is the line of a text file, counted from 1.
+    `line` is the line of a text file, counted from 1; `file` is that file, below the source, where it isn't the source
+    itself.
 
     >>> str(BadRow("17", "pixels", "2303 values", "2304 (48 × 48)"))
     'row 17, pixels: 2303 values; expected 2304 (48 × 48)'
+    >>> str(BadRow("a.jpg", "landmarks", "67 points", "68", 71, "a.pts"))
+    'a.pts:71: row a.jpg, landmarks: 67 points; expected 68'
     """
 
     row: str
@@ -56,14 +59,17 @@ class BadRow:
     reason: str
     expected: str | None = None
     line: int | None = None
+    file: str | None = None
 
-    def error(self, file: str | None) -> MienError:
-        """The bad row as an error of that file."""
+    def error(self, source: str | None) -> MienError:
+        """The bad row as an error of that source."""
+        file = "/".join(part for part in (source, self.file) if part) or None
         key = f"row {self.row}, {self.column}" if self.column else f"row {self.row}"
         return MienError(self.reason, file=file, line=self.line, key=key, expected=self.expected)
 
     def __str__(self) -> str:
-        return str(BadRow(self.row, self.column, self.reason, self.expected).error(None))
+        line = self.line if self.file else None
+        return str(BadRow(self.row, self.column, self.reason, self.expected, line, self.file).error(None))
 
 
 @dataclass(frozen=True)
@@ -72,10 +78,11 @@ class Source:
 
     `classes` are the names that integer labels index, or all names that labels may be; None when the source has
     integers and doesn't say what they mean. `columns` are the extra columns by name. `labels` is the label of every
-    row, good or bad, in order, where no row has a split and so mien has to make them. `label_column` is how the
-    source calls its labels. `numbered` says that ids are the row numbers of the challenge's CSV, by which votes can be
-    joined. `checked` says that each row has its image's size, and an image that is known to decode. `details` go into
-    the card.
+    row, good or bad, in order, where no row has a split and so mien has to make them; rows with the same of `groups`,
+    one for each label, then share their split. `label_column` is how the source calls its labels. `numbered` says that
+    ids are the row numbers of the challenge's CSV, by which votes can be joined. `checked` says that each row has its
+    image's size, and an image that is known to decode. `details` go into the card, and so do `notes`: sentences that a
+    reader must see.
     """
 
     rows: Iterable[Row | BadRow]
@@ -83,13 +90,16 @@ class Source:
     total: int | None = None
     columns: Mapping[str, pa.DataType] = field(default_factory=dict)
     labels: Sequence[int | str | None] | None = None
+    groups: Sequence[str] | None = None
     label_column: str = "label"
     numbered: bool = False
     checked: bool = False
     details: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 # A larger image file is refused unread: no picture of a face needs it.
 MAX_IMAGE_BYTES = 64 * 2**20
+MAX_SPLITS = 20
 
 OFFICIAL_SPLITS = ("Training", "PublicTest", "PrivateTest")

@@ -7,14 +7,19 @@ import numpy as np
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
-def make_splits(labels: Sequence[Hashable], seed: int) -> list[str]:
+def make_splits(labels: Sequence[Hashable], seed: int, groups: Sequence[Hashable] | None = None) -> list[str]:
     """A split for each row: of each class a tenth for validation and a tenth for test, the rest for train.
 
     Tenths are rounded; a class of three rows or more has at least one in each split, a smaller one is all in train.
+    Rows of one group share the split of its first, and tenths are then tenths of the groups.
 
     >>> sorted(make_splits(["happy"] * 10 + ["sad"] * 2, seed=0)).count("train")
     10
     """
+    if groups is not None:
+        first = dict(reversed(list(zip(groups, labels, strict=True))))
+        of_group = dict(zip(first, make_splits(list(first.values()), seed), strict=True))
+        return [of_group[group] for group in groups]
     rows: dict[Hashable, list[int]] = {}
     for row, label in enumerate(labels):
         rows.setdefault(label, []).append(row)
