@@ -113,6 +113,77 @@ def test_splits_are_those_named(workspace: Workspace) -> None:
     )
 
 
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 2**31 - 1), st.floats(0.01, 0.99), st.none() | st.just("subject"))
+def test_splits_draw_a_choose_role_that_none_names(people: Dataset, seed: int, share: float, group: str | None) -> None:
+    roles = splits(people, fit=["a", "b", "a"], report=["c"], share=share, seed=seed, group=group)
+    assert roles.report == (Part("c"),)
+    found = divided(people, Roles(roles.fit, roles.choose, (Part("c", np.arange(3)),)), "abc")
+    again = splits(people, fit=["a", "b"], report=["c"], share=share, seed=seed, group=group)
+    assert in_role(people, again, "choose") == in_role(people, roles, "choose")
+    if group is not None:
+        persons = [{PEOPLE[split][row] for split, row in found[role]} for role in ("fit", "choose")]
+        assert not persons[0] & persons[1]
+    else:
+        labels = np.concatenate([people.labels("a"), people.labels("b")])
+        ends = {"a": 0, "b": people.rows("a")}
+        drawn = sorted(ends[split] + row for split, row in found["choose"])
+        assert drawn == stratified(labels, share, seed).tolist()
+
+
+def test_splits_draw_a_tenth_unless_told(workspace: Workspace) -> None:
+    dataset = rows(workspace, a=140, b=70, c=7)
+    roles = splits(dataset, fit=["a", "b"], report=["c"])
+    labels = {split: dataset.labels(split) for split in dataset.card.splits}
+    chosen = [labels[split][row] for split, row in in_role(dataset, roles, "choose")]
+    assert np.bincount(chosen).tolist() == [3] * 7
+    assert overlap(dataset, roles, roles.report).rows == 0
+    # Roles of parts are saved row by row, the whole split isn't.
+    assert set(role_ids(dataset, roles)["role"].to_pylist()) == {"fit", "choose"}
+
+
+@pytest.mark.parametrize(
+    ("counts", "parameters", "message"),
+    [
+        (
+            {"a": 7, "b": 7},
+            {"fit": ["a"], "report": ["b"]},
+            "protocol: no part of a of data set 'rows' can be the choose role: its classes have one row each; "
+            "expected 'choose' with a split",
+        ),
+        (
+            {"a": 7, "b": 7},
+            {"fit": ["a"], "choose": ["b"], "report": ["b"], "group": "person"},
+            "protocol.group: 'group' says which rows stay together when the choose role is drawn, and 'choose' names "
+            "it; expected one of the two",
+        ),
+        (
+            {"a": 14, "b": 7},
+            {"fit": ["a"], "report": ["b"], "group": "person"},
+            "protocol.group: data set 'rows' has no column 'person'; expected a data set with such a column",
+        ),
+    ],
+)
+def test_splits_that_leave_no_choose_role(
+    workspace: Workspace, counts: dict[str, int], parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(MienError) as error:
+        splits(rows(workspace, **counts), **parameters)
+    assert str(error.value) == message
+
+
+def test_one_group_can_not_be_divided(workspace: Workspace) -> None:
+    with write_dataset(workspace, "one", FER2013, source="", format="test", columns={"who": pa.string()}) as writer:
+        for index in range(6):
+            writer.add("train", str(index), encode_png(picture(index)), 0, size=(8, 8), who="same")
+    with pytest.raises(MienError) as error:
+        splits(open_dataset(workspace, "one"), fit=["train"], report=["train"], group="who")
+    assert str(error.value) == (
+        "protocol: no part of train of data set 'one' can be the choose role: its rows have one value of 'who'; "
+        "expected 'choose' with a split"
+    )
+
+
 def test_folder_divides_train(workspace: Workspace) -> None:
     dataset = rows(workspace, train=140, test=21)
     roles = folder(dataset, share=0.2, seed=3)

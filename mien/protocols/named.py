@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -53,13 +54,41 @@ def splits(
     dataset: Dataset,
     *,
     fit: Annotated[list[str], Field(min_length=1)],
-    choose: Annotated[list[str], Field(min_length=1)],
+    choose: Annotated[list[str], Field(min_length=1)] | None = None,
     report: Annotated[list[str], Field(min_length=1)],
+    share: Share = 0.1,
+    seed: Seed = 0,
+    group: str | None = None,
 ) -> Roles:
-    """Splits named in the file, one or more for each role."""
-    for key, names in (("fit", fit), ("choose", choose), ("report", report)):
+    """Splits named in the file, one or more for each role.
+
+    Without `choose` a stratified `share` of the fit splits' rows is the choose role, drawn by `seed`; with `group`,
+    rows with the same value in that column (of one person, say) stay together.
+    """
+    for key, names in (("fit", fit), ("choose", choose or []), ("report", report)):
         _check_splits(dataset, names, key)
-    return Roles(tuple(map(Part, fit)), tuple(map(Part, choose)), tuple(map(Part, report)))
+    told = tuple(map(Part, report))
+    if choose is not None:
+        if group is not None:
+            raise MienError(
+                "'group' says which rows stay together when the choose role is drawn, and 'choose' names it",
+                key="protocol.group",
+                expected="one of the two",
+            )
+        return Roles(tuple(map(Part, fit)), tuple(map(Part, choose)), told)
+    names = list(dict.fromkeys(fit))
+    labels = np.concatenate([dataset.labels(name) for name in names])
+    groups = None if group is None else _column(dataset, names, group, "group")
+    chosen = stratified(labels, share, seed) if groups is None else grouped(groups, share, seed)
+    if len(chosen) in (0, len(labels)):
+        what = "classes have one row each" if groups is None else f"rows have one value of '{group}'"
+        raise MienError(
+            f"no part of {', '.join(names)} of data set '{dataset.card.name}' can be the choose role: its {what}",
+            key="protocol",
+            expected="'choose' with a split",
+        )
+    everyone = np.arange(len(labels))
+    return replace(_roles(dataset, names, everyone, chosen, everyone[:0]), report=told)
 
 
 @register("protocol", "folder")
