@@ -535,6 +535,8 @@ def test_the_schema_describes_what_can_be_named(schema: Any) -> None:
     assert schema.is_valid({"model": {"kernel_size": 3}, "optimizer": "sgd", "dataset": "fer2013"})
 
 
+# What a protocol 'splits' has beside its splits, for when it names none to choose by.
+DRAWN = {"share": 0.1, "seed": 0, "group": None}
 OURS = "# Ours.\nname: splits\nfit: [train]\nchoose: [validation]\nreport: [test]\nexclude: [leaked, blank]\n"
 
 
@@ -545,7 +547,8 @@ def test_a_protocol_of_one_s_own(tmp_path: Path) -> None:
     Path("top.yaml").write_text("extends: sub/base.yaml\nname: top\nprotocol: {report: [validation, test]}\n")
     for file, report in (("sub/base.yaml", ("test",)), ("top.yaml", ("validation", "test"))):
         experiment = load_experiment(Path(file))
-        assert experiment.protocol.parameters == {"fit": ["train"], "choose": ["validation"], "report": [*report]}
+        named = {"fit": ["train"], "choose": ["validation"], "report": [*report]}
+        assert experiment.protocol.parameters == {**named, **DRAWN}
         assert experiment.exclude == ("blank", "tiny", "leaked")
         # A run's own file needs no other.
         resolved = tmp_path / "resolved.yaml"
@@ -557,7 +560,7 @@ def test_a_protocol_of_one_s_own(tmp_path: Path) -> None:
     plain = load_experiment(Path("top.yaml"), ["protocol=official", "exclude=[]"])
     assert (plain.protocol.model_dump(), plain.exclude) == ({"name": "official"}, ())
     other = load_experiment(Path("top.yaml"), ["protocol=sub/ours.yaml", "protocol.fit=[test]"])
-    assert other.protocol.parameters == {"fit": ["test"], "choose": ["validation"], "report": ["test"]}
+    assert other.protocol.parameters == {"fit": ["test"], "choose": ["validation"], "report": ["test"], **DRAWN}
 
 
 @pytest.mark.parametrize(
@@ -570,9 +573,10 @@ def test_a_protocol_of_one_s_own(tmp_path: Path) -> None:
         ),
         (
             ("choose: [", "chose: ["),
-            "ours.yaml:4: chose: unknown key; expected one of fit, choose, report, exclude. Did you mean 'choose'?",
+            "ours.yaml:4: chose: unknown key; expected one of fit, choose, report, share, seed, group, exclude. "
+            "Did you mean 'choose'?",
         ),
-        (("choose: [validation]\n", ""), "ours.yaml:2: choose: this key is missing"),
+        (("report: [test]\n", ""), "ours.yaml:2: report: this key is missing"),
         (
             ("[validation]", "[valid]"),
             "ours.yaml:4: choose.0: data set 'tiny' has no split 'valid'; expected one of train, validation, test. "
@@ -628,7 +632,7 @@ def test_a_protocol_is_read_from_the_command_line(here: Path) -> None:
     Path("ours.yaml").write_text(OURS)
     ours, flags = read_protocol("ours.yaml")
     assert (ours.called, flags) == ("splits", ("leaked", "blank"))
-    assert ours.parameters == {"fit": ["train"], "choose": ["validation"], "report": ["test"]}
+    assert ours.parameters == {"fit": ["train"], "choose": ["validation"], "report": ["test"], **DRAWN}
     assert read_protocol(str(here / "ours.yaml")) == (ours, flags)
     folds, none = read_protocol("k-fold")
     assert (folds.parameters["folds"], none) == (5, ())
@@ -646,7 +650,7 @@ def test_a_protocol_is_read_from_the_command_line(here: Path) -> None:
         with pytest.raises(MienError) as error:
             read_protocol(text)
         assert str(error.value) == message
-    assert [one.key for one in error.value.more] == ["protocol.choose", "protocol.report"]
+    assert [one.key for one in error.value.more] == ["protocol.report"]
 
 
 def test_the_schema_knows_protocols(schema: Any) -> None:
