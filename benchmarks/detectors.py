@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from mien.framing import WIDEN
 from mien.ibug import POINTS
 from mien.images import Pixels, decode
-from mien.landmarks.detector import WIDER, Detector, Face, open_detector
+from mien.landmarks.detector import Detector, Face, open_detector
 from mien.statistics import wilson
 
 Points = npt.NDArray[np.float32]
@@ -49,11 +50,12 @@ def measure(detector: Detector, images: list[Pixels], points: Points) -> dict[st
             off = middle - (box.left + box.width / 2, box.top + box.height / 2)
             fits.append((side / box.side, *(off / box.side)))
             there = np.array([square.left, square.top]) + square.side / 2
-            wanted = WIDER * side
+            wanted = WIDEN * side
             inside = (own + 0.5 >= (square.left, square.top)) & (own + 0.5 <= np.array(square[:2]) + square.side)
             squares.append((square.side / wanted, *np.abs(there - middle) / wanted, inside.all(axis=1).mean()))
             scores.append(best.score or 0.0)
     return {
+        "digest": detector.digest,
         "n": len(images),
         "found": len(fits),
         "others": others,
@@ -73,7 +75,9 @@ def show(name: str, found: dict[str, Any]) -> None:
     """Print what was measured."""
     n, hits = found["n"], found["found"]
     low, high = wilson(hits, n)
-    print(f"{name} on {SUBSET}: {hits} of {n} faces found, {hits / n:.3f} [{low:.3f}, {high:.3f}]")
+    print(
+        f"{name} ({found['digest'][:8]}) on {SUBSET}: {hits} of {n} faces found, {hits / n:.3f} [{low:.3f}, {high:.3f}]"
+    )
     print(f"  boxes elsewhere (other people or mistakes): {found['others']} in {n} photos")
     print("  score, 1 %, 5 %, median: {:.2f} {:.2f} {:.2f}".format(*np.percentile(found["scores"], (1, 5, 50))))
     for key, values in zip(("scale", "right", "down"), found["fits"].T, strict=True):

@@ -17,10 +17,8 @@ import cv2.data
 import numpy as np
 
 from mien.errors import MienError, nearest
+from mien.framing import WIDEN
 from mien.images import Pixels
-
-# A face's square is the points' box with a margin: so much of its longer side.
-WIDER = 1.25
 
 # Longest sides of the photo at which YuNet looks: it finds faces of about 25 to 400 pixels.
 _YUNET_SIDES = (1280, 320)
@@ -77,12 +75,12 @@ class Fit(NamedTuple):
     down: float
 
     def square(self, box: Box) -> Square:
-        """The square about the points' box that a detector's box promises, `WIDER` times its longer side.
+        """The square about the points' box that a detector's box promises, `framing.WIDEN` times its longer side.
 
         >>> Fit(scale=0.8, right=0, down=0.1).square(Box(100, 50, 20, 20))
         Square(left=100, top=52, side=20)
         """
-        side = WIDER * self.scale * box.side
+        side = WIDEN * self.scale * box.side
         return _square(
             box.left + box.width / 2 + self.right * box.side, box.top + box.height / 2 + self.down * box.side, side
         )
@@ -139,10 +137,10 @@ def open_detector(given: str) -> Detector:
     return _yunet(Path(given))
 
 
-def cut(image: Pixels, square: Square) -> Pixels:
+def crop(image: Pixels, square: Square) -> Pixels:
     """A square of an image (height, width, channels) as a copy; beyond the image its edges are repeated.
 
-    >>> cut(np.arange(4, dtype=np.uint8).reshape(2, 2, 1), Square(-1, 0, 3))[:, :, 0].tolist()
+    >>> crop(np.arange(4, dtype=np.uint8).reshape(2, 2, 1), Square(-1, 0, 3))[:, :, 0].tolist()
     [[0, 0, 1], [2, 2, 3], [2, 2, 3]]
     """
     rows = np.clip(np.arange(square.top, square.top + square.side), 0, image.shape[0] - 1)

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.ibug import POINTS
+from mien.importers.points import Header, upright
 from mien.landmarks.detector import Face
 
 Points = npt.NDArray[np.float32]
 
-# What the numbers of CSV and JSON are, said in each of them. Image programs that ignore EXIF show some photos turned.
+# What the numbers of CSV and JSON are, said in each of them.
 COORDINATES = "pixel centres from 0, of the image turned as its EXIF orientation says"
 
 _DIGITS = 3
@@ -24,13 +25,15 @@ _DIGITS = 3
 class Photo:
     """A photo's name as it was given, its size, and its faces from left to right, each with its (68, 2) points.
 
-    Boxes and points are in pixels of the photo turned as its EXIF orientation says, points as pixel centres from 0.
+    Size, boxes and points are those of the photo turned as its EXIF orientation (1 to 8) says, points as pixel centres
+    from 0.
     """
 
     image: str
     width: int
     height: int
     faces: tuple[tuple[Face, Points], ...] = ()
+    orientation: int = 1
 
 
 def as_dict(photo: Photo) -> dict[str, Any]:
@@ -65,7 +68,15 @@ def csv_text(photos: Sequence[Photo]) -> str:
     return text.getvalue()
 
 
-def pts_text(points: Points) -> str:
+def pts_texts(photo: Photo) -> list[str]:
+    """A .pts file for each face of a photo: points of the pixels as stored, not turned, as mien imports them."""
+    # All ways to turn and mirror are undone by themselves, but a quarter turn by the one back.
+    undone = {6: 8, 8: 6}.get(photo.orientation, photo.orientation)
+    turned = Header(photo.width, photo.height, undone)
+    return [pts_text(upright(points.astype(np.float64), turned)) for _, points in photo.faces]
+
+
+def pts_text(points: npt.NDArray[np.floating[Any]]) -> str:
     """A .pts file of points (68, 2), pixel centres from 0: 300-W's header, and counted from 1 as the format is.
 
     >>> print(pts_text(np.zeros((1, 2), np.float32)), end="")

@@ -10,9 +10,10 @@ import numpy as np
 from mien.errors import FailedError, MienError, reason
 from mien.files import replacing, write_json, write_text
 from mien.images import Pixels, decode, encode_png
-from mien.landmarks.detector import Detector, cut
+from mien.importers.points import header
+from mien.landmarks.detector import Detector, Face, crop
 from mien.landmarks.drawing import overlay
-from mien.landmarks.formats import COORDINATES, Photo, Points, as_dict, csv_text, pts_text
+from mien.landmarks.formats import COORDINATES, Photo, Points, as_dict, csv_text, pts_texts
 from mien.progress import progress
 
 Format = Literal["csv", "json", "pts"]
@@ -55,8 +56,9 @@ def landmark_photos(
     with progress("find points", len(given)) as advance:
         for file in given:
             try:
-                pixels = read(file)
-                photo = find_points(str(file), pixels, detector, predictor)
+                pixels, orientation = read(file)
+                faces = find_points(pixels, detector, predictor)
+                photo = Photo(str(file), pixels.shape[1], pixels.shape[0], tuple(faces), orientation)
                 told = as_dict(photo)
                 if format == "pts":
                     told["pts"] = _write_pts(photo, folder, {other.stem: other for other in given})
@@ -90,31 +92,35 @@ def landmark_photos(
     return result, errors
 
 
-def read(file: Path) -> Pixels:
-    """A photo's pixels, uint8 (height, width, 3) RGB; raises MienError, which names the file."""
+def read(file: Path) -> tuple[Pixels, int]:
+    """A photo's pixels, uint8 (height, width, 3) RGB, turned upright, and its EXIF orientation, 1 to 8.
+
+    Raises MienError, which names the file, for what isn't there or isn't an image.
+    """
     if not file.exists():
         raise MienError("there is no such image", file=str(file))
     if file.is_dir():
         raise MienError("this is a folder", file=str(file), expected=f"images, such as {file / '*.jpg'}")
     try:
-        return decode(file.read_bytes(), "rgb")
+        data = file.read_bytes()
+        pixels = decode(data, "rgb")
     except OSError as error:
         raise MienError(f"the image can't be read ({error.strerror or reason(error)})", file=str(file)) from error
     except MienError as error:
         error.file = str(file)
         raise
+    of = header(data)
+    return pixels, of.orientation if of else 1
 
 
-def find_points(name: str, pixels: Pixels, detector: Detector, predictor: Predictor) -> Photo:
-    """The faces of an image, uint8 (height, width, 3) RGB, and their points."""
+def find_points(pixels: Pixels, detector: Detector, predictor: Predictor) -> list[tuple[Face, Points]]:
+    """The faces of an image, uint8 (height, width, 3) RGB, each with its points (68, 2), pixel centres from 0."""
     faces = detector.faces(pixels)
-    height, width = pixels.shape[:2]
     if not faces:
-        return Photo(name, width, height)
-    inside = predictor.points([cut(pixels, face.square) for face in faces])
+        return []
+    inside = predictor.points([crop(pixels, face.square) for face in faces])
     corners = np.array([face.square[:2] for face in faces], np.float32)
-    points = (inside + corners[:, None]).astype(np.float32)
-    return Photo(name, width, height, tuple(zip(faces, points, strict=True)))
+    return list(zip(faces, (inside + corners[:, None]).astype(np.float32), strict=True))
 
 
 def _check_names(files: Sequence[Path], folder: Path) -> None:
@@ -154,6 +160,6 @@ def _write_pts(photo: Photo, folder: Path, others: dict[str, Path]) -> list[str]
                 expected="photos whose names differ otherwise, each by itself, or --format csv",
             )
     files = [folder / f"{name}.pts" for name in names]
-    for file, (_, points) in zip(files, photo.faces, strict=True):
-        write_text(file, pts_text(points))
+    for file, text in zip(files, pts_texts(photo), strict=True):
+        write_text(file, text)
     return [str(file) for file in files]
