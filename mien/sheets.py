@@ -73,17 +73,26 @@ def contact_sheet(
     return packed.getvalue()
 
 
-def gallery(pictures: Sequence[Pixels], captions: Sequence[str], title: str = "", *, columns: int = 8) -> bytes:
+def gallery(
+    pictures: Sequence[Pixels],
+    captions: Sequence[str],
+    title: str = "",
+    *,
+    columns: int = 8,
+    largest: int = _LARGEST,
+    colors: int | None = None,
+) -> bytes:
     """A PNG of pictures from left to right and from top to bottom, each with its caption under it.
 
-    Pictures and captions are as `contact_sheet` takes them, `columns` pictures to a line.
+    Pictures and captions are as `contact_sheet` takes them, `columns` pictures to a line; pictures with a longer side
+    than `largest` are made smaller. A colour sheet with only so many `colors`, up to 256, has a third of the bytes.
 
     >>> gallery([np.zeros((48, 48, 1), np.uint8)] * 9, ["happy"] * 9)[1:4]
     b'PNG'
     """
     if len(pictures) != len(captions):
         raise ValueError(f"{len(pictures)} pictures and {len(captions)} captions")
-    shown = [_scaled(_picture(pixels)) for pixels in pictures]
+    shown = [_scaled(_picture(pixels), largest) for pixels in pictures]
     mode = "RGB" if any(picture.mode == "RGB" for picture in shown) else "L"
     bold, plain = _font("DejaVuSans-Bold.ttf"), _font("DejaVuSans.ttf")
     texts = [caption.split("\n") for caption in captions]
@@ -104,6 +113,8 @@ def gallery(pictures: Sequence[Pixels], captions: Sequence[str], title: str = ""
         for line_number, (font, line) in enumerate(_styled(text, bold, plain)):
             ink = _shade(_INK if font is bold else _SOFT, mode)
             draw.text((x, y + tallest + _LINE * line_number), line, ink, font)
+    if colors is not None and mode == "RGB":
+        sheet = sheet.quantize(colors, Image.Quantize.FASTOCTREE)
     packed = io.BytesIO()
     sheet.save(packed, "png", optimize=True)
     return packed.getvalue()
@@ -126,10 +137,10 @@ def _picture(pixels: Pixels) -> Image.Image:
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
-def _scaled(picture: Image.Image) -> Image.Image:
+def _scaled(picture: Image.Image, largest: int = _LARGEST) -> Image.Image:
     longest = max(picture.size)
-    if longest > _LARGEST:
-        size = [max(round(side * _LARGEST / longest), 1) for side in picture.size]
+    if longest > largest:
+        size = [max(round(side * largest / longest), 1) for side in picture.size]
         return picture.resize((size[0], size[1]), Image.Resampling.LANCZOS)
     times = -(-_SMALLEST // longest)
     return picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
