@@ -308,7 +308,7 @@ BOMB = "<!DOCTYPE dataset [\n<!ENTITY a 'ha'>\n<!ENTITY b '&a;&a;&a;&a;&a;&a;&a;
         (lambda text: text.replace("<dataset>", "<!DOCTYPE dataset SYSTEM 'file:///etc/passwd'><dataset>"),
          "SOURCE:2: the XML declares a document type or an entity, which are refused: such files can be bombs"),
         (lambda text: text.replace("</images>", ""), "SOURCE:77: this is no well-formed XML (mismatched tag)"),
-        (lambda text: text[:-12], "SOURCE:77: this is no well-formed XML ("),
+        (lambda text: text[:-12], "SOURCE:76: this is no well-formed XML (no element found)"),
         (lambda text: text.replace("a.png", "a" * 2_200_000), "SOURCE:4: something there is longer than 1 MB"),
         (lambda text: text.replace("<images>", "<x>" * 30), "SOURCE:3: elements stand more than 20 deep in each other"),
         (lambda text: text.replace("    </box>", "<box></box>" * 1001 + "</box>"),
