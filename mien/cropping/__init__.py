@@ -2,6 +2,6 @@
 
 from mien.cropping.cutting import cut_images
 from mien.cropping.sheets import write_sheets
-from mien.cropping.writing import crop_dataset, share
+from mien.cropping.writing import SOURCES, crop_dataset, share
 
-__all__ = ["crop_dataset", "cut_images", "share", "write_sheets"]
+__all__ = ["SOURCES", "crop_dataset", "cut_images", "share", "write_sheets"]
