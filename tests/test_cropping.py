@@ -17,6 +17,8 @@ from mien.ibug import MIRROR
 from mien.images import decode, encode_png
 from mien.labels import FER2013
 from mien.landmarks.kept import predict_points
+from mien.protocols.named import official
+from mien.protocols.roles import masks, without
 from mien.regions import EYES_AT, MEAN_SHAPE, REGIONS, region_boxes
 from mien.synthetic import faces
 from mien.synthetic.dataset import write_faces
@@ -176,6 +178,9 @@ def test_points_that_fail_fall_back_and_the_card_says_how_many(workspace, drawn)
     audit(drawn)
     flags = found_flags(made, ["fallback"])
     assert [id_ for id_, of in zip(flags["id"].to_pylist(), flags["fallback"].to_pylist(), strict=True) if of] == ["3"]
+    kept, dropped = without(made, official(made), ["fallback"])
+    assert sum(int(rows.sum()) for rows in masks(made, kept.fit).values()) == 23
+    assert dropped["fit"]["fallback"] == 1
 
 
 def test_twice_gives_the_same_bytes_and_predicts_once(workspace, drawn):

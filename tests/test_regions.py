@@ -181,7 +181,7 @@ def swapped(one, other):
     ("check", "points"),
     [
         ("inside", POINTS[:1] - [20, 0]),
-        ("inside", POINTS[:1] + [0, 12]),
+        ("inside", POINTS[:1] + np.array([0, 12])),
         ("size", (POINTS[:1] - 24) * 0.1 + 24),
         ("eyes", swapped(range(36, 42), range(42, 48))),
         ("brows", swapped(range(17, 22), range(36, 41))),
@@ -212,7 +212,7 @@ def test_mirrored_points_come_back_and_their_distance_is_a_share_of_the_eyes():
     back = mirrored_back(mirrored, SIZES[:, 0])
     assert np.allclose(back, POINTS)
     eyes = np.linalg.norm(POINTS[:, 45] - POINTS[:, 36], axis=1)
-    assert np.allclose(mirror_distance(POINTS, back + [3, 4]), 5 / eyes)
+    assert np.allclose(mirror_distance(POINTS, back + np.array([3, 4])), 5 / eyes)
     assert mirror_distance(np.zeros((1, 68, 2)), np.zeros((1, 68, 2))).tolist() == [np.inf]
 
 
