@@ -10,6 +10,7 @@ import torch
 
 from mien.cache import pixels
 from mien.dataset import Dataset
+from mien.framing import Frame, faces
 from mien.images import Color
 from mien.labels import LabelScheme
 from mien.protocols import Part
@@ -19,18 +20,20 @@ from mien.raters import labels_under, read_votes, vote_distribution
 class Batch(NamedTuple):
     """One batch: uint8 images (n, c, h, w) in channels-last memory, int64 labels (n,), float32 votes (n, classes).
 
-    `votes` sum to 1 in each row; without votes they are of shape (n, 0). `rows` are positions in the role, int64 (n,).
+    `votes` sum to 1 in each row; without votes they are of shape (n, 0). `points` are float32 (n, 68, 2), pixel centres
+    from 0 of the batch's images; without points (n, 0, 2). `rows` are positions in the role, int64 (n,).
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     votes: torch.Tensor
+    points: torch.Tensor
     rows: torch.Tensor
 
 
 @dataclass(frozen=True)
 class Samples:
-    """All rows of a role: memory-mapped pixels by split, and for each row its place, id, label and votes.
+    """All rows of a role: memory-mapped pixels by split, and for each row its place, id, label, votes and points.
 
     `pixels` are uint8 (rows of the split, h, w, c); row i of the role is `pixels[part[i]][place[i]]`.
     """
@@ -42,6 +45,7 @@ class Samples:
     ids: npt.NDArray[np.object_]
     labels: npt.NDArray[np.int64]
     votes: npt.NDArray[np.float32]
+    points: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -62,6 +66,7 @@ class Samples:
             torch.from_numpy(self.images(rows)).permute(0, 3, 1, 2),
             torch.from_numpy(self.labels[rows]),
             torch.from_numpy(self.votes[rows]),
+            torch.from_numpy(self.points[rows]),
             torch.from_numpy(rows),
         )
 
@@ -118,6 +123,32 @@ def load(
         np.concatenate(ids),
         np.concatenate(labels),
         np.concatenate(ballots),
+        np.empty((sum(map(len, labels)), 0, 2), np.float32),
+    )
+
+
+def load_faces(dataset: Dataset, parts: Iterable[Part], size: int, color: Color, frame: Frame) -> Samples:
+    """The rows of some parts as faces with their points, framed as `mien.framing.faces` does; labels are as stored."""
+    images, names, part, place, ids, labels, points = [], [], [], [], [], [], []
+    for number, one in enumerate(parts):
+        framed, moved = faces(dataset, one.split, size, color, frame)
+        rows = np.arange(len(moved)) if one.index is None else one.index
+        images.append(framed)
+        names.append(one.split)
+        part.append(np.full(len(rows), number))
+        place.append(rows)
+        ids.append(np.array(dataset.ids(one.split), dtype=object)[rows])
+        labels.append(dataset.labels(one.split)[rows])
+        points.append(moved[rows])
+    return Samples(
+        tuple(images),
+        tuple(names),
+        np.concatenate(part),
+        np.concatenate(place),
+        np.concatenate(ids),
+        np.concatenate(labels),
+        np.empty((sum(map(len, labels)), 0), np.float32),
+        np.concatenate(points),
     )
 
 

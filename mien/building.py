@@ -13,10 +13,12 @@ from torch import nn
 
 from mien import environment
 from mien.augment import Pipeline
-from mien.batches import Samples, load
+from mien.batches import Samples, load, load_faces
 from mien.dataset import Dataset
 from mien.errors import MienError, nearest, reason
 from mien.experiment import Experiment, problem_at
+from mien.framing import Frame, check_points
+from mien.ibug import POINTS
 from mien.labels import FER2013, SCHEMES, LabelScheme, scheme
 from mien.models.summary import Summary, summarize
 from mien.optimizers import Factor
@@ -48,14 +50,17 @@ def check(experiment: Experiment, dataset: Dataset | None) -> Check:
     model = build_model(experiment, names)
     with _at("model"):
         summary = summarize(model, channels, size)
-        if summary.output_shape != (len(names),):
+        if summary.output_shape != (number := outputs(experiment, names),):
+            what = f"one logit for each class of {names.name}"
             raise MienError(
                 f"the model gives outputs of shape {summary.output_shape}",
-                expected=f"({len(names)},), one logit for each class of {names.name}",
+                expected=f"({number},), {'x and y of 68 points' if of_points(experiment) else what}",
             )
     section = experiment.dataset
     shape = (1 if section.color == "gray" else 3, section.size, section.size)
-    if (changed := _shape_after(experiment.augment, "augment", shape)) != shape:
+    # Faces to fit points on come with room around them, which `frame` takes away.
+    wide = (shape[0], 2 * section.size, 2 * section.size) if of_points(experiment) else shape
+    if (changed := _shape_after(experiment.augment, "augment", wide)) != shape:
         raise MienError(
             f"augment makes {_size(changed)} of {_size(shape)}",
             key="augment",
@@ -71,6 +76,8 @@ def check(experiment: Experiment, dataset: Dataset | None) -> Check:
                 raise MienError(f"the {role} role has no rows", key="protocol")
         if wants_votes(experiment):
             check_votes(dataset)
+        if of_points(experiment):
+            check_points(dataset)
         without = {role: left_out(dataset, roles.of(role), names) for role in ROLES}
     build_loss(experiment, counts["fit"])
     # Without the data set, enough rows that no warm-up is rounded to the whole training.
@@ -102,10 +109,26 @@ def located(error: MienError, file: Path, overrides: Sequence[str]) -> MienError
     return error if error.file or not error.key else problem_at(file, overrides, error.key, error)
 
 
+def of_points(experiment: Experiment) -> bool:
+    """Whether an experiment is on points instead of classes."""
+    return experiment.task == "landmarks"
+
+
+def outputs(experiment: Experiment, names: LabelScheme) -> int:
+    """How many numbers the model gives for an image: a logit a class, or x and y of each point."""
+    return 2 * POINTS if of_points(experiment) else len(names)
+
+
 def scheme_for(experiment: Experiment, dataset: Dataset | None) -> LabelScheme:
     """The label scheme of an experiment: the one that it names, else the data set's own."""
     wanted = experiment.dataset.labels
     if dataset is not None and wanted in (None, dataset.card.labels):
+        if len(dataset.card.classes) == 1 and not of_points(experiment):
+            raise MienError(
+                f"data set '{dataset.card.name}' has a single class, {dataset.card.classes[0]}",
+                key="dataset.name",
+                expected="a data set of expressions, or task: landmarks",
+            )
         return dataset.card.scheme
     if wanted is None:
         return FER2013
@@ -140,7 +163,12 @@ def build_samples(experiment: Experiment, dataset: Dataset, roles: Roles, role: 
     """The rows of one role as the experiment wants them; opens no other role's."""
     section = experiment.dataset
     votes = wants_votes(experiment) and role != "report"
-    samples = load(dataset, roles.of(role), section.size, section.color, names, votes=votes)
+    if of_points(experiment):
+        frame: Frame = "wide" if role == "fit" else "detector"
+        size = 2 * section.size if role == "fit" else section.size
+        samples = load_faces(dataset, roles.of(role), size, section.color, frame)
+    else:
+        samples = load(dataset, roles.of(role), section.size, section.color, names, votes=votes)
     if len(samples) == 0:
         raise MienError(f"the {role} role has no rows", key="protocol")
     return samples
@@ -183,7 +211,7 @@ def build_model(experiment: Experiment, names: LabelScheme) -> nn.Module:
     torch.manual_seed(experiment.train.seed)
     with _at("model"):
         model: nn.Module = build(
-            "model", experiment.model, in_channels=channels, image_size=size, num_classes=len(names)
+            "model", experiment.model, in_channels=channels, image_size=size, num_classes=outputs(experiment, names)
         )
         if not isinstance(model, nn.Module) or "_modules" not in vars(model):
             raise MienError(

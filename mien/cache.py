@@ -1,7 +1,7 @@
 """A split's decoded pixels: made once, by all cores, at one size and colour; then memory-mapped by everything."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mien.dataset import Dataset
 from mien.errors import MienError
 from mien.files import replacing
-from mien.images import Color, decode
+from mien.images import Color, Pixels, decode
 from mien.progress import progress
 
 _CHUNK = 256
@@ -22,7 +22,17 @@ def pixels(dataset: Dataset, split: str, size: int, color: Color) -> npt.NDArray
 
     Made on the first call, beside the data set; a data set of the same name with another fingerprint gets its own.
     """
-    path = dataset.folder / "cache" / f"{split}-{size}-{color}-{dataset.card.fingerprint[:16]}.npy"
+    return cached(dataset, split, str(size), size, color, lambda row, data: decode(data, color, size))
+
+
+def cached(
+    dataset: Dataset, split: str, called: str, size: int, color: Color, of: Callable[[int, bytes], Pixels]
+) -> npt.NDArray[np.uint8]:
+    """What `of` makes of each row's number and file, uint8 (size, size, channels), as `pixels` gives it.
+
+    `called` tells it from all else that is made of the same split.
+    """
+    path = dataset.folder / "cache" / f"{split}-{called}-{color}-{dataset.card.fingerprint[:16]}.npy"
     if not path.exists():
         shape = (dataset.rows(split), size, size, 1 if color == "gray" else 3)
         with replacing(path) as temporary:
@@ -31,24 +41,26 @@ def pixels(dataset: Dataset, split: str, size: int, color: Color) -> npt.NDArray
             # A full disk is an error here; found while pixels are written, it would end the process.
             with temporary.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
-            _fill(decoded, dataset, split, size, color)
+            _fill(decoded, dataset, split, f"decode {split} at {size} px", of)
             decoded.flush()
             del decoded
     return np.asarray(np.load(path, mmap_mode="r"))
 
 
-def _fill(decoded: npt.NDArray[np.uint8], dataset: Dataset, split: str, size: int, color: Color) -> None:
+def _fill(
+    decoded: npt.NDArray[np.uint8], dataset: Dataset, split: str, what: str, of: Callable[[int, bytes], Pixels]
+) -> None:
     def chunk(start: int, files: list[bytes]) -> int:
         for row, data in enumerate(files, start):
             try:
-                decoded[row] = decode(data, color, size)
+                decoded[row] = of(row, data)
             except MienError as error:
                 raise MienError(f"data set '{dataset.card.name}', split '{split}', row {row}: {error}") from error
         return len(files)
 
     workers = os.cpu_count() or 1
     with (
-        progress(f"decode {split} at {size} px", len(decoded)) as advance,
+        progress(what, len(decoded)) as advance,
         ThreadPoolExecutor(workers) as pool,
     ):
         chunks = _chunks(dataset.images(split))

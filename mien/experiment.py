@@ -30,7 +30,10 @@ class DatasetSection(Section):
 
 
 class TrainSection(Section):
-    """How long, in which order and precision, on what; `keep`: the last weights or the best by `monitor`."""
+    """How long, in which order and precision, on what; `keep`: the last weights or the best by `monitor`.
+
+    What is monitored, unless a file says it, is the accuracy on the choose role, for points their NME.
+    """
 
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)] = 64
@@ -39,7 +42,7 @@ class TrainSection(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     keep: Literal["last", "best"] = "best"
-    monitor: Literal["choose_accuracy", "choose_loss"] = "choose_accuracy"
+    monitor: Literal["choose_accuracy", "choose_nme", "choose_loss"] = "choose_accuracy"
     early_stopping: Annotated[int, Field(ge=1)] | None = None
     gradient_clip: Annotated[float, Field(gt=0)] | None = None
     tensorboard: bool = False
@@ -49,6 +52,8 @@ class Experiment(Section):
     """One experiment. The components' parameters are checked against the signatures of what they name."""
 
     name: str
+    # What the model tells of an image: a class, or where the 68 points of the face are.
+    task: Literal["expression", "landmarks"] = "expression"
     plugins: tuple[str, ...] = ()
     dataset: DatasetSection
     protocol: SerializeAsAny[Component]
@@ -144,7 +149,10 @@ def _check(source: Source, file: str) -> Experiment:
     parts: dict[str, Any] = {}
     unknown: list[str] = []
     excluded: list[str] = []
+    points = source.content.get("task") == "landmarks"
     for key, value in {**_DEFAULTS, **source.content}.items():
+        if points and key == "train" and isinstance(value, dict):
+            value = {"monitor": "choose_nme", **value}
         if key in NAMED:
             if isinstance(value, dict):
                 value = {**_DEFAULTS.get(key, {}), **value}
@@ -192,6 +200,7 @@ def _check(source: Source, file: str) -> Experiment:
                 )
             )
     parts["exclude"] = list(dict.fromkeys(excluded))
+    problems += _misfits(parts, points, source, file)
     if not problems:
         try:
             return Experiment.model_validate(parts)
@@ -200,6 +209,39 @@ def _check(source: Source, file: str) -> Experiment:
     first, *more = problems
     first.more = tuple(more)
     raise first
+
+
+def _misfits(parts: dict[str, Any], points: bool, source: Source, file: str) -> list[MienError]:
+    """What stands in the file, is right by itself, and doesn't go with the task."""
+    found = []
+
+    def problem(message: str, path: KeyPath, expected: str) -> None:
+        found.append(_problem(message, path, source, file, expected=expected))
+
+    task = "landmarks" if points else "expression"
+    loss, train, ops = parts.get("loss"), parts.get("train"), parts.get("augment") or [None]
+    targets = getattr(loss.entry.build, "targets", "label") if loss is not None else None
+    if loss is not None and (targets == "points") != points:
+        wanted = "a loss on points, as {name: wing}" if points else "a loss on labels or votes, as cross_entropy"
+        on = "labels" if targets == "label" else targets
+        problem(f"loss '{loss.called}' is on {on} and the task is {task}", ("loss",), wanted)
+    if train is not None and train.monitor == ("choose_accuracy" if points else "choose_nme"):
+        wanted = "choose_nme or choose_loss" if points else "choose_accuracy or choose_loss"
+        problem(f"'{train.monitor}' isn't measured when the task is {task}", ("train", "monitor"), wanted)
+    for index, op in enumerate(ops):
+        if op is not None and op.called == "frame" and not (points and index == 0):
+            wanted = "it first in augment" if points else "task: landmarks, or crop and affine instead"
+            problem("op 'frame' can't stand here", ("augment", index), wanted)
+    if points and (not ops or (ops[0] is not None and ops[0].called != "frame")) and "augment" in source.content:
+        problem("faces are framed anew each time that they are trained on", ("augment",), "op 'frame' first")
+    if points and "augment" not in source.content:
+        problem("this key is missing", ("augment",), "at least 'augment: [{op: frame}]'")
+    if points and parts.get("tta", "none") != "none":
+        problem("points have no test-time augmentation", ("tta",), "none")
+    dataset = parts.get("dataset")
+    if points and dataset is not None and dataset.labels is not None:
+        problem("points have no label scheme", ("dataset", "labels"), "no such key")
+    return found
 
 
 def _keys_of(part: Any) -> Iterable[str]:

@@ -35,6 +35,7 @@ from mien.building import (
     build_schedule,
     class_counts,
     excluded,
+    of_points,
     scheme_for,
 )
 from mien.dataset import Dataset, open_dataset
@@ -42,6 +43,7 @@ from mien.errors import FailedError, MienError
 from mien.experiment import Experiment
 from mien.files import replacing, write_text
 from mien.optimizers import Factor
+from mien.points import as_shares, normalized_errors
 from mien.progress import bar, console
 from mien.protocols import Roles, check_roles, role_ids
 from mien.run import Run
@@ -51,11 +53,17 @@ from mien.workspace import Workspace
 # Images a batch when nothing is learned from them.
 EVALUATION_BATCH = 256
 
-HISTORY = ("epoch", "lr", "fit_loss", "fit_accuracy", "choose_loss", "choose_accuracy")
+
+def history_columns(score: str) -> tuple[str, ...]:
+    """The columns of `history.csv`, `score` being what a task is measured by: `accuracy`, or `nme` for points."""
+    return ("epoch", "lr", "fit_loss", f"fit_{score}", "choose_loss", f"choose_{score}")
 
 
 class Training(pl.LightningModule):
-    """One step of fitting and of choosing, with running sums of loss and hits."""
+    """One step of fitting and of choosing, with running sums of loss and score.
+
+    The score is 1 for each image whose class is right, so that its mean is the accuracy; for points each image's NME.
+    """
 
     def __init__(
         self,
@@ -75,12 +83,12 @@ class Training(pl.LightningModule):
         super().__init__()
         self.model = model
         self.loss = loss
-        self.on_votes = getattr(loss, "targets", "label") == "votes"
+        self.targets = getattr(loss, "targets", "label")
         self.augment, self.preprocess = augment, preprocess
         self.optimizer, self.factor = optimizer, factor
         self.fit_samples, self.choose_samples = fit, choose
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
-        # Loss times images, hits, images; in float64, so that sums are exact enough to compare.
+        # Loss times images, score, images; in float64, so that sums are exact enough to compare.
         self.fitted = torch.zeros(3, dtype=torch.float64)
         self.chosen = torch.zeros(3, dtype=torch.float64)
 
@@ -114,12 +122,15 @@ class Training(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch; one that isn't a number ends the training."""
         images = batch.images.to(torch.float32, memory_format=torch.channels_last)
+        points = batch.points
         if self.augment.ops:
             # Geometry in bfloat16 would move points by whole pixels.
             with torch.autocast(images.device.type, enabled=False):
-                images, _ = self.augment(images)
-        logits = self._logits(images)
-        loss = self._loss(logits, batch)
+                images, moved = self.augment(images, points if self.targets == "points" else None)
+                points = points if moved is None else moved
+        outputs = self._outputs(images)
+        targets = self._targets(batch, points, images.shape[-1])
+        loss: Tensor = self.loss(outputs, targets)
         if not torch.isfinite(loss):
             rate = self.optimizer.param_groups[0]["lr"]
             raise FailedError(
@@ -128,29 +139,34 @@ class Training(pl.LightningModule):
                 key="optimizer.lr",
                 expected="a smaller learning rate, normalised input or gradient clipping",
             )
-        self.fitted += _sums(loss.detach(), logits.detach(), batch.labels)
+        self.fitted += self._sums(loss.detach(), outputs.detach(), targets, batch)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and hits of a batch of the choose role, in float32 whatever the training's precision."""
+        """Loss and score of a batch of the choose role, in float32 whatever the training's precision."""
         with torch.autocast(batch.images.device.type, enabled=False):
-            logits = self._logits(batch.images.to(torch.float32, memory_format=torch.channels_last))
-            self.chosen += _sums(self._loss(logits, batch), logits, batch.labels)
+            outputs = self._outputs(batch.images.to(torch.float32, memory_format=torch.channels_last))
+            targets = self._targets(batch, batch.points, batch.images.shape[-1])
+            self.chosen += self._sums(self.loss(outputs, targets), outputs, targets, batch)
 
-    def _logits(self, images: Tensor) -> Tensor:
+    def _outputs(self, images: Tensor) -> Tensor:
         ready, _ = self.preprocess(images)
-        logits: Tensor = self.model(ready.contiguous(memory_format=torch.channels_last))
-        return logits
+        outputs: Tensor = self.model(ready.contiguous(memory_format=torch.channels_last))
+        return outputs.float()
 
-    def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        loss: Tensor = self.loss(logits.float(), batch.votes if self.on_votes else batch.labels)
-        return loss
+    def _targets(self, batch: Batch, points: Tensor, side: int) -> Tensor:
+        """What the loss wants: labels, votes, or points of images of `side` pixels as shares of that, (n, 136)."""
+        if self.targets == "points":
+            return as_shares(points, side)
+        return batch.votes if self.targets == "votes" else batch.labels
 
-
-def _sums(loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-    number = len(labels)
-    hits = (logits.argmax(dim=1) == labels).sum()
-    return torch.stack([loss.double() * number, hits.double(), hits.new_tensor(number).double()])
+    def _sums(self, loss: Tensor, outputs: Tensor, targets: Tensor, batch: Batch) -> Tensor:
+        number = len(batch.labels)
+        if self.targets == "points":
+            score = normalized_errors(outputs, targets).sum()
+        else:
+            score = (outputs.argmax(dim=1) == batch.labels).sum()
+        return torch.stack([loss.double() * number, score.double(), score.new_tensor(number).double()])
 
 
 class Recorder(Checkpoint):
@@ -162,6 +178,7 @@ class Recorder(Checkpoint):
     def __init__(self, run: Run, monitor: str, keep_best: bool, patience: int | None) -> None:
         self.run = run
         self.monitor, self.keep_best, self.patience = monitor, keep_best, patience
+        self.columns = history_columns("nme" if of_points(run.experiment) else "accuracy")
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.best_epoch = 0
@@ -183,7 +200,7 @@ class Recorder(Checkpoint):
             choose[0] / choose[2],
             choose[1] / choose[2],
         )
-        self.history.append(dict(zip(HISTORY, row, strict=True)))
+        self.history.append(dict(zip(self.columns, row, strict=True)))
         if self.best_epoch == 0 or self._score(row[0]) > self._score(self.best_epoch):
             self.best_epoch = row[0]
             if self.keep_best:
@@ -202,7 +219,7 @@ class Recorder(Checkpoint):
     def write_history(self) -> None:
         """Replace `history.csv`."""
         text = io.StringIO()
-        table = csv.DictWriter(text, HISTORY, lineterminator="\n")
+        table = csv.DictWriter(text, self.columns, lineterminator="\n")
         table.writeheader()
         table.writerows(self.history)
         write_text(self.run.history, text.getvalue())
@@ -221,20 +238,20 @@ class Recorder(Checkpoint):
         value = self.history[epoch - 1][self.monitor]
         if math.isnan(value):
             return -math.inf
-        return -value if self.monitor.endswith("loss") else value
+        return value if self.monitor.endswith("accuracy") else -value
 
 
 class Bar(Callback):
-    """The one progress bar: epoch, loss, accuracy on the choose role, images a second, time left.
+    """The one progress bar: epoch, loss, accuracy or NME on the choose role, images a second, time left.
 
     Where no terminal is, one line an epoch, so that a log tells the same. `rates` are the images a second of each
     epoch's training steps.
     """
 
-    def __init__(self, name: str, epochs: int, images: int) -> None:
-        self.name, self.epochs, self.images = name, epochs, images
-        self.bar = bar(TextColumn("loss {task.fields[loss]}"), TextColumn("choose acc {task.fields[accuracy]}"))
-        self.task = self.bar.add_task(name, total=epochs * images, loss="", accuracy="")
+    def __init__(self, name: str, epochs: int, images: int, score: str) -> None:
+        self.name, self.epochs, self.images, self.score = name, epochs, images, score
+        self.bar = bar(TextColumn("loss {task.fields[loss]}"), TextColumn(f"choose {score} {{task.fields[score]}}"))
+        self.task = self.bar.add_task(name, total=epochs * images, loss="", score="")
         self.shown = 0.0
         self.started = self.stepped = 0.0
         self.rates: list[float] = []
@@ -261,16 +278,17 @@ class Bar(Callback):
             self.bar.update(self.task, loss=f"{(pl_module.fitted[0] / pl_module.fitted[2]).item():.3f}")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The epoch's accuracy on the choose role."""
+        """The epoch's accuracy, or NME, on the choose role."""
         assert isinstance(pl_module, Training)
         self.rates.append(self.images / (self.stepped - self.started))
-        hits, number = pl_module.chosen[1].item(), pl_module.chosen[2].item()
-        self.bar.update(self.task, accuracy=f"{hits / number:.3f}")
+        total, number = pl_module.chosen[1].item(), pl_module.chosen[2].item()
+        told = f"{total / number:.3f}" if self.score == "acc" else f"{total / number:.4f}"
+        self.bar.update(self.task, score=told)
         if self.bar.disable:
             loss = (pl_module.fitted[0] / pl_module.fitted[2]).item()
             console.print(
                 f"{self.name} epoch {trainer.current_epoch + 1}/{self.epochs}  loss {loss:.3f}  "
-                f"choose acc {hits / number:.3f} (n {number:.0f})  {self.rates[-1]:,.0f} images/s"
+                f"choose {self.score} {told} (n {number:.0f})  {self.rates[-1]:,.0f} images/s"
             )
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -351,12 +369,18 @@ def _fit(run: Run, experiment: Experiment, dataset: Dataset) -> None:
     )
     recorder = Recorder(run, section.monitor, section.keep == "best", section.early_stopping)
     resumed = run.checkpoint if run.checkpoint.exists() else None
-    shown = Bar(run.name, section.epochs, len(fit))
+    shown = Bar(run.name, section.epochs, len(fit), "NME" if of_points(experiment) else "acc")
     _trainer(run, experiment, [shown, recorder]).fit(module, ckpt_path=resumed, weights_only=True)
     if shown.rates:
         run.write_environment({**run.environment, "images_per_second": round(statistics.median(shown.rates), 1)})
     state = recorder.best if section.keep == "best" else model.state_dict()
-    save_weights(run.weights, state, experiment, names, dataset.card.fingerprint)
+    save_weights(run.weights, state, experiment, names, dataset.card.fingerprint, limits(dataset))
+
+
+def limits(dataset: Dataset) -> str:
+    """What the use of weights is bound to that are trained on a data set; "" for nothing that its card tells."""
+    terms = dataset.card.details.get("landmarks", {}).get("terms")
+    return "trained on research-only annotations" if terms == "research only" else ""
 
 
 def _keep_roles(run: Run, dataset: Dataset, roles: Roles) -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mien import __version__
-from mien.augment import Pipeline
+from mien.augment import Pipeline, Resize
 from mien.building import build_model, build_pipeline
 from mien.errors import MienError
 from mien.experiment import Experiment
@@ -20,12 +20,14 @@ from mien.labels import LabelScheme
 
 
 def save_weights(
-    path: Path, state: dict[str, Tensor], experiment: Experiment, names: LabelScheme, fingerprint: str
+    path: Path, state: dict[str, Tensor], experiment: Experiment, names: LabelScheme, fingerprint: str, limits: str = ""
 ) -> None:
-    """Write a model's tensors, and in the header (key `mien`, JSON) what they are for."""
+    """Write a model's tensors, and in the header (key `mien`, JSON) what they are for and under which `limits`."""
     header: dict[str, Any] = {
         "mien": __version__,
         "experiment": experiment.name,
+        "task": experiment.task,
+        "limits": limits,
         "labels": names.name,
         "classes": names.classes,
         "input": {"size": experiment.dataset.size, "color": experiment.dataset.color, "range": [0, 255]},
@@ -46,13 +48,17 @@ def save_weights(
 class Trained:
     """A trained model in eval mode, what its images go through before it, its classes and its temperature.
 
-    The temperature is None until it has been fitted on the choose role.
+    The temperature is None until it has been fitted on the choose role. `size` and `channels` are those of the images
+    that it was trained on, `limits` says what its use is bound to.
     """
 
     model: nn.Module
     preprocess: Pipeline
     names: LabelScheme
     temperature: float | None
+    size: int
+    channels: int
+    limits: str
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
@@ -61,6 +67,14 @@ class Trained:
         ready, _ = self.preprocess(plain)
         out: Tensor = self.model(ready.contiguous(memory_format=torch.channels_last))
         return out.float()
+
+    def shares(self, images: Tensor) -> Tensor:
+        """Of a landmark model the points as shares of the image's side from its middle, float32 (n, 136).
+
+        Images are (n, 1, s, s) with values 0 … 255, of any size s.
+        """
+        fitting, _ = Resize(size=self.size)(images.to(torch.float32))
+        return self.logits(fitting.expand(-1, self.channels, -1, -1))
 
     def probabilities(self, images: Tensor) -> Tensor:
         """What a user is told, float32 (n, classes), rows summing to 1: the softmax of logits over the temperature."""
@@ -84,7 +98,15 @@ def load_weights(path: Path, experiment: Experiment, device: str) -> Trained:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise MienError(f"the weights don't fit the experiment's model ({reason})", file=str(path)) from error
-    return Trained(model.eval(), build_pipeline(experiment.preprocess), names, header.get("temperature"))
+    return Trained(
+        model.eval(),
+        build_pipeline(experiment.preprocess),
+        names,
+        header.get("temperature"),
+        experiment.dataset.size,
+        1 if experiment.dataset.color == "gray" else 3,
+        header.get("limits", ""),
+    )
 
 
 def store_temperature(path: Path, temperature: float) -> None:

@@ -1,10 +1,8 @@
-"""Evaluation: a run's logits on a role, and the numbers made of them. The one place that opens the report role."""
+"""A run's logits on a role, and the numbers made of them."""
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,17 +11,18 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from mien import environment, ledger, metrics, raters, slices
+from mien import environment, metrics, raters, slices
 from mien.batches import Batches, Samples, epoch_order, load
-from mien.building import build_roles, build_samples, left_out, scheme_for
+from mien.building import build_samples, left_out, scheme_for
 from mien.calibration import fit_temperature, measure_calibration
-from mien.dataset import Dataset, open_dataset
+from mien.dataset import Dataset
 from mien.errors import MienError
+from mien.evaluation.asked import Asked, ask, own_dataset, own_roles, record
 from mien.files import replacing, write_json
 from mien.labels import FERPLUS_VOTES
 from mien.progress import progress
-from mien.protocols import Overlap, Part, Role, Roles, check_roles, overlap
-from mien.registry import Component, build
+from mien.protocols import Overlap, Role, overlap
+from mien.registry import Component
 from mien.run import Run
 from mien.training import EVALUATION_BATCH
 from mien.tta import VIEWS, mean_logits, views
@@ -37,45 +36,26 @@ Bools = npt.NDArray[np.bool_]
 _PARTED_BY = ("agreement", "source", "subject_group")
 
 
-class _Asked(NamedTuple):
-    """Whose rows are measured: of which data set, under which protocol, and where the numbers go.
-
-    `parameters` are those of the protocol that aren't its defaults.
-    """
-
-    dataset: Dataset
-    protocol: str
-    parameters: dict[str, Any]
-    parts: tuple[Part, ...]
-    metrics: Path
-    predictions: Path
-
-
-def evaluate(
+def measure_classes(
     workspace: Workspace,
     run: Run,
-    role: Role = "report",
-    *,
-    protocol: Component | None = None,
-    dataset: str | None = None,
-    command: Sequence[str] = (),
+    role: Role,
+    protocol: Component | None,
+    dataset: str | None,
+    command: Sequence[str],
 ) -> dict[str, Any]:
-    """Measure a finished run on a role; writes the predictions and the metrics into the run.
+    """What `evaluate` does for a run whose task is expression.
 
-    The rows are those of the run's own protocol and data set, or the report rows of another protocol or another data
-    set; what the model has seen of them is always told by what this run was fit and chosen on. Asking for the report
-    role is written into the ledger before anything is measured. On the choose role the run's temperature is fitted and
-    stored with its weights. Returns what `metrics.json` holds. Raises MienError for a run without weights or a data set
-    that has changed.
+    On the choose role the run's temperature is fitted and stored with its weights.
     """
-    own = _own_dataset(workspace, run)
+    own = own_dataset(workspace, run)
     device = environment.device("auto")
     trained = load_weights(run.weights, run.experiment, device)
     if role == "report" and trained.temperature is None:
-        evaluate(workspace, run, "choose")
+        measure_classes(workspace, run, "choose", None, None, ())
         trained = load_weights(run.weights, run.experiment, device)
-    roles = _own_roles(run, own)
-    asked = _asked(workspace, run, own, roles, role, protocol, dataset)
+    roles = own_roles(run, own)
+    asked = ask(workspace, run, own, roles, role, protocol, dataset)
     section = run.experiment.dataset
     samples = load(asked.dataset, asked.parts, section.size, section.color, trained.names)
     if len(samples) == 0:
@@ -87,12 +67,11 @@ def evaluate(
         "protocol": asked.protocol,
         "parameters": asked.parameters,
         "role": role,
-        "split": " + ".join(dict.fromkeys(part.split for part in asked.parts)),
+        "split": asked.splits,
         "seeds": [run.experiment.train.seed],
     }
     if role == "report":
-        told = {key: measured[key] for key in ("protocol", "parameters", "dataset", "role", "split")}
-        ledger.record(workspace, run, {**told, "n": len(samples), "command": list(command)})
+        record(workspace, run, asked, len(samples), command)
     logits = predict(trained, samples, device, f"{run.name} on {asked.dataset.card.name}, {measured['split']}")
     _write_predictions(asked.predictions, samples, logits, trained.names.classes)
     seen = overlap(own, roles, asked.parts, asked.dataset) if role == "report" else None
@@ -138,76 +117,10 @@ def copied_rows(workspace: Workspace, run: Run) -> tuple[Bools | None, Bools | N
 
     Near ones are None where nobody looked for them.
     """
-    dataset = _own_dataset(workspace, run)
-    roles = _own_roles(run, dataset)
+    dataset = own_dataset(workspace, run)
+    roles = own_roles(run, dataset)
     samples = build_samples(run.experiment, dataset, roles, "report", scheme_for(run.experiment, dataset))
     return _copied(samples, overlap(dataset, roles, roles.report))
-
-
-def _own_dataset(workspace: Workspace, run: Run) -> Dataset:
-    """The data set that a run was trained on, unchanged."""
-    if not run.weights.exists():
-        raise MienError(
-            f"run {run.name} is {run.state} and has no weights",
-            file=str(run.folder),
-            expected=f"a finished run: mien train --resume {run.name}",
-        )
-    dataset = open_dataset(workspace, run.experiment.dataset.name)
-    made = run.environment["dataset"]["fingerprint"]
-    if dataset.card.fingerprint != made:
-        raise MienError(
-            f"data set '{dataset.card.name}' isn't the one that run {run.name} was trained on",
-            file=str(dataset.folder),
-            expected=f"fingerprint {made[:16]}, but it is {dataset.card.fingerprint[:16]}",
-        )
-    return dataset
-
-
-def _own_roles(run: Run, dataset: Dataset) -> Roles:
-    """The rows that a run was fit and chosen on; an error where they can't be found again."""
-    roles = build_roles(run.experiment, dataset)
-    if run.roles.exists():
-        check_roles(dataset, roles, pq.read_table(run.roles))
-    return roles
-
-
-def _asked(
-    workspace: Workspace,
-    run: Run,
-    own: Dataset,
-    roles: Roles,
-    role: Role,
-    protocol: Component | None,
-    dataset: str | None,
-) -> _Asked:
-    other = open_dataset(workspace, dataset) if dataset not in (None, own.card.name) else own
-    given = run.experiment.protocol
-    if other is own and protocol in (None, given):
-        return _Asked(own, given.called, _set(given), roles.of(role), run.metrics_file(role), run.predictions(role))
-    parameters = _set(protocol) if protocol is not None else {}
-    if protocol is not None:
-        called, parts = protocol.called, build("protocol", protocol, dataset=other).of(role)
-    else:
-        called, parts = _usual(other)
-    # Two protocols of one name and other parameters don't share a folder.
-    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:8]
-    folder = run.evaluation(f"{called}-{digest}" if parameters else called, None if other is own else other.card.name)
-    return _Asked(other, called, parameters, parts, folder / "metrics.json", folder / "predictions.parquet")
-
-
-def _set(protocol: Component) -> dict[str, Any]:
-    """The parameters of a protocol that aren't its defaults."""
-    return {
-        key: value for key, value in protocol.model_dump(mode="json", exclude_defaults=True).items() if key != "name"
-    }
-
-
-def _usual(dataset: Dataset) -> tuple[str, tuple[Part, ...]]:
-    """The rows that a data set is reported on when nobody says which: its own test split, else all of its rows."""
-    for split in ("PrivateTest", "test", "Testing", "testing"):
-        if split in dataset.card.splits:
-            return "test-split", (Part(split),)
-    return "all-rows", tuple(Part(split) for split in dataset.card.splits)
 
 
 def predict(
@@ -283,7 +196,7 @@ def _slices(dataset: Dataset, samples: Samples, logits: Logits, classes: tuple[s
     }
 
 
-def _dropped(asked: _Asked, trained: Trained) -> dict[str, Any]:
+def _dropped(asked: Asked, trained: Trained) -> dict[str, Any]:
     """Rows that have no class of the model, by class or by why their raters agree on none."""
     found = left_out(asked.dataset, asked.parts, trained.names)
     return {"rows": sum(found.values()), "classes": found}

@@ -1,0 +1,34 @@
+"""Evaluation: what a run makes of a role's rows, and the numbers of it. The one place that opens the report role."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mien.building import of_points
+from mien.evaluation.expression import copied_rows, measure_classes
+from mien.evaluation.landmarks import measure_run
+from mien.protocols import Role
+from mien.registry import Component
+from mien.run import Run
+from mien.workspace import Workspace
+
+__all__ = ["copied_rows", "evaluate"]
+
+
+def evaluate(
+    workspace: Workspace,
+    run: Run,
+    role: Role = "report",
+    *,
+    protocol: Component | None = None,
+    dataset: str | None = None,
+    command: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Measure a finished run on a role; writes the predictions and the metrics into the run.
+
+    The rows are those of the run's own protocol and data set, or the report rows of another protocol or another data
+    set; what the model has seen of them is always told by what this run was fit and chosen on. Asking for the report
+    role is written into the ledger before anything is measured. Returns what `metrics.json` holds. Raises MienError for
+    a run without weights or a data set that has changed.
+    """
+    of_task = measure_run if of_points(run.experiment) else measure_classes
+    return of_task(workspace, run, role, protocol, dataset, command)

@@ -1,0 +1,159 @@
+"""A run's points on a role's faces, at the size of a photo's face and at FER2013's, and the numbers made of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from mien import environment, nme
+from mien.batches import Batches, Samples, epoch_order, load_faces
+from mien.dataset import Dataset
+from mien.errors import MienError
+from mien.evaluation.asked import Asked, ask, own_dataset, own_roles, record
+from mien.files import replacing, write_json
+from mien.framing import framed_points
+from mien.ibug import POINTS
+from mien.points import as_shares
+from mien.progress import progress
+from mien.protocols import Part, Role, overlap
+from mien.registry import Component
+from mien.run import Run
+from mien.training import EVALUATION_BATCH
+from mien.weights import Trained, load_weights
+from mien.workspace import Workspace
+
+Shares = npt.NDArray[np.float32]
+
+# Sides, in pixels, of the squares that every landmark model is measured on: a face of a photo, and one as FER2013 has
+# it. Both are gray at 48.
+SIZES = (128, 48)
+
+
+def measure_run(
+    workspace: Workspace,
+    run: Run,
+    role: Role,
+    protocol: Component | None,
+    dataset: str | None,
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """What `evaluate` does for a run whose task is landmarks.
+
+    Faces are framed as a detector would, by their true points; see `mien.framing`. Besides the run's own points those of
+    the mean shape are measured: for each face the mean of the points that the run was fit on, each in its frame.
+    """
+    own = own_dataset(workspace, run)
+    device = environment.device("auto")
+    trained = load_weights(run.weights, run.experiment, device)
+    roles = own_roles(run, own)
+    asked = ask(workspace, run, own, roles, role, protocol, dataset)
+    frames = {size: load_faces(asked.dataset, asked.parts, size, "gray", "detector") for size in SIZES}
+    samples = frames[SIZES[0]]
+    if len(samples) == 0:
+        raise MienError(f"the {role} role has no rows", key="protocol")
+    if role == "report":
+        record(workspace, run, asked, len(samples), command)
+    seen = overlap(own, roles, asked.parts, asked.dataset) if role == "report" else None
+    copied = None
+    if seen is not None:
+        copied = np.concatenate(
+            [mask[samples.place[samples.part == number]] for number, mask in enumerate(seen.exact_rows)]
+        )
+    true = {size: shares(of) for size, of in frames.items()}
+    predicted = {size: predict_points(trained, of, device, f"{run.name} at {size} px") for size, of in frames.items()}
+    mean = np.broadcast_to(_mean_shape(own, roles.fit), true[SIZES[0]].shape)
+    measured = {
+        "run": run.name,
+        "task": "landmarks",
+        "dataset": asked.dataset.card.name,
+        "protocol": asked.protocol,
+        "parameters": asked.parameters,
+        "role": role,
+        "split": asked.splits,
+        "seeds": [run.experiment.train.seed],
+        "n": len(samples),
+        "normaliser": "distance of the outer eye corners (points 37 and 46)",
+        "limits": trained.limits,
+        "sizes": {str(size): _measured(predicted[size], true[size], copied) for size in SIZES},
+        "mean_shape": _measured(mean, true[SIZES[0]], copied),
+        "contaminated": seen.contaminated if seen else 0.0,
+        "overlap": {"rows": seen.rows, "exact": seen.exact, "near": seen.near} if seen else None,
+        "excluded": run.environment["dataset"].get("excluded", {}),
+    }
+    _write_points(asked, samples, true, predicted)
+    write_json(asked.metrics, measured)
+    return measured
+
+
+def _mean_shape(dataset: Dataset, parts: Sequence[Part]) -> Shares:
+    """The mean of the points of some rows, each face in its detector's square, as shares of that: (68, 2)."""
+    found = []
+    for part in parts:
+        # In squares of one pixel a pixel centre is the share itself.
+        points, _ = framed_points(dataset, part.split, 1, "detector")
+        found.append(points if part.index is None else points[part.index])
+    return np.asarray(np.concatenate(found).mean(axis=0), dtype=np.float32)
+
+
+def shares(samples: Samples) -> Shares:
+    """The true points of all rows as shares of their square's side from its middle, float32 (rows, 68, 2)."""
+    side = samples.pixels[0].shape[1]
+    flat = as_shares(torch.from_numpy(samples.points), side).numpy()
+    return np.asarray(flat, dtype=np.float32).reshape(-1, POINTS, 2)
+
+
+def predict_points(trained: Trained, samples: Samples, device: str, what: str) -> Shares:
+    """The points that a model gives for all rows, in shares as `shares` has them, float32 (rows, 68, 2)."""
+    out = []
+    order = epoch_order(len(samples), shuffle=False, seed=0, epoch=0)
+    with progress(what, len(samples)) as advance:
+        for batch in Batches(samples, EVALUATION_BATCH, order):
+            out.append(trained.shares(batch.images.to(device)).cpu())
+            advance(len(batch.labels))
+    return np.asarray(torch.cat(out).numpy()).reshape(-1, POINTS, 2)
+
+
+def _measured(predicted: Shares, true: Shares, copied: npt.NDArray[np.bool_] | None) -> dict[str, Any]:
+    """All measures of all rows, and of those without an exact copy among what the run has seen."""
+    clean = None
+    if copied is not None and not copied.all():
+        clean = nme.measure_points(predicted[~copied], true[~copied])
+    return {**nme.measure_points(predicted, true), "clean": clean}
+
+
+def _write_points(asked: Asked, samples: Samples, true: dict[int, Shares], predicted: dict[int, Shares]) -> None:
+    """Split, id, side of the square, and true and predicted points as shares of it: one row a face and size."""
+    kind = pa.list_(pa.float32(), 2 * POINTS)
+    splits = [samples.splits[part] for part in samples.part]
+    n = len(samples)
+
+    def flat(of: dict[int, Shares]) -> pa.Array:
+        values = np.concatenate([of[size] for size in SIZES]).ravel()
+        return pa.FixedSizeListArray.from_arrays(pa.array(values, pa.float32()), type=kind)
+
+    columns = {
+        "split": pa.array(splits * len(SIZES), pa.string()),
+        "id": pa.array(samples.ids.tolist() * len(SIZES), pa.string()),
+        "size": pa.array(np.repeat(SIZES, n), pa.int32()),
+        "true": flat(true),
+        "predicted": flat(predicted),
+    }
+    with replacing(asked.predictions) as temporary:
+        pq.write_table(pa.table(columns), temporary)
+
+
+def read_points(file: Path, size: int) -> tuple[list[tuple[str, str]], Shares, Shares]:
+    """Split and id of each face, and its true and predicted points, of what was stored at one size."""
+    table = pq.read_table(file, filters=[("size", "=", size)])
+
+    def points(column: str) -> Shares:
+        flat = table[column].combine_chunks().flatten()
+        return np.asarray(flat, dtype=np.float32).reshape(-1, POINTS, 2)
+
+    rows = list(zip(table["split"].to_pylist(), table["id"].to_pylist(), strict=True))
+    return rows, points("true"), points("predicted")
