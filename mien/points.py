@@ -27,7 +27,8 @@ def normalized_errors(outputs: Tensor, targets: Tensor) -> Tensor:
 
     Source: as in `mien.nme`, which measures runs; this one is for the history while a model trains.
     """
-    off = (outputs - targets).unflatten(1, (-1, 2)).norm(dim=-1).mean(dim=1)
+    error: Tensor = (outputs - targets).unflatten(1, (-1, 2))
     true: Tensor = targets.unflatten(1, (-1, 2))
     apart: Tensor = (true[:, OUTER_EYES[0]] - true[:, OUTER_EYES[1]]).norm(dim=-1)
+    off: Tensor = error.norm(dim=-1).mean(dim=1)
     return off / apart

@@ -60,13 +60,18 @@ class Predictions:
 
 
 def read_predictions(file: Path) -> Predictions:
-    """What a run stored: columns id, split, label and a logit a class. Raises FailedError for anything else."""
+    """What a run stored: columns id, split, label and a logit a class.
+
+    Raises MienError for the points of a landmark run, FailedError for anything else.
+    """
     try:
         table = pq.read_table(file)
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:
         raise FailedError(f"the predictions can't be read ({error})", file=str(file)) from error
+    if "predicted" in table.column_names:
+        raise MienError("these are points, not classes", file=str(file), expected="a run whose task is expression")
     classes = tuple(table.column_names[3:])
     if table.column_names[:3] != ["id", "split", "label"] or not classes:
         raise FailedError(

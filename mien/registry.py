@@ -6,14 +6,15 @@ A component is a class or function with annotated parameters. Some of them mien 
 
 import importlib.util
 import inspect
+import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from mien.errors import MienError, nearest, reason
 
@@ -160,6 +161,17 @@ def entry(kind: Kind, name: str) -> Entry:
             nearest=nearest(name, names(kind)),
         )
     return _entries[kind, name]
+
+
+def component(kind: Kind, content: Mapping[str, Any]) -> Component:
+    """A component as data holds it that mien itself wrote; raises MienError for an unknown name or parameter."""
+    spec = entry(kind, content[key_of(kind)]).spec
+    try:
+        return spec.model_validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        raise MienError(
+            f"the {kind} '{content[key_of(kind)]}' has other parameters ({error.errors()[0]['msg']})"
+        ) from error
 
 
 def build(kind: Kind, component: Component, **supplied: Any) -> Any:

@@ -14,9 +14,12 @@ from mien import __version__
 from mien.augment import Pipeline, Resize
 from mien.building import build_model, build_pipeline
 from mien.errors import MienError
-from mien.experiment import Experiment
+from mien.experiment import Experiment, import_components
 from mien.files import replacing
+from mien.ibug import POINTS
+from mien.images import Color
 from mien.labels import LabelScheme
+from mien.registry import build, component
 
 
 def save_weights(
@@ -83,30 +86,69 @@ class Trained:
 
 def load_weights(path: Path, experiment: Experiment, device: str) -> Trained:
     """The model of an experiment with the weights of a file; raises MienError where the two don't fit."""
+    header, state = _read(path, device)
+    names = LabelScheme(header["labels"], tuple(header["classes"]))
+    section = experiment.dataset
+    return _trained(
+        path,
+        build_model(experiment, names).to(device),
+        state,
+        build_pipeline(experiment.preprocess),
+        header,
+        section.size,
+        section.color,
+    )
+
+
+def load_packaged(path: Path, device: str) -> Trained:
+    """The model that a weights file describes itself, for models that mien brings; raises MienError for other files."""
+    import_components()
+    header, state = _read(path, device)
+    try:
+        size, color = header["input"]["size"], header["input"]["color"]
+        preprocess = build_pipeline([component("op", op) for op in header["preprocess"]])
+        channels, side, _ = preprocess.output_shape((1 if color == "gray" else 3, size, size))
+        outputs = 2 * POINTS if header["task"] == "landmarks" else len(header["classes"])
+        supplied = {"in_channels": channels, "image_size": side, "num_classes": outputs}
+        model: nn.Module = build("model", component("model", header["model"]), **supplied)
+    except (KeyError, TypeError) as error:
+        raise MienError(f"these aren't weights that mien wrote ({error})", file=str(path)) from error
+    model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return _trained(path, model, state, preprocess, header, size, color)
+
+
+def _read(path: Path, device: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The header of a weights file, and its tensors."""
     try:
         with safe_open(path, framework="pt", device=device) as file:
-            header = json.loads(file.metadata()["mien"])
+            header: dict[str, Any] = json.loads(file.metadata()["mien"])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        names = LabelScheme(header["labels"], tuple(header["classes"]))
+        LabelScheme(header["labels"], tuple(header["classes"]))
     except FileNotFoundError as error:
         raise MienError("there are no weights; the run isn't finished", file=str(path)) from error
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise MienError(f"these aren't weights that mien wrote ({error})", file=str(path)) from error
-    model = build_model(experiment, names).to(device)
+    return header, state
+
+
+def _trained(
+    path: Path,
+    model: nn.Module,
+    state: dict[str, Tensor],
+    preprocess: Pipeline,
+    header: dict[str, Any],
+    size: int,
+    color: Color,
+) -> Trained:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise MienError(f"the weights don't fit the experiment's model ({reason})", file=str(path)) from error
-    return Trained(
-        model.eval(),
-        build_pipeline(experiment.preprocess),
-        names,
-        header.get("temperature"),
-        experiment.dataset.size,
-        1 if experiment.dataset.color == "gray" else 3,
-        header.get("limits", ""),
-    )
+    names = LabelScheme(header["labels"], tuple(header["classes"]))
+    channels = 1 if color == "gray" else 3
+    limits = header.get("limits", "")
+    return Trained(model.eval(), preprocess, names, header.get("temperature"), size, channels, limits)
 
 
 def store_temperature(path: Path, temperature: float) -> None:

@@ -1,7 +1,7 @@
 """The verbs on runs: demo, train, evaluate, report, runs."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -219,6 +219,57 @@ _NAMES = {
 
 
 def _show_measured(measured: dict[str, Any], run: "Run", page: Path) -> None:
+    if measured.get("task") == "landmarks":
+        _show_points(measured)
+    else:
+        _show_classes(measured, run)
+    print("in brackets: 95 % intervals over the choice of rows")
+    print(f"report: {page}")
+    if measured["role"] != "report":
+        print(f"to measure it on the reporting role: mien evaluate {run.name}")
+
+
+def _show_points(measured: dict[str, Any]) -> None:
+    """The errors of a landmark run by the size of the faces, beside those of the mean shape."""
+    from mien.report.wording import seeds, warning
+
+    parts = {f"{size} px": of for size, of in measured["sizes"].items()}
+    parts["mean shape"] = measured["mean_shape"]
+    rows = []
+    for name, of in parts.items():
+        twins = {"": of, ", without exact copies": of["clean"] if measured["role"] == "report" else None}
+        rows += [
+            (f"{name}{what}", f"{one['n']:,}", *(told(one) for told in _POINT_MEASURES.values()))
+            for what, one in twins.items()
+            if one is not None
+        ]
+    title = (
+        f"{measured['run']}, {seeds(measured)}, protocol {measured['protocol']}, {measured['role']} role: "
+        f"{measured['dataset']}, {measured['split']}, n = {measured['n']:,}\n"
+        f"NME in % of the {measured['normaliser']}, by pupils where said; faces in a detector's squares"
+    )
+    if measured["contaminated"]:
+        title += f"\n{warning(measured)}"
+    print_table(title, ("faces of", "n", *_POINT_MEASURES), rows)
+    if measured["limits"]:
+        print(f"these weights: {measured['limits']}")
+
+
+def _in_percent(of: dict[str, Any], key: str) -> str:
+    low, high = of["interval"][key]
+    return f"{100 * of[key]:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
+
+
+_POINT_MEASURES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "NME": lambda of: _in_percent(of, "nme_outer_eyes"),
+    "median": lambda of: _in_percent(of, "median"),
+    "NME by pupils": lambda of: _in_percent(of, "nme_inter_pupil"),
+    "% beyond 8 %": lambda of: _in_percent(of, "failure_rate_8"),
+    "AUC to 8 %": lambda of: "{:.3f} [{:.3f}, {:.3f}]".format(of["auc_8"], *of["interval"]["auc_8"]),
+}
+
+
+def _show_classes(measured: dict[str, Any], run: "Run") -> None:
     parts = [("all rows", measured)]
     if measured["role"] == "report":
         parts += [("without exact copies", measured["clean"]), ("without near copies", measured["near_clean"])]
@@ -246,10 +297,6 @@ def _show_measured(measured: dict[str, Any], run: "Run", page: Path) -> None:
         print(f"left out: {measured['dropped']['rows']:,} rows that have no class of the model ({classes})")
     if measured["role"] == "report" and measured["overlap"]["near"] is None:
         print("near copies of what the model has seen weren't looked for")
-    print("in brackets: 95 % intervals over the choice of rows")
-    print(f"report: {page}")
-    if measured["role"] != "report":
-        print(f"to measure it on the reporting role: mien evaluate {run.name}")
 
 
 def _title(measured: dict[str, Any], name: str) -> str:
@@ -336,6 +383,11 @@ def runs(workspace: Home = None, as_json: Json = False) -> None:
     def score(measured: dict[str, Any] | None) -> str:
         if measured is None:
             return "–"
+        if measured.get("task") == "landmarks":
+            told = ", ".join(
+                f"{_in_percent(of, 'nme_outer_eyes')} % at {size} px" for size, of in measured["sizes"].items()
+            )
+            return f"NME {told}, {measured['split']} n {measured['n']:,}"
         low, high = measured["interval"]["accuracy"]
         mark = f" contaminated {percent(measured['contaminated'])}" if measured["contaminated"] else ""
         return f"{measured['accuracy']:.3f} [{low:.3f}, {high:.3f}] {measured['split']} n {measured['n']:,}{mark}"
@@ -352,5 +404,5 @@ def runs(workspace: Home = None, as_json: Json = False) -> None:
         )
         for one in found
     ]
-    columns = ("run", "state", "data set", "protocol", "epochs", "accuracy to choose by", "accuracy to report")
+    columns = ("run", "state", "data set", "protocol", "epochs", "score to choose by", "score to report")
     print_result(as_json, {"runs": found}, lambda: print_table("runs", columns, rows, right=9))

@@ -44,8 +44,8 @@ def measure_run(
 ) -> dict[str, Any]:
     """What `evaluate` does for a run whose task is landmarks.
 
-    Faces are framed as a detector would, by their true points; see `mien.framing`. Besides the run's own points those of
-    the mean shape are measured: for each face the mean of the points that the run was fit on, each in its frame.
+    Faces are framed as a detector would, by their true points; see `mien.framing`. Besides the run's own points those
+    of the mean shape are measured: for each face the mean of the points that the run was fit on, each in its frame.
     """
     own = own_dataset(workspace, run)
     device = environment.device("auto")
