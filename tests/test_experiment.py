@@ -61,7 +61,8 @@ def refused(home: Path, text: str, *overrides: str) -> list[str]:
     return [line.removeprefix("mien: ") for line in lines]
 
 
-MODELS = "cnn, googlenet, resnet"
+MODELS = "cnn, googlenet, landmarks-small, resnet, xception"
+LOSSES = "cross_entropy, l1, mse, soft_cross_entropy, wing"
 OPS = ", ".join(names("op")) if import_components() is None else ""
 TRAIN = (
     "epochs, batch_size, shuffle, seed, precision, device, keep, monitor, early_stopping, gradient_clip, tensorboard"
@@ -113,8 +114,8 @@ MISTAKES: dict[str, tuple[tuple[str, str], str]] = {
     ),
     "unknown loss": (
         ("name: tiny\n", "name: tiny\nloss: cross_entrpy\n"),
-        "x.yaml:2: loss.name: no loss is called 'cross_entrpy'; expected 'name' as one of cross_entropy, "
-        "soft_cross_entropy. Did you mean 'cross_entropy'?",
+        f"x.yaml:2: loss.name: no loss is called 'cross_entrpy'; expected 'name' as one of {LOSSES}. "
+        "Did you mean 'cross_entropy'?",
     ),
     "unknown protocol": (
         ("name: tiny\n", "name: tiny\nprotocol: {name: offical}\n"),
@@ -426,6 +427,7 @@ def test_defaults(tmp_path: Path) -> None:
     experiment = load_experiment(file)
     assert experiment.model_dump() == {
         "name": "least",
+        "task": "expression",
         "plugins": (),
         "dataset": {"name": "fer2013", "size": 48, "color": "gray", "labels": None},
         "protocol": {"name": "official"},
@@ -530,7 +532,7 @@ def test_the_schema_describes_what_can_be_named(schema: Any) -> None:
     model = schema.schema["$defs"]["model_cnn"]
     assert model["description"].startswith("Convolutions without padding")
     assert model["properties"]["kernel_size"]["minimum"] == 1
-    assert schema.schema["properties"]["model"]["anyOf"][0] == {"enum": ["cnn", "googlenet", "resnet"]}
+    assert schema.schema["properties"]["model"]["anyOf"][0] == {"enum": MODELS.split(", ")}
     assert schema.is_valid({"extends": "base.yaml"})
     assert schema.is_valid({"model": {"kernel_size": 3}, "optimizer": "sgd", "dataset": "fer2013"})
 

@@ -3,14 +3,16 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from conftest import REPOSITORY
 
 from mien.dataset import Dataset, open_dataset, write_dataset
 from mien.evaluation import evaluate
 from mien.experiment import load_experiment
+from mien.ibug import POINTS
 from mien.images import encode_png
-from mien.labels import FER2013
+from mien.labels import FACE, FER2013
 from mien.run import new_run
 from mien.synthetic import faces
 from mien.training import train
@@ -25,23 +27,27 @@ SHARED = sorted(set(FOLDER.rglob("*.yaml")) - set(NAMED))
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace with a few drawn faces under FER2013's splits, which every protocol for it takes."""
+    """A workspace with a few drawn faces under FER2013's splits, and with points under HELEN's."""
     workspace = Workspace(tmp_path_factory.mktemp("home"))
     votes = np.eye(10, dtype=int)[[4, 5, 6, 1, 3, 2, 0]] * 10
-    import pyarrow as pa
-
     columns = {"votes": pa.list_(pa.int16(), 10)}
     with write_dataset(workspace, "drawn", FER2013, source="", format="test", columns=columns) as writer:
         for index, (image, label, _) in enumerate(faces(28, size=48, color="gray", seed=0)):
             split = ("Training", "Training", "PublicTest", "PrivateTest")[index // 7]
             writer.add(split, str(index), encode_png(image), label, size=(48, 48), votes=votes[label].tolist())
+    columns = {"landmarks": pa.list_(pa.float32(), 2 * POINTS)}
+    with write_dataset(workspace, "points", FACE, source="", format="test", columns=columns) as writer:
+        for index, (image, _, points) in enumerate(faces(15, size=64, color="rgb", seed=0)):
+            split = "helen_train" if index < 8 else "helen_test"
+            writer.add(split, str(index), encode_png(image), 0, size=(64, 64), landmarks=points.ravel().tolist())
     return workspace
 
 
 @pytest.mark.parametrize("file", [*NAMED, REPOSITORY / "mien/demo.yaml"], ids=lambda file: file.stem)
 def test_it_runs(drawn: Workspace, file: Path) -> None:
-    dataset: Dataset = open_dataset(drawn, "drawn")
-    run = new_run(drawn, load_experiment(file, ["dataset.name=drawn", "train.epochs=2"]))
+    name = "points" if load_experiment(file).task == "landmarks" else "drawn"
+    dataset: Dataset = open_dataset(drawn, name)
+    run = new_run(drawn, load_experiment(file, [f"dataset.name={name}", "train.epochs=2"]))
     train(drawn, run, ["test"])
     measured = evaluate(drawn, run, "report")
     assert run.state == "finished"
@@ -56,8 +62,9 @@ def test_its_first_lines_say_how_to_run_it(file: Path) -> None:
     path = file.relative_to(REPOSITORY)
     assert first[0].startswith("# ")
     commands = [line.removeprefix("# ").split("  ")[0] for line in first if line.startswith("# mien ")]
-    assert commands, "no command in the first lines"
-    assert commands[0].removesuffix(" --seeds 5") == f"mien train {path}"
+    assert f"mien train {path}" in [command.removesuffix(" --seeds 5") for command in commands]
+    # What stands before it makes the data set.
+    assert all(command.startswith(("mien data", "mien train")) for command in commands)
 
 
 @pytest.mark.parametrize("file", NAMED, ids=lambda file: file.stem)

@@ -32,6 +32,8 @@ def test_the_header_says_what_the_weights_are_for(experiment: Experiment, tmp_pa
     assert version.count(".") == 2
     assert header == {
         "experiment": "tiny",
+        "task": "expression",
+        "limits": "",
         "labels": "fer2013-7",
         "classes": ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"],
         "input": {"size": 24, "color": "gray", "range": [0, 255]},
