@@ -304,7 +304,7 @@ def test_the_tables_say_split_n_protocol_test_and_contamination() -> None:
     assert (row["verdict"], row["test"], row["protocol"]) == ("a is better", EXACT, "paper-2021 and official")
     assert row["seen these rows"] == "contaminated: 89 %"
     assert [row[1] for row in by_class.rows] == list(CLASSES)
-    page = markdown(compared, "mien compare a b")
+    page = markdown(compared, tables(compared), "mien compare a b")
     assert page.startswith("# a and b\n\nWritten by `mien compare a b`.")
     assert "- the protocols differ (official, paper-2021): the models were fit on different rows" in page
     widths = {line.count("|") for line in page.splitlines() if line.startswith("| a − b | a")}

@@ -9,18 +9,21 @@ from mien.comparison.clean import without_copies
 from mien.comparison.contenders import Contender, find_contender, foreign, group
 from mien.comparison.gallery import disagreements, write_galleries
 from mien.comparison.pairs import UNDECIDED, compare, describe_group
+from mien.comparison.points import compare_points, point_tables
 from mien.comparison.telling import markdown, tables, write_comparison
 
 __all__ = [
     "UNDECIDED",
     "Contender",
     "compare",
+    "compare_points",
     "describe_group",
     "disagreements",
     "find_contender",
     "foreign",
     "group",
     "markdown",
+    "point_tables",
     "tables",
     "without_copies",
     "write_comparison",

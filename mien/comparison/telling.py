@@ -83,10 +83,15 @@ def _numbers(pair: dict[str, Any]) -> tuple[str, str, str, str]:
     if pair["difference"] is None:
         return "–", "–", "–", "–"
     low, high = pair["interval"]
-    return f"{pair['difference']:+.3f}", f"{low:+.3f} to {high:+.3f}", _p(pair["p"]), _p(pair["p_holm"])
+    return f"{pair['difference']:+.3f}", f"{low:+.3f} to {high:+.3f}", p_value(pair["p"]), p_value(pair["p_holm"])
 
 
-def _p(value: float) -> str:
+def p_value(value: float) -> str:
+    """A p value as tables show it.
+
+    >>> p_value(0.0123), p_value(0.00001)
+    ('0.012', '< 0.001')
+    """
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
@@ -96,20 +101,20 @@ def _contamination(share: float | None) -> str:
     return f"contaminated: {percent(share)}" if share else "no"
 
 
-def markdown(compared: dict[str, Any], command: str) -> str:
+def markdown(compared: dict[str, Any], shown: Sequence[Table], command: str) -> str:
     """The tables of a comparison as a page of Markdown; `command` is what made it."""
-    names = " and ".join(one["name"] for one in compared["contenders"])
+    names = " and ".join(dict.fromkeys(one["name"] for one in compared["contenders"]))
     lines = [f"# {names}", "", f"Written by `{command}`. What each number is stands in docs/statistics.md.", ""]
-    for table in tables(compared):
+    for table in shown:
         lines += [f"## {table.title[0].upper()}{table.title[1:]}", "", *_rows(table), ""]
     lines += [f"- {note}" for note in compared["notes"]]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def write_comparison(folder: Path, compared: dict[str, Any], command: str) -> None:
+def write_comparison(folder: Path, compared: dict[str, Any], shown: Sequence[Table], command: str) -> None:
     """Write `comparison.json` and `comparison.md` into a folder; they hold numbers and names, never a face."""
     write_json(folder / "comparison.json", compared)
-    write_text(folder / "comparison.md", markdown(compared, command))
+    write_text(folder / "comparison.md", markdown(compared, shown, command))
 
 
 def _rows(table: Table) -> Sequence[str]:
