@@ -33,7 +33,16 @@ def main() -> None:
 
 
 def published(results: Path = RESULTS) -> list[Path]:
-    """The folders of published runs, by name."""
+    """The folders of published runs on expressions, by name."""
+    return [path for path in _with_metrics(results) if "task" not in read(path, "metrics.json")]
+
+
+def published_points(results: Path = RESULTS) -> list[Path]:
+    """The folders of published landmark runs, by name."""
+    return [path for path in _with_metrics(results) if "task" in read(path, "metrics.json")]
+
+
+def _with_metrics(results: Path) -> list[Path]:
     return sorted(path.parent for path in results.glob("*/metrics.json"))
 
 
@@ -52,6 +61,48 @@ def table(prefix: str, results: Path = RESULTS) -> str:
     return _table((*COLUMNS, "seeds", "trained"), lines)
 
 
+POINT_COLUMNS = ("run", "measured on", "NME at 128 px", "NME at 48 px", "beyond 8 % at 48 px", "mean shape", "seeds")
+
+
+def point_table(prefix: str, results: Path = RESULTS) -> str:
+    """One line a landmark run: errors with their 95 % intervals, split and n, and what they are shares of; else ""."""
+    lines = []
+    for folder in published_points(results):
+        metrics, made = read(folder, "metrics.json"), read(folder, "environment.json")
+        sizes = metrics["sizes"]
+        lines.append(
+            [
+                f"[{folder.name}]({prefix}{folder.name}/report.html)",
+                _where(metrics)[1],
+                _error(sizes["128"]),
+                _error(sizes["48"]),
+                _error(sizes["48"], "failure_rate_8"),
+                _error(metrics["mean_shape"]),
+                ", ".join(map(str, metrics["seeds"])),
+                _trained(folder, made),
+            ]
+        )
+    if not lines:
+        return ""
+    limits = {read(folder, "metrics.json")["limits"] for folder in published_points(results)} - {""}
+    return (
+        "68 points, errors in % of the distance of the outer eye corners, faces in a detector's squares"
+        + "".join(f"; weights {one}" for one in sorted(limits))
+        + ":\n\n"
+        + _table((*POINT_COLUMNS, "trained"), lines)
+    )
+
+
+def _error(of: dict[str, Any], key: str = "nme_outer_eyes") -> str:
+    low, high = of["interval"][key]
+    return f"{100 * of[key]:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
+
+
+def _trained(folder: Path, made: dict[str, Any]) -> str:
+    epochs = (folder / "history.csv").read_text(encoding="utf-8").count("\n") - 1
+    return f"{epochs} epochs, {made['duration_s'] / 60:.0f} min, {made['precision']} on {processor(made)}"
+
+
 def _table(columns: tuple[str, ...], lines: list[list[str]]) -> str:
     rows = [columns, ("---",) * len(columns), *lines]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
@@ -59,8 +110,6 @@ def _table(columns: tuple[str, ...], lines: list[list[str]]) -> str:
 
 def _run_line(folder: Path, prefix: str) -> list[str]:
     metrics, made = read(folder, "metrics.json"), read(folder, "environment.json")
-    epochs = (folder / "history.csv").read_text(encoding="utf-8").count("\n") - 1
-    minutes = f"{made['duration_s'] / 60:.0f} min"
     return [
         f"[{folder.name}]({prefix}{folder.name}/report.html)",
         *_where(metrics),
@@ -69,7 +118,7 @@ def _run_line(folder: Path, prefix: str) -> list[str]:
         _views(metrics, "balanced_accuracy"),
         _views(metrics, "macro_f1"),
         ", ".join(map(str, metrics["seeds"])),
-        f"{epochs} epochs, {minutes}, {made['precision']} on {processor(made)}",
+        _trained(folder, made),
     ]
 
 
@@ -134,9 +183,11 @@ def page(results: Path = RESULTS) -> str:
         "Rows without exact copies are those whose pixels stand nowhere among the rows that the model was trained or "
         "chosen on.\n\n"
         + table("", results)
+        + "".join(f"\n{points}" for points in (point_table("", results),) if points)
         + _further(results)
         + "".join(f"\n{_run_part(folder)}" for folder in published(results))
         + "".join(f"\n{_group_part(folder)}" for folder in published_groups(results))
+        + "".join(f"\n{_run_part(folder)}" for folder in published_points(results))
     )
 
 
@@ -162,13 +213,17 @@ def _run_part(folder: Path) -> str:
         "confusion-report": "Confusion matrix",
         "reliability-report": "Reliability diagram",
         "risk-coverage-report": "Risk by coverage",
+        "errors-report": "Cumulative error",
+        "groups-report": "Error by group of points",
+        "drawn-faces": "Points on drawn faces",
     }
     images = "".join(
         f"![{text} of {folder.name}]({folder.name}/figures/{name}.png)\n\n"
         for name, text in shown.items()
         if (folder / "figures" / f"{name}.png").exists()
     )
-    return f"## {folder.name}\n\n{links}.\n\n{_side_by_side(folder)}{images}".rstrip() + "\n"
+    side_by_side = "" if "task" in read(folder, "metrics.json") else _side_by_side(folder)
+    return f"## {folder.name}\n\n{links}.\n\n{side_by_side}{images}".rstrip() + "\n"
 
 
 def _side_by_side(folder: Path) -> str:
@@ -232,12 +287,13 @@ def with_table(text: str, prefix: str, results: Path = RESULTS) -> str:
     """A text with the table between its marks."""
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
-    return f"{before}{START}\n{table(prefix, results)}{END}{after}"
+    tables = "\n".join(part for part in (table(prefix, results), point_table(prefix, results)) if part)
+    return f"{before}{START}\n{tables}{END}{after}"
 
 
 def with_header(text: str, name: str, results: Path = RESULTS) -> str:
     """An experiment file whose lines with a command also tell the scores, of a run and of a group of seeds or folds."""
-    for folder in published(results):
+    for folder in _with_metrics(results):
         if folder.name == name:
             text = _told(text, r"", _run_header(folder))
     for folder in published_groups(results):
@@ -256,9 +312,13 @@ def _told(text: str, options: str, told: str) -> str:
 
 def _run_header(folder: Path) -> str:
     metrics, made = read(folder, "metrics.json"), read(folder, "environment.json")
+    if "task" in metrics:
+        scores = ", ".join(f"NME {_error(of)} % at {size} px" for size, of in metrics["sizes"].items())
+    else:
+        scores = scored(metrics)
     return (
         f"{processor(made).partition(' (')[0]}: {made['duration_s'] / 60:.0f} min    "
-        f"{metrics['split']} {scored(metrics)}, n = {metrics['n']:,}, seeds: {len(metrics['seeds'])}"
+        f"{metrics['split']} {scores}, n = {metrics['n']:,}, seeds: {len(metrics['seeds'])}"
     )
 
 
