@@ -200,7 +200,9 @@ def _check(source: Source, file: str) -> Experiment:
                 )
             )
     parts["exclude"] = list(dict.fromkeys(excluded))
-    problems += _misfits(parts, points, source, file)
+    # Of a task that there isn't nothing is known to fit; that it isn't is said below.
+    if points or source.content.get("task", "expression") == "expression":
+        problems += _misfits(parts, points, source, file)
     if not problems:
         try:
             return Experiment.model_validate(parts)
@@ -219,7 +221,7 @@ def _misfits(parts: dict[str, Any], points: bool, source: Source, file: str) -> 
         found.append(_problem(message, path, source, file, expected=expected))
 
     task = "landmarks" if points else "expression"
-    loss, train, ops = parts.get("loss"), parts.get("train"), parts.get("augment") or [None]
+    loss, train, ops = parts.get("loss"), parts.get("train"), parts.get("augment", [])
     targets = getattr(loss.entry.build, "targets", "label") if loss is not None else None
     if loss is not None and (targets == "points") != points:
         wanted = "a loss on points, as {name: wing}" if points else "a loss on labels or votes, as cross_entropy"
@@ -232,7 +234,7 @@ def _misfits(parts: dict[str, Any], points: bool, source: Source, file: str) -> 
         if op is not None and op.called == "frame" and not (points and index == 0):
             wanted = "it first in augment" if points else "task: landmarks, or crop and affine instead"
             problem("op 'frame' can't stand here", ("augment", index), wanted)
-    if points and (not ops or (ops[0] is not None and ops[0].called != "frame")) and "augment" in source.content:
+    if points and "augment" in parts and (not ops or (ops[0] is not None and ops[0].called != "frame")):
         problem("faces are framed anew each time that they are trained on", ("augment",), "op 'frame' first")
     if points and "augment" not in source.content:
         problem("this key is missing", ("augment",), "at least 'augment: [{op: frame}]'")

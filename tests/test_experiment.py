@@ -5,16 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 from conftest import REPOSITORY, TINY, write_tiny
 from ruamel.yaml import YAML
 from verbs import call
 
 from mien.audit import FLAGS
-from mien.dataset import Dataset
+from mien.dataset import Dataset, write_dataset
 from mien.errors import MienError
 from mien.experiment import Experiment, import_components, json_schema, load_experiment, read_protocol
+from mien.images import encode_png
+from mien.labels import FACE
 from mien.registry import names
+from mien.synthetic.dataset import write_faces
 from mien.workspace import Workspace
 from mien.yamlfile import read_yaml
 
@@ -672,3 +676,166 @@ def test_the_first_error_is_the_one_raised(tiny: Dataset, tiny_file: Path) -> No
     with pytest.raises(MienError) as error:
         load_experiment(tiny_file, ["train.epochs=0", "train.seed=-1"])
     assert (error.value.key, [one.key for one in error.value.more]) == ("train.epochs", ["train.seed"])
+
+
+FACES = """\
+name: dots
+task: landmarks
+dataset: {name: faces, size: 32}
+augment: [{op: frame}, {op: brightness}]
+model: {name: landmarks-small, width: 4}
+loss: wing
+optimizer: {name: adam, lr: 0.01}
+train: {epochs: 1, device: cpu}
+"""
+
+# As MISTAKES, of an experiment on points.
+MISFITS: dict[str, tuple[tuple[str, str], str]] = {
+    "loss on labels": (
+        ("loss: wing", "loss: cross_entropy"),
+        "x.yaml:6: loss: loss 'cross_entropy' is on labels and the task is landmarks; "
+        "expected a loss on points, as {name: wing}",
+    ),
+    "loss on votes": (
+        ("loss: wing", "loss: soft_cross_entropy"),
+        "x.yaml:6: loss: loss 'soft_cross_entropy' is on votes and the task is landmarks; "
+        "expected a loss on points, as {name: wing}",
+    ),
+    "no loss": (
+        ("loss: wing\n", ""),
+        "x.yaml: loss: loss 'cross_entropy' is on labels and the task is landmarks; "
+        "expected a loss on points, as {name: wing}",
+    ),
+    "accuracy monitored": (
+        ("epochs: 1", "epochs: 1, monitor: choose_accuracy"),
+        "x.yaml:8: train.monitor: 'choose_accuracy' isn't measured when the task is landmarks; "
+        "expected choose_nme or choose_loss",
+    ),
+    "frame not first": (
+        ("[{op: frame}, {op: brightness}]", "[{op: frame}, {op: brightness}, {op: frame}]"),
+        "x.yaml:4: augment.2: op 'frame' can't stand here; expected it first in augment",
+    ),
+    "no frame": (
+        ("[{op: frame}, {op: brightness}]", "[{op: brightness}]"),
+        "x.yaml:4: augment: faces are framed anew each time that they are trained on; expected op 'frame' first",
+    ),
+    "nothing augmented": (
+        ("[{op: frame}, {op: brightness}]", "[]"),
+        "x.yaml:4: augment: faces are framed anew each time that they are trained on; expected op 'frame' first",
+    ),
+    "no augment": (
+        ("augment: [{op: frame}, {op: brightness}]\n", ""),
+        "x.yaml: augment: this key is missing; expected at least 'augment: [{op: frame}]'",
+    ),
+    "averaged views": (
+        ("loss: wing", "loss: wing\ntta: flip"),
+        "x.yaml:7: tta: points have no test-time augmentation; expected none",
+    ),
+    "labels": (
+        ("size: 32", "size: 32, labels: fer2013-7"),
+        "x.yaml:3: dataset.labels: points have no label scheme; expected no such key",
+    ),
+    "no such task": (
+        ("task: landmarks", "task: landmark"),
+        "x.yaml:2: task: \"landmark\" can't stand here; expected 'expression' or 'landmarks'",
+    ),
+    "side that doesn't halve": (
+        ("size: 32", "size: 36"),
+        "x.yaml:5: model: images of 36 px don't halve three times; expected a side that divides by 8, as 48, 64 or 96",
+    ),
+    "model that gives classes": (
+        ("{name: landmarks-small, width: 4}", "ten\nplugins: [ten.py]"),
+        "x.yaml:5: model: the model gives outputs of shape (10,); expected (136,), x and y of 68 points",
+    ),
+    "set without points": (
+        ("name: faces", "name: tiny"),
+        "x.yaml:3: dataset.name: data set 'tiny' has no points; "
+        "expected a column 'landmarks', as landmark data sets and drawn faces have it",
+    ),
+}
+
+TEN = """
+from torch import nn
+from mien.registry import register
+
+@register("model", "ten")
+class Ten(nn.Sequential):
+    '''Ten numbers, however many are asked for.'''
+
+    def __init__(self, in_channels: int, image_size: int) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(in_channels * image_size**2, 10))
+"""
+
+
+@pytest.fixture(scope="module")
+def with_faces(home: Path) -> Path:
+    """The workspace, with drawn faces too, and such without expressions."""
+    workspace = Workspace(home)
+    write_faces(workspace, "faces", n=10, size=32, color="gray", seed=0)
+    with write_dataset(workspace, "one", FACE, source="", format="test") as writer:
+        for split in ("train", "validation", "test"):
+            writer.add(split, split, encode_png(np.zeros((8, 8), np.uint8)), 0, size=(8, 8))
+    return home
+
+
+@pytest.mark.parametrize("change", MISFITS.values(), ids=MISFITS)
+def test_what_does_not_go_with_points_is_told(with_faces: Path, change: tuple[tuple[str, str], str]) -> None:
+    Path("ten.py").write_text(TEN)
+    (old, new), message = change
+    assert FACES.count(old) == 1
+    assert refused(with_faces, FACES.replace(old, new)) == [message]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "messages"),
+    [
+        (
+            ["loss=mse"],
+            [
+                "loss: loss 'mse' is on points and the task is expression; "
+                "expected a loss on labels or votes, as cross_entropy"
+            ],
+        ),
+        (
+            ["train.monitor=choose_nme"],
+            [
+                "train.monitor: 'choose_nme' isn't measured when the task is expression; "
+                "expected choose_accuracy or choose_loss"
+            ],
+        ),
+        (
+            ["augment=[{op: frame}]"],
+            ["augment.0: op 'frame' can't stand here; expected task: landmarks, or crop and affine instead"],
+        ),
+        (
+            ["dataset.name=one"],
+            [
+                "dataset.name: data set 'one' has a single class, face; "
+                "expected a data set of expressions, or task: landmarks"
+            ],
+        ),
+    ],
+)
+def test_what_goes_with_points_alone_is_told(with_faces: Path, overrides: list[str], messages: list[str]) -> None:
+    assert refused(with_faces, TINY, *overrides) == [f"the command line: {message}" for message in messages]
+
+
+def test_all_misfits_are_told_at_once(with_faces: Path) -> None:
+    told = refused(with_faces, TINY.lstrip("\n"), "task=landmarks", "tta=flip")
+    assert [line.split("; expected")[0] for line in told] == [
+        "x.yaml: loss: loss 'cross_entropy' is on labels and the task is landmarks",
+        "x.yaml:5: augment: faces are framed anew each time that they are trained on",
+        "the command line: tta: points have no test-time augmentation",
+    ]
+
+
+def test_an_experiment_on_points_is_chosen_by_its_nme(with_faces: Path, tmp_path: Path) -> None:
+    file = tmp_path / "dots.yaml"
+    file.write_text(FACES)
+    experiment = load_experiment(file)
+    assert (experiment.task, experiment.train.monitor) == ("landmarks", "choose_nme")
+    assert load_experiment(file, ["train.monitor=choose_loss"]).train.monitor == "choose_loss"
+    again = tmp_path / "again.yaml"
+    again.write_text(experiment.to_yaml())
+    assert load_experiment(again) == experiment
+    assert call("check", file).code == 0

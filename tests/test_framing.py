@@ -81,7 +81,8 @@ def test_a_cut_is_what_pillow_makes_of_the_same_box(
 ) -> None:
     image = smooth(100, 120, channels)
     made = cut(image, np.array(square), size)
-    assert (made.shape, made.dtype) == ((size, size, channels), np.uint8)
+    assert made.shape == (size, size, channels)
+    assert made.dtype == np.uint8
     off = made - by_pillow(image, square, size)
     assert np.abs(off).max() <= 1.5
     # Half a pixel of the image to one side would be more.
@@ -109,7 +110,8 @@ def test_out_of_undoes_into(places: list[tuple[float, float]], square: tuple[flo
     points = np.resize(np.array(places, np.float32), (1, POINTS, 2))
     squares = np.array([square])
     moved = into(points, squares, size)
-    assert (moved.dtype, moved.shape) == (np.float32, points.shape)
+    assert moved.dtype == np.float32
+    assert moved.shape == points.shape
     np.testing.assert_allclose(out_of(moved, squares, size), points, atol=1e-2)
     np.testing.assert_allclose(into(out_of(points, squares, size), squares, size), points, atol=1e-2)
 
@@ -178,7 +180,8 @@ def test_a_dot_at_a_point_is_at_the_moved_point(some: Dataset, frame: Frame, siz
 
 def test_frames_have_their_sides(some: Dataset) -> None:
     points = stored_points(some, "train")
-    assert (points.shape, points.dtype) == ((8, POINTS, 2), np.float32)
+    assert points.shape == (8, POINTS, 2)
+    assert points.dtype == np.float32
     box = points.max(axis=1) - points.min(axis=1)
     middle = (points.max(axis=1) + points.min(axis=1)) / 2
     squares = face_squares(points)
