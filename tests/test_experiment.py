@@ -683,7 +683,7 @@ name: dots
 task: landmarks
 dataset: {name: faces, size: 32}
 augment: [{op: frame}, {op: brightness}]
-model: {name: landmarks-small, width: 4}
+model: {name: landmarks-small, width: 8}
 loss: wing
 optimizer: {name: adam, lr: 0.01}
 train: {epochs: 1, device: cpu}
@@ -744,7 +744,7 @@ MISFITS: dict[str, tuple[tuple[str, str], str]] = {
         "x.yaml:5: model: images of 36 px don't halve three times; expected a side that divides by 8, as 48, 64 or 96",
     ),
     "model that gives classes": (
-        ("{name: landmarks-small, width: 4}", "ten\nplugins: [ten.py]"),
+        ("{name: landmarks-small, width: 8}", "ten\nplugins: [ten.py]"),
         "x.yaml:5: model: the model gives outputs of shape (10,); expected (136,), x and y of 68 points",
     ),
     "set without points": (

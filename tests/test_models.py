@@ -9,9 +9,11 @@ from torch import nn
 
 import mien.models
 from mien.errors import MienError
-from mien.models import cnn, googlenet, resnet, summary, xception
+from mien.ibug import POINTS
+from mien.models import cnn, googlenet, landmarks, resnet, summary, xception
 from mien.models.cnn import CNN
 from mien.models.googlenet import GoogLeNet
+from mien.models.landmarks import LandmarksSmall, mean_places
 from mien.models.resnet import ResNet
 from mien.models.summary import summarize
 from mien.models.xception import Separable, Xception
@@ -28,7 +30,9 @@ def images(n: int = 4, channels: int = 3, size: int = 48, seed: int = 0) -> torc
     return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("module", [cnn, googlenet, resnet, summary, xception], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [cnn, googlenet, landmarks, resnet, summary, xception], ids=lambda module: module.__name__
+)
 def test_the_examples_in_the_docstrings_run(module):
     failed, tried = doctest.testmod(module)
     assert tried > 0
@@ -38,7 +42,7 @@ def test_the_examples_in_the_docstrings_run(module):
 def test_importing_the_package_registers_the_models():
     files = {module.name for module in pkgutil.iter_modules(mien.models.__path__)}
     assert mien.models.__all__ == sorted(files - {"summary"})
-    assert {"cnn", "googlenet", "resnet", "xception"} <= set(names("model"))
+    assert {"cnn", "googlenet", "landmarks-small", "resnet", "xception"} <= set(names("model"))
 
 
 class TestCNN:
@@ -292,6 +296,105 @@ class TestXception:
         assert Xception(1, 7, 136).eval()(images(1, 1, 7)).shape == (1, 136)
         with pytest.raises(MienError, match="model: images of 6 px are too small for xception; expected at least 7 px"):
             Xception(1, 6, 136)
+
+
+def maps(n: int = 2, height: int = 12, width: int = 12, seed: int = 0) -> torch.Tensor:
+    return 3 * torch.randn(n, POINTS, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+class TestLandmarksSmall:
+    def test_it_is_as_small_as_its_name_says(self):
+        model = LandmarksSmall(1, 64)
+        assert count(model) == 762_412 <= 1_500_000
+        assert count(LandmarksSmall(3, 48)) == 762_412 + 2 * 32 * 25
+        # As float32, with batch norm's means and variances, well under 6 MB.
+        assert sum(value.numel() for value in model.state_dict().values()) * 4 < 3.1e6
+
+    @pytest.mark.parametrize("size", [8, 48, 64, 128])
+    def test_its_points_are_inside_of_the_image_before_it_has_learned(self, size):
+        torch.manual_seed(0)
+        model = LandmarksSmall(1, size, width=8).eval()
+        with torch.no_grad():
+            points = model(images(3, 1, size))
+        assert points.shape == (3, 2 * POINTS)
+        assert points.abs().max() < 0.5
+
+    def test_it_runs_on_other_sizes_than_its_own(self):
+        model = LandmarksSmall(1, 64, width=8).eval()
+        assert model(images(1, 1, 96)).shape == (1, 2 * POINTS)
+
+    @pytest.mark.parametrize("size", [12, 36, 50, 97])
+    def test_sides_that_do_not_halve_are_an_error(self, size):
+        with pytest.raises(MienError) as error:
+            LandmarksSmall(1, size)
+        assert str(error.value) == (
+            f"model: images of {size} px don't halve three times; expected a side that divides by 8, as 48, 64 or 96"
+        )
+
+    def test_its_seed_fixes_its_weights_and_every_parameter_learns(self):
+        made = []
+        for _ in range(2):
+            torch.manual_seed(1)
+            made.append(LandmarksSmall(1, 32, width=8))
+        one, other = made
+        assert all(torch.equal(one.state_dict()[key], value) for key, value in other.state_dict().items())
+        # At zero, a block's last batch norm holds back the gradients of its convolutions.
+        for module in one.modules():
+            if isinstance(module, resnet.BasicBlock):
+                nn.init.ones_(module.bn2.weight)
+        one(images(4, 1, 32)).square().sum().backward()
+        for key, parameter in one.named_parameters():
+            assert parameter.grad is not None, key
+            # A bias that is the same all over a heat map changes nothing of its softmax.
+            assert parameter.grad.abs().sum() > 0 or key == "heat.bias", key
+
+    def test_its_offset_moves_points_out_of_the_image(self):
+        model = LandmarksSmall(1, 32, width=8).eval()
+        x = images(2, 1, 32)
+        with torch.no_grad():
+            before = model(x)
+            model.offset.bias[5] = -0.75
+            after = model(x)
+        expected = torch.zeros(2, 2 * POINTS)
+        expected[:, 5] = -0.75
+        torch.testing.assert_close(after - before, expected)
+        assert (after[:, 5] < -0.25).all()
+
+    def test_memory_format_and_batch_size_do_not_change_the_points(self):
+        torch.manual_seed(0)
+        model, x = LandmarksSmall(3, 48, width=8).eval(), images(3)
+        with torch.no_grad():
+            points = model(x)
+            one_by_one = torch.cat([model(image[None]) for image in x])
+            last = model.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
+        torch.testing.assert_close(one_by_one, points, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(last, points, rtol=1e-4, atol=1e-5)
+
+    def test_it_is_registered_and_takes_a_width(self):
+        spec = entry("model", "landmarks-small").spec
+        assert spec().parameters == {"width": 32}
+        model = build("model", spec(width=8), in_channels=1, image_size=32, num_classes=136)
+        assert summarize(model, 1, 32).output_shape == (136,)
+
+    def test_mean_places_are_sums_over_the_cells(self):
+        heat = maps(2, 6, 9)
+        places = mean_places(heat).reshape(2, POINTS, 2)
+        for image, point in ((0, 0), (0, 67), (1, 30)):
+            share = heat[image, point].double().exp()
+            share = share / share.sum()
+            x = sum(share[row, column] * ((column + 0.5) / 9 - 0.5) for row in range(6) for column in range(9))
+            y = sum(share[row, column] * ((row + 0.5) / 6 - 0.5) for row in range(6) for column in range(9))
+            torch.testing.assert_close(places[image, point].double(), torch.stack([x, y]), rtol=1e-4, atol=1e-6)
+
+    def test_mean_places_follow_a_mirror_and_forget_a_constant(self):
+        heat = maps()
+        places = mean_places(heat).reshape(2, POINTS, 2)
+        mirrored = mean_places(heat.flip(3)).reshape(2, POINTS, 2)
+        torch.testing.assert_close(mirrored, places * torch.tensor([-1.0, 1.0]), rtol=1e-4, atol=1e-6)
+        turned = mean_places(heat.transpose(2, 3)).reshape(2, POINTS, 2)
+        torch.testing.assert_close(turned, places.flip(2), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(mean_places(heat + 7), mean_places(heat), rtol=1e-4, atol=1e-6)
+        assert mean_places(torch.zeros(1, POINTS, 4, 4)).abs().max() < 1e-7
 
 
 @pytest.mark.parametrize("name", ["cnn", "googlenet", "resnet", "xception"])
