@@ -384,10 +384,9 @@ def runs(workspace: Home = None, as_json: Json = False) -> None:
         if measured is None:
             return "–"
         if measured.get("task") == "landmarks":
-            told = ", ".join(
-                f"{_in_percent(of, 'nme_outer_eyes')} % at {size} px" for size, of in measured["sizes"].items()
-            )
-            return f"NME {told}, {measured['split']} n {measured['n']:,}"
+            size, of = next(iter(measured["sizes"].items()))
+            told = _in_percent(of, "nme_outer_eyes")
+            return f"NME {told} % at {size} px, {measured['split']} n {measured['n']:,}"
         low, high = measured["interval"]["accuracy"]
         mark = f" contaminated {percent(measured['contaminated'])}" if measured["contaminated"] else ""
         return f"{measured['accuracy']:.3f} [{low:.3f}, {high:.3f}] {measured['split']} n {measured['n']:,}{mark}"
