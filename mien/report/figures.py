@@ -16,52 +16,64 @@ from mien.statistics import Counts, Values, wilson
 
 History = Mapping[str, Values]
 PANELS = ("loss", "accuracy")
+LABELS = {"loss": "loss", "accuracy": "accuracy", "nme": "NME (outer eye corners)"}
 
 
 def best_epoch(history: History, column: str) -> int | None:
-    """The first epoch whose value on the choose role is best: the lowest loss, the highest accuracy."""
+    """The first epoch whose value on the choose role is best: the lowest loss or NME, the highest accuracy."""
     values = history[f"choose_{column}"]
     if not np.isfinite(values).any():
         return None
-    place = np.nanargmin(values) if column == "loss" else np.nanargmax(values)
+    place = np.nanargmax(values) if column == "accuracy" else np.nanargmin(values)
     return int(history["epoch"][place])
 
 
 def curves(history: History, caption: Caption, panels: Sequence[str] = PANELS, rows: int | None = None) -> Figure:
-    """Loss and accuracy by epoch on the fit and choose roles, side by side, the best epoch on choose marked.
+    """Loss and a score by epoch on the fit and choose roles, side by side, the best epoch on choose marked.
 
-    `history` has the columns epoch, fit_loss, choose_loss, fit_accuracy and choose_accuracy, one value an epoch, NaN
-    where it wasn't measured. `panels` picks one of the two. `rows` is the choose role's n, for the best accuracy's
+    `history` has the column epoch, and for each of `panels` (keys of LABELS) fit_… and choose_…, one value an epoch,
+    NaN where it wasn't measured; an NME is drawn in per cent. `rows` is the choose role's n, for the best accuracy's
     interval (Wilson).
     """
     with styled():
-        heading = "Training: " + " and ".join(panels)
+        heading = "Training: " + " and ".join(LABELS[panel] for panel in panels)
         made, axes = figure(heading, caption, 2.6, len(panels), WIDTH if len(panels) == 1 else 7.2)
         for ax, panel in zip(axes, panels, strict=True):
             _curve(ax, history, panel, rows)
         return made
 
 
+def told(panel: str, value: float) -> str:
+    """A value of a panel in figures: errors in per cent.
+
+    >>> told("loss", 1.2345), told("nme", 0.0482)
+    ('1.234', '4.82 %')
+    """
+    return f"{100 * value:.2f} %" if panel == "nme" else f"{value:.3f}"
+
+
 def _curve(ax: Axes, history: History, panel: str, rows: int | None) -> None:
-    epochs = history["epoch"]
+    epochs, scale = history["epoch"], 100 if panel == "nme" else 1
     dots = "o" if len(epochs) <= 15 else None
     for role, color, line in (("fit", VERMILION, "--"), ("choose", BLUE, "-")):
-        values = history[f"{role}_{panel}"]
+        values = scale * history[f"{role}_{panel}"]
         known = np.isfinite(values)
         ax.plot(epochs[known], values[known], line, color=color, marker=dots, markersize=3, label=role)
     best = best_epoch(history, panel)
     if best is not None:
         value = float(history[f"choose_{panel}"][epochs == best][0])
-        label = f"{'lowest' if panel == 'loss' else 'best'}: {value:.3f}"
+        label = f"{'best' if panel == 'accuracy' else 'lowest'}: {told(panel, value)}"
         if rows and panel == "accuracy":
             low, high = wilson(round(value * rows), rows)
             label += f" [{low:.3f}, {high:.3f}] at {best}"
         else:
             label += f", epoch {best}"
         ax.axvline(best, color=FAINT, linewidth=0.8, linestyle=":")
-        ax.plot(best, value, "o", color=BLUE, markerfacecolor="none", markersize=8, markeredgewidth=1.5, label=label)
+        ax.plot(
+            best, scale * value, "o", color=BLUE, markerfacecolor="none", markersize=8, markeredgewidth=1.5, label=label
+        )
     ax.set_xlabel("epoch")
-    ax.set_ylabel("loss" if panel == "loss" else "accuracy")
+    ax.set_ylabel(LABELS[panel] + (", %" if scale == 100 else ""))
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True))
     margin = max(0.03 * (epochs[-1] - epochs[0]), 0.1)
     ax.set_xlim(epochs[0] - margin, epochs[-1] + margin)

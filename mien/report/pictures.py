@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from mien.calibration import bin_rows, probabilities, risk_coverage
 from mien.predictions import Predictions
@@ -42,13 +43,13 @@ def score_pictures(
     role, said = metrics["role"], caption(run, metrics)
     rows = f"{role}, {metrics['split']}, n = {metrics['n']:,}"
     return [
-        _drawn(
+        drawn(
             run,
             f"confusion-{role}",
             figures.confusion_matrix(matrix, classes, said),
             f"Confusion matrix of {rows}. {told}",
         ),
-        _drawn(
+        drawn(
             run,
             f"per-class-{role}",
             figures.per_class(metrics["per_class"], said),
@@ -75,13 +76,13 @@ def calibration_pictures(run: Run, metrics: Mapping[str, Any], rows: Predictions
     )
     where = f"on {role}, {metrics['split']}, n = {len(rows):,}"
     return [
-        _drawn(
+        drawn(
             run,
             f"reliability-{role}",
             figures.reliability(bins, said),
             f"Reliability diagram {where}: accuracy by confidence in 15 bins, before and after the temperature.",
         ),
-        _drawn(
+        drawn(
             run,
             f"risk-coverage-{role}",
             figures.risk_coverage(coverage, risk, said),
@@ -90,23 +91,43 @@ def calibration_pictures(run: Run, metrics: Mapping[str, Any], rows: Predictions
     ], told
 
 
-def curve_pictures(run: Run, history: History, said: Caption, rows: int | None) -> list[Markup]:
-    """Loss and accuracy by epoch: one file for both, one drawing each; `rows` is the choose role's n."""
-    save(figures.curves(history, said, rows=rows), run.folder / "figures" / "curves")
+def curve_caption(
+    run: Run, environment: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]]
+) -> tuple[Caption, int | None]:
+    """What the curves say of their rows, and the choose role's n; `measured` are metrics by role."""
+    roles = environment.get("dataset", {}).get("roles", {})
+    known = {role: roles[role] for role in ("fit", "choose") if role in roles}
+    known |= {role: of for role, of in measured.items() if role == "choose"}
+    where = " · ".join(f"{role}: {of['split']}, n = {of['n']:,}" for role, of in known.items())
+    of = next(iter(measured.values()), None)
+    first = f"{run.name} · protocol {of['protocol']} · {seeds(of)}" if of else run.name
+    return Caption((first, where) if where else (first,)), known.get("choose", {}).get("n")
+
+
+def curve_pictures(
+    run: Run, history: History, said: Caption, rows: int | None, panels: Sequence[str] = figures.PANELS
+) -> list[Markup]:
+    """Loss and score by epoch: one file for both, one drawing each; `rows` is the choose role's n."""
+    save(figures.curves(history, said, panels, rows), run.folder / "figures" / "curves")
     pictures = []
-    for panel in figures.PANELS:
+    for panel in panels:
         best = figures.best_epoch(history, panel)
-        last = f"{history[f'fit_{panel}'][-1]:.3f} on fit and {history[f'choose_{panel}'][-1]:.3f} on choose"
-        text = f"The {panel} by epoch: after epoch {history['epoch'][-1]:.0f} it is {last}"
+        name = figures.LABELS[panel]
+        last = (
+            f"{figures.told(panel, history[f'fit_{panel}'][-1])} on fit and "
+            f"{figures.told(panel, history[f'choose_{panel}'][-1])} on choose"
+        )
+        text = f"The {name} by epoch: after epoch {history['epoch'][-1]:.0f} it is {last}"
         if best is not None:
             value = history[f"choose_{panel}"][history["epoch"] == best][0]
-            text += f"; best on choose {value:.3f} at epoch {best}"
+            text += f"; best on choose {figures.told(panel, value)} at epoch {best}"
         drawing = svg(figures.curves(history, said, [panel], rows))
         pictures.append(Markup(inline_svg(drawing, f"curve-{panel}", f"{text}. {said.lines[-1]}")))
     return pictures
 
 
-def _drawn(run: Run, name: str, made: Any, text: str) -> Markup:
+def drawn(run: Run, name: str, made: Figure, text: str) -> Markup:
+    """A figure for the page, saved as files of this name as well; `text` says it in words."""
     return Markup(inline_svg(save(made, run.folder / "figures" / name), name, text))
 
 

@@ -1,10 +1,11 @@
-"""What of a run can be shown to everyone, copied into a folder: no weights, predictions, faces or names."""
+"""What of a run can be shown to everyone, copied into a folder: no weights, predictions, real faces or names."""
 
 import shutil
 from pathlib import Path
 
 from mien.errors import MienError
-from mien.report.reading import read_metrics
+from mien.files import replacing
+from mien.report.reading import of_points, read_metrics
 from mien.report.wording import OLDER
 from mien.run import Run
 
@@ -27,8 +28,9 @@ _SHOWN = (
 def publish(run: Run, folder: Path) -> None:
     """Copy a measured run's report, numbers and figures into a folder, in place of what was published there before.
 
-    Raises MienError for a run that isn't measured, or was by a mien that knew no clean twin, and for a folder that
-    holds something else.
+    The report of a landmark run is written anew: in place of the data set's faces it shows drawn ones, which stand in
+    `figures/drawn-faces.png` as well. Raises MienError for a run that isn't measured, or was by a mien that knew no
+    clean twin, and for a folder that holds something else.
     """
     if not run.metrics_file("report").exists():
         raise MienError(
@@ -38,9 +40,24 @@ def publish(run: Run, folder: Path) -> None:
         raise MienError(f"run {run.name} was {OLDER}", expected=f"mien evaluate {run.name} again")
     if folder.exists() and not (folder / "metrics.json").exists() and any(folder.iterdir()):
         raise MienError("this folder holds something else", file=str(folder), expected="a new or published folder")
+    own = _of_points(run) if of_points(run) else {}
     shutil.rmtree(folder, ignore_errors=True)
     for pattern in _SHOWN:
         for file in sorted(run.folder.glob(pattern)):
-            target = folder / file.relative_to(run.folder)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
+            if file.name not in own:
+                target = folder / file.relative_to(run.folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
+    for name, content in own.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
+
+
+def _of_points(run: Run) -> dict[str, bytes]:
+    """What of a landmark run isn't copied but made anew, by its path."""
+    from mien.report.landmark_faces import drawn_faces
+    from mien.report.landmark_page import landmark_page
+
+    galleries = drawn_faces(run)
+    page = landmark_page(run, galleries)
+    return {"report.html": page.encode(), "figures/drawn-faces.png": galleries.shown[0].picture}

@@ -11,8 +11,11 @@ from mien.files import read_json
 from mien.ledger import entries
 from mien.metrics import SCORES
 from mien.report.figures import History
+from mien.run import Run
+from mien.yamlfile import read_yaml
 
 _NEEDED = {"protocol", "split", "n", "per_class", "interval", "contaminated", *SCORES}
+_NEEDED_OF_POINTS = {"protocol", "split", "n", "normaliser", "sizes", "mean_shape", "contaminated", "overlap"}
 # What metrics have held since there is a clean twin, with what stands for nothing.
 _NEWER: dict[str, Any] = {
     "overlap": None,
@@ -27,6 +30,11 @@ _NEWER: dict[str, Any] = {
 }
 
 
+def of_points(run: Run) -> bool:
+    """Whether a run's task is landmarks; runs no plugin."""
+    return bool(read_yaml(run.experiment_file)[0].get("task") == "landmarks")
+
+
 def read_content(path: Path) -> dict[str, Any]:
     """A JSON file's object; {} where there is no file."""
     try:
@@ -39,11 +47,17 @@ def read_content(path: Path) -> dict[str, Any]:
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
-    """What an evaluation wrote, with all keys; `older` says that an older mien did, which knew fewer of them."""
+    """What an evaluation of either task wrote, with all keys.
+
+    `older` says that an older mien did, which knew fewer of them.
+    """
     content = read_content(path)
-    missing = _NEEDED - content.keys()
+    points = content.get("task") == "landmarks"
+    missing = (_NEEDED_OF_POINTS if points else _NEEDED) - content.keys()
     if missing:
         raise FailedError(f"the metrics lack {', '.join(sorted(missing))}", file=str(path))
+    if points:
+        return {"dataset": "", "seeds": [], "limits": "", **content, "older": False}
     older = "overlap" not in content
     if older:
         content.pop("tta", None)  # It was text then.
@@ -55,8 +69,11 @@ def read_others(folder: Path) -> list[dict[str, Any]]:
     return [read_metrics(path) for path in sorted(folder.glob("evaluations/*/metrics.json"))]
 
 
-def read_history(path: Path) -> History | None:
-    """The columns of a history by name, float64 with NaN for an empty cell; None when there is no epoch."""
+def read_history(path: Path, score: str = "accuracy") -> History | None:
+    """The columns of a history by name, float64 with NaN for an empty cell; None when there is no epoch.
+
+    `score` is what the run's task is measured by, "accuracy" or "nme".
+    """
     if not path.is_file():
         return None
     with path.open(encoding="utf-8", newline="") as file:
@@ -64,7 +81,7 @@ def read_history(path: Path) -> History | None:
     try:
         columns = {
             name: np.array([float(row[name] or "nan") for row in rows])
-            for name in ("epoch", "fit_loss", "fit_accuracy", "choose_loss", "choose_accuracy")
+            for name in ("epoch", "fit_loss", f"fit_{score}", "choose_loss", f"choose_{score}")
         }
     except (KeyError, TypeError, ValueError) as error:
         raise FailedError(f"the history can't be read ({error})", file=str(path)) from error

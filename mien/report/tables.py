@@ -178,14 +178,15 @@ def other_rows(metrics: Sequence[Mapping[str, Any]], own: Mapping[str, Any] | No
             "accuracy": _whole(one),
             "clean": _twin(one, "clean"),
             "near_clean": _twin(one, "near_clean"),
-            "contaminated": _contamination(one),
+            "contaminated": contamination(one),
             "left_out": left_out(one["dropped"]),
         }
         for one in ([own] if own else []) + list(metrics)
     ]
 
 
-def _contamination(of: Mapping[str, Any]) -> str:
+def contamination(of: Mapping[str, Any]) -> str:
+    """The share of rows that a run has seen, for a line of a table; "" for none."""
     if not of["contaminated"]:
         return ""
     return f"{percent(of['contaminated'], 1)} {'trained on' if fit_on(of) else 'trained or chosen on, or copies'}"

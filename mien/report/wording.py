@@ -80,10 +80,14 @@ def twins(metrics: Mapping[str, Any]) -> list[str]:
     """
     if not metrics["overlap"]:
         return []
-    exact, near = metrics["overlap"]["exact"], metrics["overlap"]["near"]
+    return copies(metrics["overlap"], _without(metrics["clean"]), _without(metrics["near_clean"]))
+
+
+def copies(overlap: Mapping[str, Any], clean: str, near_clean: str = "") -> list[str]:
+    """How many rows have copies, in sentences; the others say what is scored without exact and near ones."""
+    exact, near = overlap["exact"], overlap["near"]
     if exact:
-        told = [f"{percent(exact, 1)} of these rows have an exact copy among the rows trained or chosen on; "]
-        told[0] += _without(metrics["clean"])
+        told = [f"{percent(exact, 1)} of these rows have an exact copy among the rows trained or chosen on; {clean}"]
     else:
         told = ["None of these rows has an exact copy among the rows trained or chosen on."]
     if near is None:
@@ -91,7 +95,7 @@ def twins(metrics: Mapping[str, Any]) -> list[str]:
     elif near == exact:
         told.append("None has a near copy besides." if exact else "None has a near copy either.")
     else:
-        told.append(f"{percent(near, 1)} have a near copy or an exact one; {_without(metrics['near_clean'])}")
+        told.append(f"{percent(near, 1)} have a near copy or an exact one{f'; {near_clean}' if near_clean else '.'}")
     return told
 
 

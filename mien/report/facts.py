@@ -1,0 +1,93 @@
+"""What every run's page says of it: how it was trained, from what, with what, and by which commands."""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from mien.report import figures, wording
+from mien.report.reading import read_ledger
+from mien.run import Run
+from mien.yamlfile import read_yaml
+
+# What a page shows in a place of its own, or twice.
+_ELSEWHERE = ("dataset", "command", "sessions")
+_OF_DATASET = ("excluded", "notes")
+
+
+def record(run: Run, environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What the pages of all tasks end with, by the names that the macro `record` knows."""
+    made = environment.get("dataset", {})
+    return {
+        "commands": commands(run, environment),
+        "dataset": facts({key: value for key, value in made.items() if key not in _OF_DATASET}),
+        "excluded": wording.excluded(made.get("excluded", {})),
+        # Of a data set that was cut they tell how, and which share of its rows by the mean shape.
+        "notes": list(made.get("notes", [])),
+        "experiment": run.experiment_file.read_text(encoding="utf-8"),
+        "environment": facts({key: environment[key] for key in environment if key not in _ELSEWHERE}),
+    }
+
+
+def opened(run: Run, own: Mapping[str, Any] | None) -> str:
+    """How often the report role was opened, by the run's ledger, and by the workspace's for the same rows."""
+    mine = wording.opened(read_ledger(run.folder))
+    if not mine or own is None:
+        return ""
+    text = f"The report role of this run was opened {mine}."
+    lines = read_ledger(run.folder.parent.parent.parent)
+    same = [line for line in lines if (line.get("dataset"), line.get("split")) == (own["dataset"], own["split"])]
+    if len({line["run"] for line in same}) > 1:
+        text += f" In its workspace {own['split']} of {own['dataset']} was opened {wording.opened(same)}."
+    return text
+
+
+def about(run: Run, environment: Mapping[str, Any]) -> str:
+    """Model, data set, protocol and seed in one line."""
+    content = read_yaml(run.experiment_file)[0]
+    parts = {
+        "model": content.get("model", {}).get("name"),
+        "data set": environment.get("dataset", {}).get("name"),
+        "protocol": content.get("protocol", {}).get("name"),
+        "seed": environment.get("seed"),
+    }
+    return " · ".join(f"{name} {value}" for name, value in parts.items() if value is not None)
+
+
+def training(run: Run, history: figures.History | None, score: str = "accuracy") -> str:
+    """How long it trained and which weights it kept, in one sentence."""
+    if not history:
+        return "No epoch is finished yet."
+    section = read_yaml(run.experiment_file)[0].get("train", {})
+    epochs = int(history["epoch"][-1])
+    text = f"{epochs} epoch{'s' if epochs > 1 else ''}"
+    if run.state != "finished":
+        return f"{text} so far."
+    monitor = section.get("monitor") or f"choose_{score}"
+    if section.get("keep") == "best":
+        best = figures.best_epoch(history, monitor.removeprefix("choose_"))
+        told = monitor.replace("_", " ").replace("nme", "NME")
+        return f"{text}; kept: the weights of epoch {best}, the best by {told}."
+    return f"{text}; kept: the weights of the last one."
+
+
+def facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Nested data as lines of name and text."""
+    return [(key.removesuffix("_s").replace("_", " "), _fact(key, value)) for key, value in content.items()]
+
+
+def _fact(key: str, value: Any) -> str:
+    if isinstance(value, Mapping) and value.keys() == {"split", "n"}:
+        return f"{value['split']} ({value['n']:,} rows)"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_fact(str(name), of)}" for name, of in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_fact(key, one) for one in value) or "none"
+    if key == "duration_s":
+        return wording.duration(float(value))
+    return "unknown" if value is None else str(value)
+
+
+def commands(run: Run, environment: Mapping[str, Any]) -> list[str]:
+    """What was typed to train the run, and what measures it."""
+    given = environment.get("command") or ["mien", "train", f"runs/{run.name}/experiment.yaml"]
+    return [given if isinstance(given, str) else shlex.join(given), f"mien evaluate {run.name}"]
