@@ -166,7 +166,7 @@ def test_runs_lists_errors(here: Workspace) -> None:
     done = call("runs")
     measured = json.loads(nets(here).metrics_file("report").read_text())
     low, high = (100 * end for end in measured["sizes"]["128"]["interval"]["nme_outer_eyes"])
-    told = f"{100 * measured['sizes']['48']['nme_outer_eyes']:.2f} [{low:.2f}, {high:.2f}] % at 128 px, test n 6"
+    told = f"{100 * measured['sizes']['128']['nme_outer_eyes']:.2f} [{low:.2f}, {high:.2f}] % at 128 px, test n 6"
     assert told in " ".join(done.out.split())
 
 
