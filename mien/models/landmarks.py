@@ -25,7 +25,7 @@ class LandmarksSmall(nn.Module):
     """Features at half, a quarter and an eighth of the image's side; 68 heat maps at a quarter; their mean places.
 
     A linear layer on the mean of the coarsest features adds to each point what heat maps can't say: where it is when
-    it lies outside of the image. `width` is the number of channels at half the side; below 8, oneDNN's gradients overrun
+    it lies outside of the image. `width` is the number of channels at half the side; below 8 oneDNN's gradients overrun
     their memory on some processors. Images (n, in_channels, image_size, image_size), a side that divides by 8, give
     (n, 136): x and y of each point in shares of the image's side from its middle. An image of another side is a
     MienError.
