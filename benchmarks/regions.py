@@ -45,8 +45,8 @@ def page(sets: list[Dataset]) -> str:
     lines = [
         "# Data sets cut by region",
         "",
-        "Written by `benchmarks/regions.py`. A row whose predicted points fail a check is cut by the mean shape instead "
-        "and says so; brackets are 95 % intervals (Wilson).",
+        "Written by `benchmarks/regions.py`. A row whose predicted points fail a check is cut by the mean shape "
+        "instead and says so; brackets are 95 % intervals (Wilson).",
         "",
         "| data set | region of | points by | split | rows | cut by the mean shape |",
         "| --- | --- | --- | --- | ---: | --- |",
