@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pages import Page
 from PIL import Image
 
 from mien.calibration import bin_rows, measure_calibration, probabilities, risk_coverage
@@ -22,7 +22,8 @@ from mien.errors import FailedError, MienError
 from mien.metrics import confusion, measure
 from mien.raters import measure as measure_votes
 from mien.report import figures, style, tables, wording
-from mien.report.page import opened, write_report
+from mien.report.facts import opened
+from mien.report.page import write_report
 from mien.report.rendering import render
 from mien.run import Run
 from mien.slices import slices
@@ -149,45 +150,6 @@ def newer_keys(labels, logits, names, role, exact, tta, votes):
         "dropped": {"rows": 0, "classes": {}},
         "excluded": {},
     }
-
-
-class Page(HTMLParser):
-    """What a page is made of; fails on tags that don't close."""
-
-    VOID = ("meta", "br", "link", "img")
-
-    def __init__(self, html):
-        super().__init__()
-        self.open, self.tags, self.words, self.rows = [], [], [], []
-        self.feed(html)
-        assert self.open == []
-        self.text = re.sub(r"\s+", " ", " ".join(self.words))
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("th", "td"):
-            self.rows[-1].append("")
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" in self.open:
-            return
-        self.words.append(data)
-        if self.open and {"th", "td"} & set(self.open):
-            self.rows[-1][-1] += re.sub(r"\s+", " ", data.strip()) + " "
-
-    def row(self, first):
-        """The first row of a table that begins with this."""
-        return next([cell.strip() for cell in row[1:]] for row in self.rows if f"{row[0]} ".startswith(f"{first} "))
 
 
 def bracketed(of, key="accuracy"):
@@ -635,6 +597,16 @@ def test_rows_that_were_chosen_on_are_not_called_trained_on():
     )
     row = tables.other_rows([{**metrics, "n": 360, "dataset": "d", "dropped": {"rows": 0}, "older": False}], None)[0]
     assert row["contaminated"] == "100.0 % trained or chosen on, or copies"
+
+
+def test_what_the_card_of_the_data_set_warns_of_is_told(tmp_path):
+    folder = make_run(tmp_path, names=NAMES[:3], history=False)
+    made = json.loads((folder / "environment.json").read_text())
+    made["dataset"]["notes"] = ["mouth of 'drawn'; by the mean shape, where those failed the checks: train 5 of 1,000"]
+    (folder / "environment.json").write_text(json.dumps(made))
+    page = Page(write_report(folder).read_text())
+    assert made["dataset"]["notes"][0] in page.text.replace("\N{NO-BREAK SPACE}", " ")
+    assert ("p", {"class": "note"}) in page.tags
 
 
 @given(st.floats(0, 1, exclude_min=True, exclude_max=True), st.integers(0, 2))

@@ -12,7 +12,7 @@ MEASURES = {
     NME: ("NME", "outer eye corners", True),
     "nme_inter_pupil": ("NME", "inter-pupil", True),
     "median": ("Median error", "outer eye corners", True),
-    "auc_8": ("AUC to 8 %", "outer eye corners; 1 is best", False),
+    "auc_8": ("AUC to 8 %", "1 is best, outer eye corners", False),
     "failure_rate_8": ("Failures", "faces beyond 8 %, outer eye corners", True),
 }
 
