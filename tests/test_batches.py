@@ -8,12 +8,15 @@ from conftest import write_tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.batches import Batches, epoch_order, load, step_seed
+from mien.batches import Batches, epoch_order, load, load_faces, step_seed
 from mien.dataset import Dataset, open_dataset, write_dataset
 from mien.errors import MienError
+from mien.framing import detector_squares, faces, stored_points
+from mien.ibug import POINTS
 from mien.images import decode, encode_png
 from mien.labels import FER2013, FERPLUS, LabelScheme
 from mien.protocols import Part
+from mien.synthetic.dataset import write_faces
 from mien.workspace import Workspace
 
 
@@ -57,6 +60,7 @@ def test_batches_are_the_rows_in_the_given_order(tiny: Dataset) -> None:
     images, labels = list(tiny.images("train")), tiny.labels("train")
     batch = made[1]
     assert (batch.images.dtype, batch.labels.dtype, batch.votes.shape) == (torch.uint8, torch.int64, (64, 0))
+    assert batch.points.shape == (64, 0, 2)
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
     for place, row in enumerate(order[64:128]):
         assert np.array_equal(batch.images[place].permute(1, 2, 0).numpy(), decode(images[row], "gray", 24))
@@ -123,3 +127,26 @@ def test_a_data_set_without_votes_says_so(workspace: Workspace) -> None:
     assert str(error.value) == (
         "loss: data set 'plain' has no rater votes; expected a loss on labels, or a data set imported with --votes"
     )
+
+
+def test_faces_come_framed_with_their_points(workspace: Workspace) -> None:
+    dataset = write_faces(workspace, "drawn", n=20, size=40, color="gray", seed=0)
+    some = np.array([15, 2, 7])
+    samples = load_faces(dataset, [Part("test"), Part("train", some)], 24, "rgb", "detector")
+    assert samples.ids.tolist() == [*dataset.ids("test"), *(dataset.ids("train")[row] for row in some)]
+    assert samples.labels.tolist() == [*dataset.labels("test"), *dataset.labels("train")[some]]
+    assert (len(samples), samples.points.shape, samples.votes.shape) == (5, (5, POINTS, 2), (5, 0))
+    both = {split: faces(dataset, split, 24, "rgb", "detector") for split in ("train", "test")}
+    batch = samples.batch(np.array([3, 0, 4, 2]))
+    assert batch.images.shape == (4, 3, 24, 24)
+    assert (batch.points.shape, batch.points.dtype) == ((4, POINTS, 2), torch.float32)
+    for place, (split, row) in enumerate([("train", 2), ("test", 0), ("train", 7), ("train", 15)]):
+        pixels, points = both[split]
+        assert np.array_equal(batch.images[place].permute(1, 2, 0).numpy(), pixels[row])
+        assert np.array_equal(batch.points[place].numpy(), points[row])
+    # Of a split's part the points are framed by the same ids as of the whole.
+    squares = detector_squares(stored_points(dataset, "train"), dataset.ids("train"))
+    middle, side = squares[7, :2], squares[7, 2]
+    expected = (stored_points(dataset, "train")[7] - middle + side / 2) * 24 / side - 0.5
+    np.testing.assert_allclose(batch.points[2].numpy(), expected, atol=1e-4)
+    assert not any((dataset.folder / "cache").glob("validation-*"))

@@ -28,7 +28,7 @@ from mien.images import encode_png
 from mien.labels import FACE
 from mien.ledger import entries
 from mien.nme import image_errors, measure_points
-from mien.protocols import Part
+from mien.protocols import Part, Role
 from mien.run import Run, find_run, new_run
 from mien.synthetic import faces
 from mien.synthetic.dataset import write_faces
@@ -209,7 +209,7 @@ def dataset_of(home: Workspace) -> Dataset:
 
 
 @pytest.mark.parametrize(("role", "split", "n"), [("choose", "train", 4), ("report", "test", 10)])
-def test_the_numbers_are_those_of_the_stored_points(home: Workspace, role: str, split: str, n: int) -> None:
+def test_the_numbers_are_those_of_the_stored_points(home: Workspace, role: Role, split: str, n: int) -> None:
     run, dataset = find_run(home, "posed/1"), open_dataset(home, "posed")
     measured = json.loads(run.metrics_file(role).read_text())
     assert set(measured) == {

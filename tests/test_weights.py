@@ -4,15 +4,17 @@ import errno
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from mien.building import build_model, build_pipeline
 from mien.errors import MienError
 from mien.experiment import Experiment, load_experiment
-from mien.labels import FER2013, FERPLUS, LabelScheme
+from mien.labels import FACE, FER2013, FERPLUS, LabelScheme
 from mien.weights import load_weights, save_weights, store_temperature
 
 
@@ -63,6 +65,35 @@ def test_loaded_weights_give_the_model_s_logits(experiment: Experiment, tmp_path
     assert torch.equal(trained.logits(images), trained.logits(images))
     assert trained.names == FER2013
     assert trained.logits(images).dtype == torch.float32
+
+
+@pytest.mark.parametrize("color", ["gray", "rgb"])
+def test_points_are_the_same_of_images_of_any_size(tiny_file: Path, tmp_path: Path, color: str) -> None:
+    overrides = [
+        *(
+            "task=landmarks",
+            "dataset.name=faces",
+            "dataset.size=16",
+            f"dataset.color={color}",
+            "train.monitor=choose_nme",
+        ),
+        *("model=landmarks-small", "model.width=8", "loss=wing", "augment=[{op: frame}]"),
+    ]
+    experiment, file = load_experiment(tiny_file, overrides), tmp_path / "weights.safetensors"
+    model = build_model(experiment, FACE)
+    save_weights(file, model.state_dict(), experiment, FACE, "abc", "for the tests alone")
+    trained = load_weights(file, experiment, "cpu")
+    channels = 1 if color == "gray" else 3
+    assert (trained.size, trained.channels, trained.limits) == (16, channels, "for the tests alone")
+    images = torch.randint(0, 256, (3, 1, 16, 16), dtype=torch.uint8)
+    shares = trained.shares(images)
+    assert shares.shape == (3, 136)
+    assert torch.equal(shares, trained.logits(images.expand(-1, channels, -1, -1)))
+    for side in (10, 40):
+        others = torch.randint(0, 256, (1, 1, side, side), dtype=torch.uint8)
+        plane = Image.fromarray(others[0, 0].numpy().astype(np.float32)).resize((16, 16), Image.Resampling.BILINEAR)
+        fitting = torch.from_numpy(np.asarray(plane).copy())[None, None].expand(-1, channels, -1, -1)
+        torch.testing.assert_close(trained.shares(others), trained.logits(fitting), rtol=1e-3, atol=1e-5)
 
 
 def test_classes_come_from_the_file(experiment: Experiment, tmp_path: Path) -> None:
