@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from verbs import call
 
-from mien.audit import audit, found_flags
+from mien.audit import found_flags
 from mien.cropping import crop_dataset, cut_images
 from mien.dataset import list_datasets, open_dataset, write_dataset
 from mien.errors import MienError
@@ -175,12 +175,15 @@ def test_points_that_fail_fall_back_and_the_card_says_how_many(workspace, drawn)
         "train 1 of 24 (4.2 %), validation 0 of 3 (0.0 %), test 0 of 3 (0.0 %)",
         "the points are by known, trained on research-only annotations",
     )
-    audit(drawn)
+    # Neither set needs an audit for that.
     flags = found_flags(made, ["fallback"])
     assert [id_ for id_, of in zip(flags["id"].to_pylist(), flags["fallback"].to_pylist(), strict=True) if of] == ["3"]
     kept, dropped = without(made, official(made), ["fallback"])
     assert sum(int(rows.sum()) for rows in masks(made, kept.fit).values()) == 23
     assert dropped["fit"]["fallback"] == 1
+    with pytest.raises(MienError) as wrong:
+        found_flags(drawn, ["fallback"])
+    assert wrong.value.message == "data set 'drawn' isn't cut, so nothing is known of 'fallback'"
 
 
 def test_twice_gives_the_same_bytes_and_predicts_once(workspace, drawn):

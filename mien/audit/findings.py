@@ -146,6 +146,19 @@ def _votes(dataset: Dataset) -> Rows:
     return {name: np.concatenate(part) for name, part in parts.items()}
 
 
+def fallbacks(dataset: Dataset) -> pa.Table:
+    """Which rows of a cut data set are cut by the mean shape: `split`, `id` and `fallback`, in its order."""
+    splits = list(dataset.card.splits)
+    ids = [dataset.ids(split) for split in splits]
+    return pa.table(
+        {
+            "split": pa.array([split for split, of in zip(splits, ids, strict=True) for _ in of], pa.string()),
+            "id": pa.array([id_ for of in ids for id_ in of], pa.string()),
+            "fallback": pa.array(np.concatenate([_fallback(dataset, split) for split in splits])),
+        }
+    )
+
+
 def _fallback(dataset: Dataset, split: str) -> Bools:
     if "source" not in dataset.card.columns:
         return np.zeros(dataset.rows(split), np.bool_)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mien.audit.copies import VERSION, Copies, copies, parent
-from mien.audit.findings import FLAGS, NOT_A_FACE, agreement, inherit, mixed, owners, table_of, votes_of
+from mien.audit.findings import FLAGS, NOT_A_FACE, agreement, fallbacks, inherit, mixed, owners, table_of, votes_of
 from mien.audit.groups import ALONE, Groups
 from mien.audit.scan import scan
 from mien.dataset import Dataset
@@ -67,9 +67,16 @@ def found_flags(dataset: Dataset, names: Sequence[str]) -> pa.Table:
     """The flags of all rows as `read_flags` gives them, where an audit looked for these.
 
     Raises MienError where there is no audit, and for flags of near copies where nobody looked for those: they would
-    all be false, which isn't what was found. So would those of raters' votes be in a data set without any.
+    all be false, which isn't what was found. So would those of raters' votes be in a data set without any, and
+    `fallback` in one that isn't cut; asked for alone, that one needs no audit, and only its column is given.
     """
     name = dataset.card.name
+    if "fallback" in names and "source" not in dataset.card.columns:
+        raise MienError(
+            f"data set '{name}' isn't cut, so nothing is known of 'fallback'", expected="one that mien data crop made"
+        )
+    if set(names) == {"fallback"}:
+        return fallbacks(dataset)
     table = read_flags(dataset)
     if table is None:
         raise MienError(f"data set '{name}' has no audit", expected=f"mien data audit {name}")

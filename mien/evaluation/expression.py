@@ -107,6 +107,7 @@ def measure_classes(
         "slices": _slices(asked.dataset, samples, logits, trained.names.classes),
         "dropped": _dropped(asked, trained),
         "excluded": run.environment["dataset"].get("excluded", {}),
+        "crop": asked.dataset.card.details.get("crop"),
     }
     write_json(asked.metrics, measured)
     return measured
