@@ -8,7 +8,6 @@ The run is of the workspace (MIEN_HOME), measured by `mien evaluate`. What stand
 import hashlib
 import shutil
 import sys
-from pathlib import Path
 from typing import Any
 
 from mien.errors import MienError
