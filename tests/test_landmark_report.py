@@ -73,9 +73,10 @@ def measured(trained):
 
 @pytest.fixture
 def alone(measured, tmp_path):
-    """A copy of the measured run, without its workspace."""
+    """A copy of the measured run, without its workspace and its choose role."""
     folder = tmp_path / "runs" / "points" / "1"
     shutil.copytree(measured[1].folder, folder)
+    (folder / "metrics-choose.json").unlink()
     return folder
 
 
@@ -255,12 +256,14 @@ def changed(folder, **changes):
     return content
 
 
-def test_without_the_data_set_the_page_says_why_there_are_no_faces(alone):
-    page = words(write_report(alone).read_text())
-    assert "No faces are shown: no data set is called 'drawn'." in page.text
-    assert pictures(page) == []
+def test_without_the_data_set_or_the_points_it_is_said_why_there_are_no_faces(alone):
+    metrics = {"role": "report", **read_metrics(alone / "metrics.json")}
+    assert landmark_faces.measured_faces(Run(alone), metrics) == (
+        [],
+        "No faces are shown: no data set is called 'drawn'.",
+    )
     shutil.rmtree(alone / "predictions")
-    assert "No faces are shown: report.parquet is missing." in words(write_report(alone).read_text()).text
+    assert landmark_faces.measured_faces(Run(alone), metrics) == ([], "No faces are shown: report.parquet is missing.")
 
 
 def test_limits_copies_and_contamination_are_told(alone):
@@ -309,6 +312,8 @@ def test_other_data_sets_stand_beside_its_own(alone):
     ]
     assert ["splits its own", "drawn, test", *cells] in rows
     assert ["all-rows", "away, faces", *cells] in rows
+    assert "No faces are shown: no data set is called 'drawn'." in page.text
+    assert pictures(page) == []
 
 
 def test_curves_of_errors_are_in_percent_and_the_lowest_is_marked(trained):
