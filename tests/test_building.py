@@ -46,6 +46,17 @@ def test_the_first_model_s_cost() -> None:
     assert check(load_experiment(PAPER / "cnn1.yaml"), None).summary.macs == 11_103_150
 
 
+@pytest.mark.parametrize(
+    ("file", "parameters", "shape"),
+    [("paper-2021/xception", 21_085_040, (1, 128)), ("landmarks/small", 762_412, (1, 64))],
+)
+def test_models_of_points_have_136_outputs(file: str, parameters: int, shape: tuple[int, int]) -> None:
+    experiment = load_experiment(REPOSITORY / f"experiments/{file}.yaml")
+    checked = check(experiment, None)
+    assert (checked.summary.parameters, checked.summary.output_shape) == (parameters, (136,))
+    assert input_shape(experiment) == shape
+
+
 def test_a_check_counts_the_rows_that_a_training_gets(tiny: Dataset, tiny_file: Path) -> None:
     assert check(load_experiment(tiny_file), tiny).rows == {"fit": 210, "choose": 35, "report": 35}
     assert check(load_experiment(tiny_file, ["dataset.labels=ferplus-8"]), tiny).summary.output_shape == (8,)

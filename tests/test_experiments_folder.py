@@ -69,7 +69,13 @@ def test_its_first_lines_say_how_to_run_it(file: Path) -> None:
 
 @pytest.mark.parametrize("file", NAMED, ids=lambda file: file.stem)
 def test_its_runs_are_called_as_the_file_is(file: Path) -> None:
-    assert load_experiment(file).name == file.stem
+    # Where two files of other folders are called the same, the folder's name stands before it.
+    assert load_experiment(file).name in (file.stem, f"{file.parent.name}-{file.stem}")
+
+
+def test_no_two_files_share_their_runs_names() -> None:
+    names = [load_experiment(file).name for file in NAMED]
+    assert len(set(names)) == len(names)
 
 
 def test_what_is_shared_is_used() -> None:
@@ -77,3 +83,11 @@ def test_what_is_shared_is_used() -> None:
         (file.parent / read_yaml(file)[0]["extends"]).resolve() for file in NAMED if "extends" in read_yaml(file)[0]
     }
     assert {file.resolve() for file in SHARED} <= used
+
+
+def test_what_degrade_is_worth_is_shown_by_nothing_else() -> None:
+    small, plain = (load_experiment(FOLDER / f"landmarks/{name}.yaml") for name in ("small", "small-plain"))
+    left = tuple(op for op in small.augment if op.called != "degrade")
+    assert len(left) == len(small.augment) - 1
+    assert plain.augment == left
+    assert plain.model_copy(update={"name": small.name, "augment": small.augment}) == small
