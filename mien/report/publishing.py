@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mien.errors import MienError
 from mien.files import replacing
-from mien.report.reading import of_points, read_metrics
+from mien.report.reading import read_metrics
 from mien.report.wording import OLDER
 from mien.run import Run
 
@@ -36,11 +36,12 @@ def publish(run: Run, folder: Path) -> None:
         raise MienError(
             f"run {run.name} has not been measured on its reporting role", expected=f"mien evaluate {run.name} first"
         )
-    if read_metrics(run.metrics_file("report"))["older"]:
+    metrics = read_metrics(run.metrics_file("report"))
+    if metrics["older"]:
         raise MienError(f"run {run.name} was {OLDER}", expected=f"mien evaluate {run.name} again")
     if folder.exists() and not (folder / "metrics.json").exists() and any(folder.iterdir()):
         raise MienError("this folder holds something else", file=str(folder), expected="a new or published folder")
-    own = _of_points(run) if of_points(run) else {}
+    own = _of_points(run) if metrics.get("task") == "landmarks" else {}
     shutil.rmtree(folder, ignore_errors=True)
     for pattern in _SHOWN:
         for file in sorted(run.folder.glob(pattern)):
