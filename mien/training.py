@@ -444,7 +444,11 @@ def _describe(run: Run, experiment: Experiment, dataset: Dataset, command: Seque
             "device": device,
             "precision": environment.precision(experiment.train.precision, device),
             "seed": experiment.train.seed,
-            "dataset": {"name": dataset.card.name, "fingerprint": dataset.card.fingerprint},
+            "dataset": {
+                "name": dataset.card.name,
+                "fingerprint": dataset.card.fingerprint,
+                "notes": list(dataset.card.notes),
+            },
             "command": list(command),
             "duration_s": 0.0,
             "sessions": [session],

@@ -213,8 +213,8 @@ def _run_part(folder: Path) -> str:
         "confusion-report": "Confusion matrix",
         "reliability-report": "Reliability diagram",
         "risk-coverage-report": "Risk by coverage",
-        "errors-report": "Cumulative error",
-        "groups-report": "Error by group of points",
+        "error-curve-report": "Cumulative error",
+        "error-by-group-report": "Error by group of points",
         "drawn-faces": "Points on drawn faces",
     }
     images = "".join(
