@@ -14,7 +14,7 @@ from mien.workspace import find_workspace
 def data_import(
     source: Annotated[
         Path,
-        typer.Argument(help="A CSV file, a folder of images, a Parquet file or folder; a data set for --relabel."),
+        typer.Argument(help="CSV, Parquet, a folder of images, .pts or dlib's XML; a data set for --relabel."),
     ],
     name: Annotated[str, typer.Option("--as", help="The new data set's name.")],
     votes: Annotated[Path | None, typer.Option(help="FER+ votes (fer2013new.csv), joined by row.")] = None,
