@@ -11,6 +11,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, DocumentStartEvent, ScalarEvent
 from ruamel.yaml.resolver import VersionedResolver
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from mien.errors import MienError
 
@@ -156,4 +157,7 @@ def _flow(content: Any) -> Any:
         if not any(isinstance(value, dict | list) for value in content):
             items.fa.set_flow_style()
         return items
+    if isinstance(content, str) and content.startswith("?"):
+        # ruamel.yaml leaves it bare in a list on one line, where a question mark begins a key.
+        return DoubleQuotedScalarString(content)
     return content
