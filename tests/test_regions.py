@@ -180,8 +180,8 @@ def swapped(one, other):
 @pytest.mark.parametrize(
     ("check", "points"),
     [
-        ("inside", POINTS[:1] - [20, 0]),
-        ("inside", POINTS[:1] + np.array([0, 12])),
+        ("inside", POINTS[:1] - [26, 0]),
+        ("inside", POINTS[:1] + np.array([0, 20])),
         ("size", (POINTS[:1] - 24) * 0.1 + 24),
         ("eyes", swapped(range(36, 42), range(42, 48))),
         ("brows", swapped(range(17, 22), range(36, 41))),
