@@ -145,11 +145,7 @@ def _row(values: dict[str, Any], row: str, file: _File, extra: dict[str, tuple[s
         return image
     if not isinstance(values[file.points], list):
         return BadRow(row, file.points, "no points")
-    try:
-        points = of_points.of_numbers(values[file.points])
-    except MienError as error:
-        return BadRow(row, file.points, error.message, error.expected)
-    placed = of_points.turned_points(row, image[0], points)
+    placed = of_points.listed_points(row, file.points, image[0], values[file.points])
     if isinstance(placed, BadRow):
         return placed
     others = {new: values[name] for name, (new, _) in extra.items()}

@@ -145,11 +145,7 @@ def _row(values: dict[str, Any], split: str | None, number: int, columns: _Colum
         return image
     extra = {new: values[name] for name, (new, _) in columns.extra.items()}
     if columns.points and values[of_points.COLUMN] is not None:
-        try:
-            points = of_points.of_numbers(values[of_points.COLUMN])
-        except MienError as error:
-            return BadRow(row, of_points.COLUMN, error.message, error.expected)
-        placed = of_points.turned_points(row, image[0], points)
+        placed = of_points.listed_points(row, of_points.COLUMN, image[0], values[of_points.COLUMN])
         if isinstance(placed, BadRow):
             return placed
     return Row(split, row, image[0], values[columns.label], path=image[1], extra=extra)

@@ -142,8 +142,12 @@ def stored_points(
     return BadRow(row, COLUMN, reason, expected, lines[index] if lines else None, file)
 
 
-def turned_points(row: str, image: bytes, points: Points) -> list[float] | BadRow:
-    """The row's value of `landmarks` from points of the image as it is decoded, or why it has none."""
+def listed_points(row: str, column: str, image: bytes, values: Sequence[Any]) -> list[float] | BadRow:
+    """The row's value of `landmarks` from a Parquet column's, points of the image as decoded, or why it has none."""
+    try:
+        points = of_numbers(values)
+    except MienError as error:
+        return BadRow(row, column, error.message, error.expected)
     of = header(image)
     far = of and far_outside(points, of.turned)
     return BadRow(row, COLUMN, *far[1:]) if far else _numbers(points)
