@@ -17,7 +17,7 @@ from mien.batches import Samples, load, load_faces
 from mien.dataset import Dataset
 from mien.errors import MienError, nearest, reason
 from mien.experiment import Experiment, problem_at
-from mien.framing import Frame, check_points
+from mien.framing import Frame, require_points
 from mien.ibug import POINTS
 from mien.labels import FER2013, SCHEMES, LabelScheme, scheme
 from mien.models.summary import Summary, summarize
@@ -77,7 +77,7 @@ def check(experiment: Experiment, dataset: Dataset | None) -> Check:
         if wants_votes(experiment):
             check_votes(dataset)
         if of_points(experiment):
-            check_points(dataset)
+            require_points(dataset)
         without = {role: left_out(dataset, roles.of(role), names) for role in ROLES}
     build_loss(experiment, counts["fit"])
     # Without the data set, enough rows that no warm-up is rounded to the whole training.

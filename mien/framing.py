@@ -92,13 +92,7 @@ def into(points: Points, squares: Squares, size: int) -> Points:
     return ((points + 0.5 - corner) * (size / squares[:, None, 2:]) - 0.5).astype(np.float32)
 
 
-def out_of(points: Points, squares: Squares, size: int) -> Points:
-    """Points of squares (n, 3) that were cut at `size` pixels as points of the images: what `into` undoes."""
-    corner = squares[:, None, :2] + 0.5 - squares[:, None, 2:] / 2
-    return ((points + 0.5) * (squares[:, None, 2:] / size) + corner - 0.5).astype(np.float32)
-
-
-def check_points(dataset: Dataset) -> None:
+def require_points(dataset: Dataset) -> None:
     """Raises MienError where a data set has no points."""
     if "landmarks" not in dataset.card.columns:
         raise MienError(
@@ -110,7 +104,7 @@ def check_points(dataset: Dataset) -> None:
 
 def stored_points(dataset: Dataset, split: str) -> Points:
     """The points of a split's rows, float32 (rows, 68, 2), pixel centres from 0; a set without them is a MienError."""
-    check_points(dataset)
+    require_points(dataset)
     flat = dataset.table(split, ["landmarks"])["landmarks"].combine_chunks().flatten()
     return np.asarray(flat, dtype=np.float32).reshape(-1, POINTS, 2)
 

@@ -25,7 +25,6 @@ from mien.framing import (
     faces,
     framed_points,
     into,
-    out_of,
     stored_points,
     wide_squares,
 )
@@ -102,6 +101,12 @@ def test_each_pixel_of_a_smaller_cut_is_a_mean() -> None:
     # A pattern of black and white pixels is gray from afar.
     assert made.min() >= 126
     assert made.max() <= 129
+
+
+def out_of(points, squares, size):
+    """What `into` should undo: points of squares as points of the images."""
+    corner = squares[:, None, :2] + 0.5 - squares[:, None, 2:] / 2
+    return (points + 0.5) * (squares[:, None, 2:] / size) + corner - 0.5
 
 
 @settings(deadline=None, max_examples=100)
