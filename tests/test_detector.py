@@ -43,7 +43,7 @@ def test_a_box_becomes_the_square_about_its_points() -> None:
 @given(st.integers(-50, 90), st.integers(-50, 90), st.integers(1, 120), st.integers(1, 40), st.integers(1, 40))
 def test_a_crop_repeats_the_edges_as_opencv_does(left: int, top: int, side: int, height: int, width: int) -> None:
     image = np.random.default_rng(side).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    border = 200
+    border = 250
     wide = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REPLICATE)
     expected = wide[border + top : border + top + side, border + left : border + left + side]
     assert np.array_equal(crop(image, Square(left, top, side)), expected)
