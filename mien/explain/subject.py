@@ -19,6 +19,7 @@ from mien.evaluation.expression import predict
 from mien.labels import LabelScheme
 from mien.predictions import read_predictions
 from mien.protocols import Role, Roles
+from mien.protocols.roles import masks
 from mien.run import Run
 from mien.weights import Trained, load_weights
 from mien.workspace import Workspace
@@ -66,7 +67,7 @@ class Subject:
 
     @property
     def about(self) -> dict[str, object]:
-        """What every result of an explanation says of its rows: run, seeds, data set, split, role and n."""
+        """What every result says of its rows: run, seeds, data set, protocol, split, role, n, the share it was fit on."""
         return {
             "run": self.run.name,
             "seeds": [self.run.experiment.train.seed],
@@ -75,7 +76,19 @@ class Subject:
             "split": self.split,
             "role": self.role,
             "n": len(self),
+            "contaminated": self.contaminated,
         }
+
+    @property
+    def contaminated(self) -> float:
+        """The share of the rows that the model was fit on, by split and id; what is said of them says it too."""
+        fit = masks(self.dataset, self.roles.fit)
+        known = {
+            split: {id_ for id_, here in zip(self.dataset.ids(split), fit[split], strict=True) if here}
+            for split in dict.fromkeys(self.splits)
+            if split in fit
+        }
+        return sum(id_ in known.get(split, ()) for split, id_ in self.rows) / len(self)
 
 
 def prepare(trained: Trained, images: npt.NDArray[np.uint8], device: str) -> Tensor:

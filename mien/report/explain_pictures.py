@@ -1,0 +1,50 @@
+"""What the pictures of all explanations share: the caption that says whose rows they are of, and how they are kept.
+
+`explain_figures` and `saliency_figures` each give `pictures(run, public)`: those of the explanations that a run's
+folder holds. Public ones show no row of the data set.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from mien.report.style import Caption, png
+from mien.report.wording import seeds, warning
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG of an explanation: the file's stem, the explanation that it belongs to, and what it shows in words."""
+
+    name: str
+    explanation: str
+    png: bytes
+    text: str
+
+    @property
+    def source(self) -> str:
+        """The picture as a data URI."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+
+
+def drawn(name: str, explanation: str, made: Figure, text: str) -> Picture:
+    """A figure as a picture."""
+    return Picture(name, explanation, png(made), text)
+
+
+def caption(result: Mapping[str, Any], *more: str) -> Caption:
+    """What every picture of an explanation says: run, protocol, role, split, seed and n, then what else there is."""
+    where = f"{result['run']} · protocol {result['protocol']} · {rows_of(result)} · {seeds(result)}"
+    return Caption((where, *more), warning(result))
+
+
+def rows_of(result: Mapping[str, Any]) -> str:
+    """The rows of an explanation in a few words.
+
+    >>> rows_of({"role": "choose", "dataset": "fer2013", "split": "PublicTest", "n": 3589})
+    'choose: fer2013 PublicTest, n = 3,589'
+    """
+    return f"{result['role']}: {result['dataset']} {result['split']}, n = {result['n']:,}"
