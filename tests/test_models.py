@@ -10,10 +10,11 @@ from torch import nn
 import mien.models
 from mien.errors import MienError
 from mien.ibug import POINTS
-from mien.models import cnn, googlenet, landmarks, resnet, summary, xception
+from mien.models import cnn, googlenet, landmarks, mobilenet, resnet, summary, xception
 from mien.models.cnn import CNN
 from mien.models.googlenet import GoogLeNet
 from mien.models.landmarks import LandmarksSmall, mean_places
+from mien.models.mobilenet import InvertedResidual, MobileNetV2
 from mien.models.resnet import ResNet
 from mien.models.summary import summarize
 from mien.models.xception import Separable, Xception
@@ -31,7 +32,7 @@ def images(n: int = 4, channels: int = 3, size: int = 48, seed: int = 0) -> torc
 
 
 @pytest.mark.parametrize(
-    "module", [cnn, googlenet, landmarks, resnet, summary, xception], ids=lambda module: module.__name__
+    "module", [cnn, googlenet, landmarks, mobilenet, resnet, summary, xception], ids=lambda module: module.__name__
 )
 def test_the_examples_in_the_docstrings_run(module):
     failed, tried = doctest.testmod(module)
@@ -41,8 +42,8 @@ def test_the_examples_in_the_docstrings_run(module):
 
 def test_importing_the_package_registers_the_models():
     files = {module.name for module in pkgutil.iter_modules(mien.models.__path__)}
-    assert mien.models.__all__ == sorted(files - {"summary"})
-    assert {"cnn", "googlenet", "landmarks-small", "resnet", "xception"} <= set(names("model"))
+    assert mien.models.__all__ == sorted(files - {"published", "summary"})
+    assert {"cnn", "googlenet", "landmarks-small", "mobilenet_v2", "resnet", "xception"} <= set(names("model"))
 
 
 class TestCNN:
@@ -163,6 +164,62 @@ class TestGoogLeNet:
             MienError, match="model: images of 14 px are too small for googlenet; expected at least 15 px"
         ):
             GoogLeNet(1, 14, 7)
+
+
+class TestMobileNetV2:
+    def test_it_has_torchvisions_parameters(self):
+        # torchvision's model of 1000 classes has 3,504,872.
+        assert count(MobileNetV2(3, 224, 1000)) == 3_504_872
+        assert count(MobileNetV2(**FER)) == 3_504_872 - 993 * 1281
+        state = {name: tuple(value.shape) for name, value in MobileNetV2(**FER).state_dict().items()}
+        # 52 convolutions with batch norm (weight; weight, bias, mean, variance, batches) and the classifier.
+        assert len(state) == 52 * 6 + 2
+        assert [name for name in state if name.startswith("features.1.") and name.endswith("weight")] == [
+            *("features.1.conv.0.0.weight", "features.1.conv.0.1.weight"),
+            *("features.1.conv.1.weight", "features.1.conv.2.weight"),
+        ]
+        assert [name for name in state if name.startswith("features.17.") and state[name][1:]] == [
+            f"features.17.conv.{part}.weight" for part in ("0.0", "1.0", "2")
+        ]
+        assert state["features.0.0.weight"] == (32, 3, 3, 3)
+        assert state["features.17.conv.1.0.weight"] == (960, 1, 3, 3)
+        assert state["features.18.0.weight"] == (1280, 320, 1, 1)
+        assert state["classifier.1.weight"] == (7, 1280)
+
+    def test_its_maps_have_the_papers_sizes(self):
+        shapes = {layer.name: layer.output_shape for layer in summarize(MobileNetV2(3, 224, 1000), 3, 224).layers}
+        last = {1: "conv.2", **dict.fromkeys(range(2, 18), "conv.3")}
+        # Table 2: channels, size and blocks.
+        rows = [(16, 112, 1), (24, 56, 2), (32, 28, 3), (64, 14, 4), (96, 14, 3), (160, 7, 3), (320, 7, 1)]
+        expected = [(channels, size, size) for channels, size, blocks in rows for _ in range(blocks)]
+        assert [shapes[f"features.{block}.{last[block]}"] for block in range(1, 18)] == expected
+        assert shapes["features.0.0"] == (32, 112, 112)
+        assert shapes["features.18.0"] == (1280, 7, 7)
+
+    def test_it_has_the_papers_multiply_adds(self):
+        # Table 4: 300 M for 224 px.
+        assert summarize(MobileNetV2(3, 224, 1000), 3, 224).macs == 300_774_272
+
+    def test_a_block_is_added_to_its_input_where_nothing_changes(self):
+        blocks = [one for one in MobileNetV2(**FER).modules() if isinstance(one, InvertedResidual)]
+        added = [number for number, block in enumerate(blocks, start=1) if block.adds]
+        assert added == [3, 5, 6, 8, 9, 10, 12, 13, 15, 16]
+        torch.manual_seed(0)
+        block, f = blocks[2].eval(), nn.functional
+        x, scale = images(2, 24, 12), (1 + 1e-5) ** -0.5
+        inner = f.relu6(f.conv2d(x, block.conv[0][0].weight) * scale)
+        inner = f.relu6(f.conv2d(inner, block.conv[1][0].weight, padding=1, groups=144) * scale)
+        torch.testing.assert_close(block(x), x + f.conv2d(inner, block.conv[2].weight) * scale)
+
+    def test_it_starts_as_torchvision_does(self):
+        torch.manual_seed(0)
+        model = MobileNetV2(**FER)
+        weight = model.features[18][0].weight
+        assert weight.std().item() == pytest.approx((2 / 1280) ** 0.5, rel=0.01)
+        # Of a convolution on each channel alone torch takes all channels for its fan out.
+        assert model.features[17].conv[1][0].weight.std().item() == pytest.approx((2 / (960 * 9)) ** 0.5, rel=0.03)
+        assert model.classifier[1].weight.std().item() == pytest.approx(0.01, rel=0.03)
+        assert model.classifier[1].bias.abs().sum().item() == 0
 
 
 class TestResNet:
@@ -397,7 +454,7 @@ class TestLandmarksSmall:
         assert mean_places(torch.zeros(1, POINTS, 4, 4)).abs().max() < 1e-7
 
 
-@pytest.mark.parametrize("name", ["cnn", "googlenet", "resnet", "xception"])
+@pytest.mark.parametrize("name", ["cnn", "googlenet", "mobilenet_v2", "resnet", "xception"])
 class TestEvery:
     def test_memory_format_and_batch_size_do_not_change_the_logits(self, name):
         torch.manual_seed(0)
@@ -469,7 +526,7 @@ class TestSummary:
             ("classifier.logits", "Linear", (7,), 1_757, 1_750),
         ]
 
-    @pytest.mark.parametrize("name", ["cnn", "googlenet", "resnet", "xception"])
+    @pytest.mark.parametrize("name", ["cnn", "googlenet", "mobilenet_v2", "resnet", "xception"])
     def test_agrees_with_torchs_own_counter(self, name):
         from torch.utils.flop_counter import FlopCounterMode
 

@@ -2,17 +2,17 @@
 
 Source: C. Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, with the changes of torchvision's version: batch
 norm (eps 0.001) after every convolution, and 3×3 kernels where the paper has 5×5. Checkpoints of torchvision load
-once the entries of `aux1` and `aux2` are dropped; its ImageNet weights want the input (x / 255 − 0.5) / 0.5, which
-is what its `transform_input` amounts to.
+by `pretrained`, without the entries of `aux1` and `aux2`.
 """
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from mien.errors import MienError
+from mien.models.published import Published
 from mien.registry import register
 
 SMALLEST = 15  # px; below, the last pooling has nothing left
@@ -54,14 +54,27 @@ class Inception(nn.Module):
 class GoogLeNet(nn.Module):
     """GoogLeNet, 22 layers deep, with torchvision's parameter names, shapes, start values and forward pass.
 
-    `dropout` is the share of the 1024 last features that is zeroed in training. Images (n, in_channels, image_size,
-    image_size) give logits (n, num_classes); below 15 px is a MienError. Start values: weights of convolutions and of
-    `fc` from a normal distribution (mean 0, sd 0.01) cut at −2 and 2; batch norm 1 and 0; biases as torch has them.
+    `dropout` is the share of the 1024 last features that is zeroed in training. `pretrained` names the weights that a
+    training starts from, `imagenet` or a file, see `mien.pretrained`; without it they are random. Images (n,
+    in_channels, image_size, image_size) give logits (n, num_classes); below 15 px is a MienError. Start values: weights
+    of convolutions and of `fc` from a normal distribution (mean 0, sd 0.01) cut at −2 and 2; batch norm 1 and 0; biases
+    as torch has them.
 
     >>> model = GoogLeNet(in_channels=3, image_size=48, num_classes=7)
     >>> sum(parameter.numel() for parameter in model.parameters())
     5607079
     """
+
+    # torchvision normalises by ImageNet's mean m and sd s, (x / 255 − m) / s, and its `transform_input` multiplies by
+    # s / 0.5 and adds (m − 0.5) / 0.5. Together: (x / 255 − m) / 0.5 + (m − 0.5) / 0.5 = (x / 255 − 0.5) / 0.5.
+    published: ClassVar[Published] = Published(
+        stem="conv1.conv",
+        head="fc",
+        unused=("aux1", "aux2"),
+        addresses={"imagenet": "https://download.pytorch.org/models/googlenet-1378be20.pth"},
+        mean=0.5,
+        sd=0.5,
+    )
 
     def __init__(
         self,
@@ -70,6 +83,7 @@ class GoogLeNet(nn.Module):
         num_classes: int,
         *,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2,
+        pretrained: str | None = None,
     ) -> None:
         if image_size < SMALLEST:
             raise MienError(
@@ -78,6 +92,7 @@ class GoogLeNet(nn.Module):
                 expected=f"at least {SMALLEST} px",
             )
         super().__init__()
+        self.pretrained = pretrained
         self.conv1 = BasicConv2d(in_channels, 64, 7, stride=2, padding=3)
         self.maxpool1 = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         self.conv2 = BasicConv2d(64, 64, 1)
