@@ -67,7 +67,7 @@ class Subject:
 
     @property
     def about(self) -> dict[str, object]:
-        """What every result says of its rows: run, seeds, data set, protocol, split, role, n, the share it was fit on."""
+        """What a result says of its rows: run, seeds, data set, protocol, split, role, n, the share it was fit on."""
         return {
             "run": self.run.name,
             "seeds": [self.run.experiment.train.seed],

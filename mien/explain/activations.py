@@ -1,0 +1,86 @@
+"""What layers make of single images: the maps of their channels, for rows of the data set and for drawn faces."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mien.calibration import probabilities
+from mien.explain.layers import choose_layers, map_layers, outputs_of
+from mien.explain.rows import RULE, chosen_rows, probabilities_of, row_facts, surest, typical_classes
+from mien.explain.storing import Arrays
+from mien.explain.subject import Subject, prepare
+from mien.labels import canonical
+from mien.synthetic import CLASSES, faces
+
+CHANNELS = 64
+_DRAWN, _SEED = 70, 2021
+
+
+def activations(
+    subject: Subject, images: Sequence[str] = (), layers: Sequence[str] = ()
+) -> tuple[dict[str, Any], Arrays]:
+    """The maps that layers give for rows: those named, or the typical ones; of the first two convolutions unless named.
+
+    A convolution's map is what it gives before any activation function. The result's `rows` say which rows, `drawn`
+    which drawn faces (by mien, chosen by the same rule; they can be shown to everyone), `layers` the name, kind, shape
+    (c, h, w) of each layer and how many channels are kept. Arrays: `images` and `drawn_images` uint8 (m, c, s, s),
+    `layer<i>` and `drawn_layer<i>` float32 (m, channels kept, h, w). Raises MienError for unknown rows and layers.
+    """
+    model, given = subject.trained.model, probabilities_of(subject)
+    rows = chosen_rows(subject, images)
+    inputs = subject.inputs(rows)
+    found = choose_layers(map_layers(model, inputs), layers)
+    drawn_images, drawn = drawn_faces(subject)
+    names = [layer.name for layer in found]
+    parts = {
+        "": outputs_of(model, names, inputs),
+        "drawn_": outputs_of(model, names, prepare(subject.trained, drawn_images, subject.device)),
+    }
+    arrays: Arrays = {"images": subject.images[rows], "drawn_images": drawn_images}
+    for prefix, maps in parts.items():
+        for number, name in enumerate(names):
+            arrays[f"{prefix}layer{number}"] = maps[name][:, :CHANNELS].float().numpy()
+    return {
+        **subject.about,
+        "rule": "asked for" if images else RULE,
+        "rows": [row_facts(subject, int(index), given) for index in rows],
+        "drawn": drawn,
+        "layers": [
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "shape": list(layer.shape),
+                "channels_kept": min(layer.shape[0], CHANNELS),
+            }
+            for layer in found
+        ],
+    }, arrays
+
+
+def drawn_faces(subject: Subject) -> tuple[npt.NDArray[np.uint8], list[dict[str, Any]]]:
+    """Drawn faces of the typical classes at the run's size and colour, uint8 (m, c, s, s), and what is said of each.
+
+    They are the surest ones, right where any is, of `_DRAWN`; of a run that knows no such classes the first three.
+    """
+    section = subject.run.experiment.dataset
+    drawn = list(faces(_DRAWN, size=section.size, color=section.color, seed=_SEED, workers=1))
+    images = np.stack([image.reshape(section.size, section.size, -1) for image, _, _ in drawn]).transpose(0, 3, 1, 2)
+    place = {canonical(name): index for index, name in enumerate(subject.names.classes)}
+    labels = np.array([place.get(CLASSES[label], -1) for _, label, _ in drawn], dtype=np.int64)
+    logits = subject.trained.logits(torch.from_numpy(np.ascontiguousarray(images)).to(subject.device)).cpu().numpy()
+    given = probabilities(logits, subject.trained.temperature or 1.0)
+    rows = surest(labels, given, typical_classes(subject.names))
+    if not len(rows):
+        rows = np.arange(3)
+    return images[rows], [
+        {
+            "id": f"drawn {row}",
+            "label": CLASSES[drawn[row][1]],
+            "predicted": subject.names.classes[int(given[row].argmax())],
+            "p_predicted": round(float(given[row].max()), 4),
+        }
+        for row in rows.tolist()
+    ]

@@ -1,0 +1,169 @@
+"""The rows that a model was fit on and that it sees as most alike: by the cosine of its features.
+
+Features are the input of the last linear layer. A row whose nearest neighbour is its own copy was met before.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mien.audit import copies
+from mien.batches import Samples
+from mien.explain.layers import feature_layer, flat, inputs_of
+from mien.explain.rows import Values, chosen_rows, probabilities_of, row_facts
+from mien.explain.storing import Arrays
+from mien.explain.subject import Subject, fit_samples, prepare, split_and_id
+from mien.progress import progress
+from mien.statistics import wilson
+from mien.training import EVALUATION_BATCH
+
+NEAREST = 5
+_COPIES, _ALIKE = 3, 4
+Indices = npt.NDArray[np.int64]
+# What a row of the role is to a row that the model was fit on.
+EXACT, NEAR = "exact copy", "near copy"
+
+
+def neighbours(subject: Subject, images: Sequence[str] = ()) -> tuple[dict[str, Any], Arrays]:
+    """The `NEAREST` fit rows of rows by the cosine of features; the row itself, where it was fit on, isn't counted.
+
+    Rows are those named, else (`why`): the typical ones, then the first that have an exact copy among the fit rows,
+    then the likest of those that have none. `rows` has for each its `nearest` with split, id, label, `similarity` and
+    `copy` ("exact copy", "near copy" or None, by the audit's groups; near ones only where they were looked for).
+    Over all n rows: `copies` counts those with an exact copy in fit, and `found` how many of these have it as their
+    nearest; `same_label` and `as_predicted` are the shares whose nearest fit row has the row's label or the model's
+    answer, `{n, value, interval}` (Wilson, 95 %). Arrays: `images` uint8 (m, c, s, s), `nearest` (m, NEAREST, c, s, s),
+    `similarity` float32 (n,), that of the nearest fit row.
+    """
+    fit = fit_samples(subject)
+    fit_rows = split_and_id(fit)
+    at, similarity = _nearest(subject, fit, fit_rows)
+    exact, near = _groups(subject, subject.rows, near=False), _groups(subject, subject.rows, near=True)
+    fit_exact, fit_near = _groups(subject, fit_rows, near=False), _groups(subject, fit_rows, near=True)
+    copied = _has_copy(exact, fit_exact, subject.rows, fit_rows)
+    nearest = at[:, 0]
+    found = copied & (exact == fit_exact[nearest]) & (exact >= 0)
+    given = probabilities_of(subject)
+
+    def copy(row: int, other: int) -> str | None:
+        if exact[row] >= 0 and exact[row] == fit_exact[other]:
+            return EXACT
+        return NEAR if near[row] >= 0 and near[row] == fit_near[other] else None
+
+    shown = _shown(subject, images, copied, similarity[:, 0])
+    rows = []
+    for why, row in shown:
+        others = [
+            {
+                "split": fit_rows[other][0],
+                "id": fit_rows[other][1],
+                "label": subject.names.classes[int(fit.labels[other])],
+                "similarity": round(float(alike), 4),
+                "copy": copy(row, other),
+            }
+            for other, alike in zip(at[row].tolist(), similarity[row], strict=True)
+        ]
+        rows.append({"why": why, **row_facts(subject, row, given), "nearest": others})
+    index = np.array([row for _, row in shown], dtype=np.int64)
+    pictures = [fit.images(at[row]).transpose(0, 3, 1, 2) for row in index]
+    result = {
+        **subject.about,
+        "fit": {"split": " + ".join(dict.fromkeys(split for split, _ in fit_rows)), "n": len(fit)},
+        "features": feature_layer(subject.trained.model, subject.inputs([0])),
+        "copies": int(copied.sum()),
+        "found": int(found.sum()),
+        "same_label": _share(fit.labels[nearest] == subject.labels),
+        "as_predicted": _share(fit.labels[nearest] == subject.predicted),
+        "rows": rows,
+    }
+    return result, {
+        "images": subject.images[index],
+        "nearest": np.stack(pictures),
+        "similarity": similarity[:, 0].astype(np.float32),
+    }
+
+
+def _share(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    n, number = len(right), int(right.sum())
+    return {"n": n, "value": number / n, "interval": list(wilson(number, n))}
+
+
+def _nearest(subject: Subject, fit: Samples, fit_rows: list[tuple[str, str]]) -> tuple[Indices, Values]:
+    """The nearest fit rows of each row, int64 (n, NEAREST), and their cosines (n, NEAREST), the nearest first."""
+    number = min(NEAREST, len(fit) - 1)
+    own = torch.cat(list(_features(subject, subject.images, "features of the rows")))
+    place = {row: index for index, row in enumerate(fit_rows)}
+    itself = torch.tensor([place.get(row, -1) for row in subject.rows])
+    best = torch.full((len(own), number), -torch.inf)
+    at = torch.full((len(own), number), -1)
+    start = 0
+    everything = np.arange(len(fit))
+    chunks = (fit.images(everything[i : i + 2048]).transpose(0, 3, 1, 2) for i in range(0, len(fit), 2048))
+    with progress("features of the fit rows", len(fit)) as advance:
+        for chunk in chunks:
+            theirs = torch.cat(list(_features(subject, chunk)))
+            alike = own @ theirs.T
+            here = (itself >= start) & (itself < start + len(theirs))
+            alike[here, itself[here] - start] = -torch.inf
+            first, place_of = alike.topk(min(number, len(theirs)), dim=1)
+            best, order = torch.cat([best, first], dim=1).topk(number, dim=1)
+            at = torch.cat([at, place_of + start], dim=1).gather(1, order)
+            start += len(theirs)
+            advance(len(theirs))
+    # Of equally near ones the first.
+    similarity, index = best.double().numpy().round(6), at.numpy()
+    by_row = np.lexsort((index, -similarity), axis=1)
+    return np.take_along_axis(index, by_row, axis=1), np.take_along_axis(similarity, by_row, axis=1)
+
+
+def _features(subject: Subject, images: npt.NDArray[np.uint8], what: str = "") -> Iterator[Tensor]:
+    """The features of images, batch by batch, float32 (m, d), each of length 1."""
+    model = subject.trained.model
+    layer = feature_layer(model, subject.inputs([0]))
+    for start in range(0, len(images), EVALUATION_BATCH):
+        inputs = prepare(subject.trained, images[start : start + EVALUATION_BATCH], subject.device)
+        yield torch.nn.functional.normalize(flat(inputs_of(model, layer, inputs)).float(), dim=1)
+
+
+def _groups(subject: Subject, rows: list[tuple[str, str]], *, near: bool) -> Indices:
+    """The group of copies of each row, by the audit or by its pixels, int64 (rows,); −1 for none."""
+    found = copies(subject.dataset, near=False)
+    groups: dict[tuple[str, str], int] = {}
+    for split in dict.fromkeys(split for split, _ in rows):
+        of_split = found.near(split) if near else found.exact(split)
+        if of_split is not None:
+            ids = subject.dataset.ids(split)
+            groups.update(zip(((split, id_) for id_ in ids), of_split.tolist(), strict=True))
+    return np.array([groups.get(row, -1) for row in rows], dtype=np.int64)
+
+
+def _has_copy(
+    groups: Indices, fit_groups: Indices, rows: list[tuple[str, str]], fit_rows: list[tuple[str, str]]
+) -> npt.NDArray[np.bool_]:
+    """Which rows have an exact copy among the fit rows that isn't the row itself."""
+    there = np.bincount(fit_groups[fit_groups >= 0], minlength=int(groups.max(initial=0)) + 1)
+    fitted = set(fit_rows)
+    own = np.array([row in fitted for row in rows])
+    return np.asarray((groups >= 0) & (there[np.maximum(groups, 0)] - own > 0))
+
+
+def _shown(
+    subject: Subject, images: Sequence[str], copied: npt.NDArray[np.bool_], alike: Values
+) -> list[tuple[str, int]]:
+    """The rows that are shown, each with why."""
+    chosen = chosen_rows(subject, images).tolist()
+    if images:
+        return [("asked for", row) for row in chosen]
+    others = np.setdiff1d(np.arange(len(subject)), chosen)
+    twins = others[copied[others]][:_COPIES]
+    strangers = others[~copied[others]]
+    likest = strangers[np.argsort(-alike[strangers], kind="stable")][:_ALIKE]
+    return [
+        *(("right and most sure", row) for row in chosen),
+        *(("has an exact copy among the fit rows", int(row)) for row in twins),
+        *(("most alike without an exact copy", int(row)) for row in likest),
+    ]

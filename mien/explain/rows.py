@@ -1,0 +1,93 @@
+"""Which rows of a role are looked at one by one, and what is said of each."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.calibration import probabilities
+from mien.errors import MienError, nearest
+from mien.explain.subject import Subject
+from mien.labels import LabelScheme, canonical
+
+Indices = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
+
+# The expressions of the 2021 report's figures of activations.
+TYPICAL = ("happy", "surprise", "angry")
+RULE = "of each class the row that the model is right about and most sure of"
+
+
+def probabilities_of(subject: Subject) -> Values:
+    """What the model tells a user of each row, by its temperature where it has one: float64 (n, k)."""
+    return probabilities(subject.logits, subject.trained.temperature or 1.0)
+
+
+def typical_classes(names: LabelScheme) -> list[int]:
+    """The classes of `TYPICAL` as a scheme has them, else its first three.
+
+    >>> typical_classes(LabelScheme("mine", ("anger", "joy", "calm")))
+    [1, 0]
+    >>> typical_classes(LabelScheme("mine", ("a", "b", "c", "d")))
+    [0, 1, 2]
+    """
+    place = {canonical(name): index for index, name in enumerate(names.classes)}
+    return [place[name] for name in TYPICAL if name in place] or list(range(min(len(names), 3)))
+
+
+def surest(labels: Indices, given: Values, classes: Iterable[int]) -> Indices:
+    """Of each class the row that is right and surest; where no row is right, the one that is given it most.
+
+    `labels` is int64 (n,), `given` probabilities (n, k); classes without rows are left out.
+
+    >>> surest(np.array([0, 0, 1]), np.array([[0.6, 0.4], [0.9, 0.1], [0.8, 0.2]]), [0, 1]).tolist()
+    [1, 2]
+    """
+    found = []
+    for label in classes:
+        rows = np.flatnonzero(labels == label)
+        right = rows[given[rows].argmax(axis=1) == label] if len(rows) else rows
+        among = right if len(right) else rows
+        if len(among):
+            found.append(int(among[given[among, label].argmax()]))
+    return np.array(found, dtype=np.int64)
+
+
+def chosen_rows(subject: Subject, images: Sequence[str] = ()) -> Indices:
+    """The rows that a user named by id, or by split and id ("PublicTest/28709"), else the typical ones, int64 (m,).
+
+    Raises MienError for a row that isn't there, and for an id that two splits have.
+    """
+    if not images:
+        return surest(subject.labels, probabilities_of(subject), typical_classes(subject.names))
+    by_id: dict[str, list[int]] = {}
+    for index, (split, id_) in enumerate(subject.rows):
+        by_id.setdefault(id_, []).append(index)
+        by_id.setdefault(f"{split}/{id_}", []).append(index)
+    found: list[int] = []
+    for name in images:
+        here = by_id.get(name, [])
+        if len(here) != 1:
+            where = f"the {subject.role} role of {subject.run.name} ({subject.split}, n = {len(subject):,})"
+            raise MienError(
+                f"two splits have a row '{name}'" if here else f"no row of {where} is called '{name}'",
+                key="--image",
+                expected=" or ".join("/".join(subject.rows[i]) for i in here) if here else "the id of one of its rows",
+                nearest=None if here else nearest(name, by_id),
+            )
+        found += here
+    return np.array(list(dict.fromkeys(found)), dtype=np.int64)
+
+
+def row_facts(subject: Subject, index: int, given: Values) -> dict[str, Any]:
+    """A row in plain data: `split`, `id`, `label`, `predicted`, and the probability of each, of `given` (n, k)."""
+    label, predicted = int(subject.labels[index]), int(given[index].argmax())
+    return {
+        "split": subject.splits[index],
+        "id": subject.ids[index],
+        "label": subject.names.classes[label],
+        "predicted": subject.names.classes[predicted],
+        "p_label": round(float(given[index, label]), 4),
+        "p_predicted": round(float(given[index, predicted]), 4),
+    }
