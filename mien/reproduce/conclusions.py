@@ -1,0 +1,299 @@
+"""Which of the report's conclusions hold: each with its test, on rows that no run has trained or chosen on.
+
+The rule, the same for all (`RULE` says it to the reader). A difference is tested by `mien.comparison`; p values of one
+conclusion are adjusted together by Holm.
+- "a is better than b" holds where the difference is above 0 with p < .05. It does not hold where it is below 0 with
+  p < .05, or its whole 95 % interval lies below `MARGIN`: then there is no advantage worth the name.
+- "a is as good as b" holds where the whole interval lies within ± `MARGIN` and p ≥ .05. It does not hold where p < .05.
+- All else can't be told. A conclusion of several differences holds where all hold, and does not where one does not.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from scipy.stats import t
+
+from mien.comparison import Contender, compare, without_copies
+from mien.errors import MienError
+from mien.files import read_json
+from mien.report.reading import read_history
+from mien.reproduce.numbers import contender_of
+from mien.reproduce.plan import Planned
+from mien.statistics import CONFIDENCE, Estimate, holm
+from mien.workspace import Workspace
+
+Verdict = Literal["holds", "does not hold", "can't be told"]
+Way = Literal["better", "same"]
+
+# The smallest step of accuracy that the report itself draws a conclusion from: .87 on the full image, .89 on faces.
+MARGIN = 0.02
+RULE = (
+    "Two models are compared by their accuracy on the same images of PrivateTest, without those that have an exact copy "
+    f"among the images trained or chosen on. “Better” holds if the difference is above 0 with p < {1 - CONFIDENCE:.2f}; "
+    f"it does not hold if it is below 0 with p < {1 - CONFIDENCE:.2f}, or if its whole 95 % interval lies below "
+    f"{MARGIN:.2f}. “No difference” holds if the whole interval lies within ± {MARGIN:.2f} and p ≥ "
+    f"{1 - CONFIDENCE:.2f}; it does not hold if p < {1 - CONFIDENCE:.2f}. Anything else can't be told. "
+    f"{MARGIN:.2f} is the smallest step that the report draws a conclusion from (0.87 to 0.89). A conclusion of several "
+    "differences holds if all of them do, and does not if one of them does not; their p values are adjusted together "
+    "(Holm). Seeds of one experiment compare as a group: the interval then tells the chance of seeds and of images."
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A difference that a conclusion rests on: parts `a` and `b`, and which way it is claimed to go.
+
+    Without an `optional` one the others decide.
+    """
+
+    a: str
+    b: str
+    way: Way
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A conclusion of the report; `pairs` are tested, or `other` is, for what two models don't tell. `said`: how."""
+
+    key: str
+    text: str
+    said: str
+    pairs: tuple[Pair, ...] = ()
+
+
+CLAIMS = (
+    Claim(
+        "layers",
+        "More fully connected layers make no significant difference",
+        "CNN 1, 2 and 3 have 3, 5 and 7 of them and differ in nothing else.",
+        (Pair("cnn2", "cnn1", "same"), Pair("cnn3", "cnn1", "same"), Pair("cnn3", "cnn2", "same")),
+    ),
+    Claim(
+        "kernels",
+        "Smaller kernels make no difference",
+        "CNN 4 is CNN 1 with 3×3 in place of 5×5.",
+        (Pair("cnn4", "cnn1", "same"),),
+    ),
+    Claim(
+        "pretrained",
+        "A pre-trained net is better",
+        "The same net from ImageNet's weights and from random ones, at two sizes; and the pre-trained one against the "
+        "report's first CNN. GoogLeNet's ImageNet weights, which the report used, come in where they can be had.",
+        (
+            Pair("mobilenet-imagenet-48", "mobilenet-scratch-48", "better"),
+            Pair("mobilenet-imagenet-96", "mobilenet-scratch-96", "better"),
+            Pair("mobilenet-imagenet-48", "cnn1", "better"),
+            Pair("googlenet-imagenet", "googlenet", "better", optional=True),
+            Pair("googlenet-imagenet", "cnn1", "better", optional=True),
+        ),
+    ),
+    Claim(
+        "epochs",
+        "Validation flattens around epoch 20",
+        "Accuracy on PublicTest, which no epoch trains on, in the CNNs' 40 epochs: epochs 16–20 are better than 6–10, and "
+        "36–40 no different from 16–20. Intervals and p are over the runs (Student's t), not over images.",
+    ),
+    Claim(
+        "face",
+        "The face set beats the full image",
+        "GoogLeNet from random weights on images cut to the face and on whole ones, for 10 epochs and for as long as "
+        "validation improves. The report's began from ImageNet's.",
+        (Pair("googlenet-face", "googlenet", "better"), Pair("googlenet-face-long", "googlenet-long", "better")),
+    ),
+    Claim(
+        "mouth",
+        "The mouth set is on a par with the face set",
+        "The same on images cut to the mouth and to the face.",
+        (
+            Pair("googlenet-mouth", "googlenet-face", "same"),
+            Pair("googlenet-mouth-long", "googlenet-face-long", "same"),
+        ),
+    ),
+    Claim(
+        "regions",
+        "The first layers look at eyes and mouth",
+        "How much of the probability of the true class CNN 1 loses when eyes, or mouth, are blurred out, less what it "
+        "loses by a patch of equal size elsewhere in the face. This asks the whole net: what its first layers answer to "
+        "is shown by the figures and isn't measured. Intervals are over images (bootstrap).",
+    ),
+)
+
+
+class Judged(NamedTuple):
+    """What a conclusion came to, as plain data: see `conclusions`."""
+
+    verdict: Verdict
+    pairs: list[dict[str, Any]]
+    missing: list[str]
+
+
+def conclusions(workspace: Workspace, plan: Sequence[Planned]) -> list[dict[str, Any]]:
+    """For each claim `key`, `text`, `said`, `verdict`, `differences` and `missing`.
+
+    A difference has `what`, `way`, `n`, `on`, `difference`, `interval`, `p`, `p_holm` (None where there is none) and
+    `verdict`; `seeds` are the numbers of runs of both sides. `missing` says in words what a test lacks.
+    """
+    special: dict[str, Callable[[], Judged]] = {
+        "epochs": lambda: _epochs(plan),
+        "regions": lambda: _regions(plan),
+    }
+    found = []
+    for claim in CLAIMS:
+        judged = special[claim.key]() if claim.key in special else _by_pairs(workspace, plan, claim.pairs)
+        found.append(
+            {
+                "key": claim.key,
+                "text": claim.text,
+                "said": claim.said,
+                "verdict": judged.verdict,
+                "differences": judged.pairs,
+                "missing": judged.missing,
+            }
+        )
+    return found
+
+
+def verdict(way: Way, difference: float, interval: Sequence[float], p: float | None) -> Verdict:
+    """What one difference says of a claim, by the rule above; without `p` the interval alone, whether 0 is inside.
+
+    >>> verdict("better", 0.03, (0.01, 0.05), 0.004), verdict("better", 0.0, (-0.01, 0.01), 0.9)
+    ('holds', 'does not hold')
+    >>> verdict("same", 0.0, (-0.01, 0.01), 0.9), verdict("same", 0.01, (-0.02, 0.04), 0.5)
+    ('holds', "can't be told")
+    """
+    told = p < 1 - CONFIDENCE if p is not None else not interval[0] <= 0 <= interval[1]
+    if way == "better":
+        if told:
+            return "holds" if difference > 0 else "does not hold"
+        return "does not hold" if interval[1] < MARGIN else "can't be told"
+    if told:
+        return "does not hold"
+    return "holds" if interval[0] > -MARGIN and interval[1] < MARGIN else "can't be told"
+
+
+def together(verdicts: Sequence[Verdict], complete: bool) -> Verdict:
+    """What several differences say of one claim; without `complete` some are missing.
+
+    >>> together(["holds", "holds"], complete=True), together(["holds"], complete=False)
+    ('holds', "can't be told")
+    >>> together(["does not hold"], complete=False)
+    'does not hold'
+    """
+    if "does not hold" in verdicts:
+        return "does not hold"
+    return "holds" if complete and verdicts and set(verdicts) == {"holds"} else "can't be told"
+
+
+def _by_pairs(workspace: Workspace, plan: Sequence[Planned], pairs: Sequence[Pair]) -> Judged:
+    sides = {name: contender_of(workspace, name, plan) for pair in pairs for name in (pair.a, pair.b)}
+    lacking = [pair for pair in pairs if sides[pair.a] is None or sides[pair.b] is None]
+    tested, missing = [], []
+    for pair in pairs:
+        if pair not in lacking:
+            try:
+                tested.append(_compared(workspace, pair, *(sides[name] for name in (pair.a, pair.b))))  # type: ignore[arg-type]
+            except MienError as error:
+                missing.append(f"{pair.a} and {pair.b} can't be compared: {error}")
+    for one, p in zip(tested, holm([one["p"] for one in tested]), strict=True):
+        one["p_holm"] = p
+        one["verdict"] = verdict(one["way"], one["difference"], one["interval"], p)
+    names = dict.fromkeys(
+        name for pair in lacking if not pair.optional for name in (pair.a, pair.b) if sides[name] is None
+    )
+    missing += [f"{name} isn't trained and measured yet" for name in names]
+    gone = dict.fromkeys(name for pair in lacking if pair.optional for name in (pair.a, pair.b) if sides[name] is None)
+    verdicts: list[Verdict] = [one["verdict"] for one in tested]
+    found = together(verdicts, complete=not missing)
+    return Judged(found, tested, missing + [f"without {name}, which isn't there" for name in gone])
+
+
+def _compared(workspace: Workspace, pair: Pair, a: Contender, b: Contender) -> dict[str, Any]:
+    left = without_copies(workspace, [a, b])
+    pair_ = compare(left or [a, b])["pairs"][0]
+    what = "without exact copies" if left else "with copies of rows trained on, which weren't looked for"
+    return {
+        "what": f"{pair.a} − {pair.b}",
+        "way": pair.way,
+        "on": f"{pair_['split']}, {what}",
+        **{key: pair_[key] for key in ("n", "difference", "interval", "p")},
+        "seeds": [len(a.runs), len(b.runs)],
+    }
+
+
+# The epochs whose mean accuracies are compared, both ends included.
+_EARLY, _MIDDLE, _LATE = (6, 10), (16, 20), (36, 40)
+
+
+def _epochs(plan: Sequence[Planned]) -> Judged:
+    histories = []
+    for one in plan:
+        if one.part.kind == "cnn" and one.state == "finished" and one.run is not None:
+            history = read_history(one.run.history)
+            if history is not None and len(history["epoch"]) >= _LATE[1]:
+                histories.append(history["choose_accuracy"])
+    if len(histories) < 2:
+        lacking = f"at least two CNNs with {_LATE[1]} epochs are needed, and there is {len(histories) or 'none'}"
+        return Judged("can't be told", [], [lacking])
+    early, middle, late = (
+        np.array([of[first - 1 : last].mean() for of in histories]) for first, last in (_EARLY, _MIDDLE, _LATE)
+    )
+    pairs = []
+    for what, way, values in (
+        ("epochs 16–20 − epochs 6–10", "better", middle - early),
+        ("epochs 36–40 − epochs 16–20", "same", late - middle),
+    ):
+        found = over_runs(values)
+        about = {"what": what, "way": way, "n": len(values), "on": f"PublicTest, {len(values)} runs of CNN 1 to 4"}
+        pairs.append(
+            {**about, "difference": found.value, "interval": list(found.interval), "p": found.p, "seeds": None}
+        )
+    for one, p in zip(pairs, holm([one["p"] for one in pairs]), strict=True):
+        one["p_holm"] = p
+        one["verdict"] = verdict(one["way"], one["difference"], one["interval"], p)
+    return Judged(together([one["verdict"] for one in pairs], complete=True), pairs, [])
+
+
+def over_runs(values: Any) -> Estimate:
+    """The mean of differences (runs,), its 95 % interval, and the two-sided p of its being 0: Student's t over runs.
+
+    >>> over_runs(np.array([0.01, 0.02, 0.03])).value
+    0.02
+    """
+    n, mean = len(values), float(np.mean(values))
+    error = float(np.std(values, ddof=1)) / n**0.5
+    half = float(t.ppf(0.5 + CONFIDENCE / 2, n - 1)) * error
+    p = 2 * float(t.sf(abs(mean) / error, n - 1)) if error else float(mean == 0)
+    return Estimate(mean, (mean - half, mean + half), p)
+
+
+def _regions(plan: Sequence[Planned]) -> Judged:
+    """Of the first CNN 1 that has been asked: do eyes, and mouth, matter more than a patch of equal size?"""
+    runs = [one.run for one in plan if one.part.name == "cnn1" and one.state == "finished" and one.run is not None]
+    file = next((path for run in runs if (path := run.folder / "explain" / "regions.json").is_file()), None)
+    if file is None:
+        asked = f"mien explain {runs[0].name} regions" if runs else "train CNN 1, then mien explain cnn1 regions"
+        return Judged("can't be told", [], [f"nobody has looked yet: {asked}"])
+    content: Mapping[str, Any] = read_json(file)
+    parts = {one["part"]: one for one in content["parts"] if one["class"] == "all"}
+    pairs = []
+    for name in ("eyes", "mouth"):
+        if (of := parts.get(name)) is None:
+            return Judged("can't be told", pairs, [f"{name} aren't among the regions of {file.parent.parent.name}"])
+        pairs.append(
+            {
+                "what": f"{name} − random patch",
+                "way": "better",
+                "n": of["n"],
+                "on": f"{content['split']} ({content['role']} role)",
+                "difference": of["difference"],
+                "interval": list(of["difference_interval"]),
+                "p": None,
+                "p_holm": None,
+                "seeds": None,
+                "verdict": verdict("better", of["difference"], of["difference_interval"], None),
+            }
+        )
+    return Judged(together([one["verdict"] for one in pairs], complete=True), pairs, [])

@@ -1,0 +1,266 @@
+"""The report's figures: curves of every run, faces with their points, samples of the sets, what CNN 1 answers to.
+
+Pictures of the data set's rows are for the workspace alone. Public ones show faces that mien draws, and say so.
+"""
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from mien.building import of_points
+from mien.cropping import cut_images
+from mien.errors import MienError
+from mien.files import replacing, write_text
+from mien.images import Pixels
+from mien.regions import region_named
+from mien.report import figures
+from mien.report.landmark_faces import drawn_faces, measured_faces
+from mien.report.pictures import curve_caption, inline_svg
+from mien.report.reading import read_history, read_metrics
+from mien.report.style import BLUE, INK, ORANGE, Caption, figure, png, styled, svg
+from mien.reproduce.paper import CLAIMED, CUTS, STORED, TRAINED_ON, VALIDATION
+from mien.reproduce.plan import Planned, dataset_of
+from mien.run import Run
+from mien.sheets import contact_sheet, pictures_of
+from mien.synthetic import CLASSES, faces
+from mien.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as PNG and SVG; `key` is the files' name, `text` says in words what it shows, `photos` whether pixels."""
+
+    key: str
+    heading: str
+    text: str
+    png: bytes
+    svg: str
+    photos: bool = False
+
+    def save(self, folder: Path) -> None:
+        """Write `<key>.png` and `<key>.svg`."""
+        with replacing(folder / f"{self.key}.png") as path:
+            path.write_bytes(self.png)
+        write_text(folder / f"{self.key}.svg", self.svg)
+
+    @property
+    def markup(self) -> Markup:
+        """The figure inside a page."""
+        if not self.photos:
+            return Markup(inline_svg(self.svg, self.key, self.text))
+        source = f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+        return Markup('<img src="{}" alt="{}">').format(source, self.text)
+
+
+def _drawn(key: str, heading: str, text: str, made: Figure) -> Picture:
+    return Picture(key, heading, text, png(made), svg(made))
+
+
+def photo(key: str, heading: str, text: str, data: bytes) -> Picture:
+    """A picture made of pixels; its SVG holds the PNG, as there are no lines to draw."""
+    width, height = Image.open(io.BytesIO(data)).size
+    source = base64.b64encode(data).decode()
+    wrapped = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
+        f"<title>{Markup.escape(text)}</title>"
+        f'<image width="{width}" height="{height}" href="data:image/png;base64,{source}"/></svg>\n'
+    )
+    return Picture(key, heading, text, data, wrapped, photos=True)
+
+
+def curves(planned: Planned) -> Picture | None:
+    """Loss and accuracy (of points the error) by epoch of a run, None as long as no epoch is done."""
+    run = planned.run
+    if run is None or planned.experiment is None:
+        return None
+    score = "nme" if of_points(planned.experiment) else "accuracy"
+    history = read_history(run.history, score)
+    if history is None:
+        return None
+    measured = {
+        role: read_metrics(run.metrics_file(role)) for role in ("report", "choose") if run.metrics_file(role).is_file()
+    }
+    said, rows = curve_caption(run, run.environment, measured)
+    heading = f"{planned.part.title}, seed {planned.seed}"
+    if planned.state != "finished":
+        heading += f" (not finished: {len(history['epoch'])} of {planned.experiment.train.epochs} epochs)"
+    text = (
+        f"{heading}: training (fit) and validation (choose) by epoch. After epoch {history['epoch'][-1]:.0f} "
+        f"{figures.LABELS[score]} is {figures.told(score, history[f'fit_{score}'][-1])} in training and "
+        f"{figures.told(score, history[f'choose_{score}'][-1])} in validation."
+    )
+    made = figures.curves(history, said, ("loss", score), rows)
+    return _drawn(f"curves-{planned.part.name}-seed{planned.seed}", heading, text, made)
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What a net scores on images that it was trained on and on new ones, and on both together as they were mixed."""
+
+    title: str
+    seen: float
+    new: float
+    both: float
+    share: float
+
+
+def published_exam() -> Exam:
+    """The report's GoogLeNet: its claim, what its stored predictions score on new images, and so what on the others.
+
+    >>> round(published_exam().seen, 3)
+    0.912
+    """
+    share = TRAINED_ON / VALIDATION
+    both, new = CLAIMED["googlenet"], STORED["googlenet"]
+    return Exam("the report's GoogLeNet", (both - (1 - share) * new) / share, new, both, share)
+
+
+def own_exam(part: Mapping[str, Any]) -> Exam | None:
+    """The same of the first run of a part of `numbers.gather`; None where there is none."""
+    run = next(iter(part["runs"]), None)
+    if run is None or not run["paper"]["contaminated"]:
+        return None
+    share = run["seen"]["n"] / run["paper"]["n"]
+    title = f"{part['title']}, trained anew"
+    return Exam(title, run["seen"]["accuracy"], run["official"]["accuracy"], run["paper"]["accuracy"], share)
+
+
+def why(exams: Sequence[Exam], lines: Sequence[str]) -> Picture:
+    """Why .87 becomes .5: each block as wide as its share of the images, as tall as the share that is right."""
+    with styled():
+        made, axes = figure(
+            "Why .87 becomes .5", Caption(tuple(lines)), 3.3, len(exams), 7.2 if len(exams) > 1 else 4.4
+        )
+        for ax, exam in zip(axes, exams, strict=True):
+            _blocks(ax, exam)
+        axes[0].set_ylabel("share of answers that are right")
+    told = "; ".join(
+        f"{exam.title}: {exam.seen:.2f} right on images it was trained on, {exam.new:.2f} on new ones, {exam.both:.2f} on "
+        "the mixture"
+        for exam in exams
+    )
+    return _drawn("why", "Why .87 becomes .5", f"{told}.", made)
+
+
+def _blocks(ax: Axes, exam: Exam) -> None:
+    ax.add_patch(Rectangle((0, 0), exam.share, exam.seen, facecolor=ORANGE, edgecolor="none"))
+    ax.add_patch(Rectangle((exam.share, 0), 1 - exam.share, exam.new, facecolor=BLUE, edgecolor="none"))
+    ninths = abs(exam.share - 8 / 9) < 0.002
+    if ninths:
+        for number in range(1, 8):
+            ax.plot([number / 9] * 2, [0, exam.seen], color="white", linewidth=0.8)
+    middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9}
+    of_nine = "8 of 9 images:\n" if ninths else ""
+    ax.text(exam.share / 2, exam.seen / 2, f"{of_nine}trained on,\nanswer included\n{exam.seen:.2f} right", **middle)
+    one = "1 of 9:\n" if ninths else ""
+    ax.annotate(
+        f"{one}new\n{exam.new:.2f} right",
+        (exam.share + (1 - exam.share) / 2, exam.new),
+        (0, 4),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=9,
+        color=BLUE,
+        fontweight="bold",
+    )
+    ax.plot([0, 1], [exam.both] * 2, "--", color=INK, linewidth=1.4)
+    ax.annotate(
+        f"all together: {exam.both:.2f}", (0, exam.both), (2, 3), textcoords="offset points", fontsize=9,
+        fontweight="bold",
+    )  # fmt: skip
+    ax.set_title(exam.title)
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1.08)
+    ax.set_xticks([])
+    ax.set_yticks([0, 0.25, 0.5, 0.75, 1])
+
+
+_SAMPLES = 7
+_SEED = 2021
+
+
+def samples(workspace: Workspace, *, public: bool) -> Picture:
+    """One image a class, and beside it what the face set and the mouth set have of it.
+
+    Raises MienError where the sets aren't there.
+    """
+    captions = ["full image", "face set", "mouth set"]
+    if public:
+        images, names = _drawn_samples()
+        title = "Samples of the sets: drawn faces, no photographs"
+        text = "Drawn faces, one a class, and cut from each by its 68 points the face and the mouth."
+    else:
+        images, names, split = _real_samples(workspace)
+        title = f"fer2013, {split}: the first row of each class whose points passed the checks"
+        text = f"One image of {split} a class, and cut from each by its 68 points the face and the mouth."
+    sheet = contact_sheet(images, captions, title, columns=names)
+    return photo("samples", "Samples of the face set and the mouth set", text, sheet)
+
+
+def _drawn_samples() -> tuple[list[list[Pixels]], list[str]]:
+    one: dict[int, tuple[Pixels, Any]] = {}
+    for image, label, points in faces(10 * _SAMPLES, size=48, seed=_SEED, workers=1):
+        one.setdefault(label, (image.reshape(48, 48, 1), points))
+    labels = sorted(one)
+    whole = [one[label][0] for label in labels]
+    points = np.stack([one[label][1] for label in labels]).astype(np.float32)
+    rows = [whole]
+    for name in ("face", "mouth"):
+        region = region_named(name)
+        rows.append(cut_images(whole, points, None, region, region.margin, 48).images)
+    return rows, [CLASSES[label] for label in labels]
+
+
+def _real_samples(workspace: Workspace) -> tuple[list[list[Pixels]], list[str], str]:
+    sets = {name: dataset_of(workspace, name) for name in ("fer2013", *CUTS)}
+    for name, dataset in sets.items():
+        if dataset is None:
+            raise MienError(f"there is no data set {name} yet")
+    whole, *cut = (dataset for dataset in sets.values() if dataset is not None)
+    split = "PublicTest"
+    whole.rows(split)
+    good = set(whole.ids(split))
+    for dataset in cut:
+        table = dataset.table(split, ["id", "source"]).to_pydict()
+        good &= {id_ for id_, source in zip(table["id"], table["source"], strict=True) if source == "landmarks"}
+    first: dict[int, str] = {}
+    for id_, label in zip(whole.ids(split), whole.labels(split).tolist(), strict=True):
+        if id_ in good:
+            first.setdefault(label, id_)
+    keys = [(split, first[label]) for label in sorted(first)]
+    rows = []
+    for dataset in (whole, *cut):
+        found = pictures_of(dataset, set(keys))
+        rows.append([found[key] for key in keys])
+    return rows, [whole.card.classes[label] for label in sorted(first)], split
+
+
+def points(run: Run, *, public: bool) -> Picture:
+    """Faces with the points of a landmark run: rows that it was measured on, or drawn ones.
+
+    Raises MienError where the rows aren't there any more.
+    """
+    if public:
+        galleries = drawn_faces(run)
+    else:
+        galleries = measured_faces(run, {"role": "report", **read_metrics(run.metrics_file("report"))})
+    if not galleries.shown:
+        raise MienError(galleries.told)
+    gallery = galleries.shown[-1]
+    return photo("points", f"68 points by {run.name}", gallery.text, gallery.picture)
+
+
+def explained(run: Run, *, public: bool) -> Iterator[Picture]:
+    """Activations and filters of a run, as `mien explain` draws them."""
+    yield from ()

@@ -1,0 +1,111 @@
+"""What the 2021 report did and claimed: the one place where its numbers stand."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from mien.errors import MienError, nearest
+
+REPORT = "paper-2021"
+Kind = Literal["cnn", "googlenet", "pretraining", "points"]
+
+# Accuracy, as the report's tables give it.
+CLAIMED = MappingProxyType(
+    {
+        "cnn1": 0.80,
+        "cnn2": 0.83,
+        "cnn3": 0.77,
+        "cnn4": 0.80,
+        "googlenet": 0.87,
+        "googlenet-face": 0.89,
+        "googlenet-mouth": 0.89,
+    }
+)
+# Accuracy on PrivateTest alone of the predictions that the report's authors stored themselves.
+STORED = MappingProxyType({"cnn1": 0.482, "cnn2": 0.497, "cnn3": 0.480, "googlenet": 0.535})
+SOURCE = "a university report of 2021; the numbers claimed are those of its tables"
+# Its "validation" rows were all that weren't PublicTest: of these it had trained on so many.
+VALIDATION, TRAINED_ON = 32_298, 28_709
+
+
+@dataclass(frozen=True)
+class Part:
+    """One experiment of the reproduction: `name` is its file's and its runs' name.
+
+    `claim` is its key in CLAIMED, "" for what the report doesn't have; `seeds` are trained unless told otherwise.
+    `optional` parts need weights that can't be had everywhere.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    images: str = "full image"
+    claim: str = ""
+    seeds: int = 1
+    optional: bool = False
+
+
+def _cnn(number: int) -> Part:
+    return Part(f"cnn{number}", f"CNN {number}", "cnn", claim=f"cnn{number}", seeds=3)
+
+
+def _googlenet(name: str, more: str, images: str = "full image", optional: bool = False) -> Part:
+    claim = {"full image": "googlenet", "face": "googlenet-face", "mouth": "googlenet-mouth"}[images]
+    return Part(name, f"GoogLeNet, {images}{more}", "googlenet", images, claim, optional=optional)
+
+
+PARTS = (
+    *map(_cnn, range(1, 5)),
+    _googlenet("googlenet", ""),
+    _googlenet("googlenet-long", ", long"),
+    _googlenet("googlenet-imagenet", ", from ImageNet", optional=True),
+    _googlenet("googlenet-face", "", "face"),
+    _googlenet("googlenet-face-long", ", long", "face"),
+    _googlenet("googlenet-mouth", "", "mouth"),
+    _googlenet("googlenet-mouth-long", ", long", "mouth"),
+    Part("mobilenet-scratch-48", "MobileNetV2, 48 px", "pretraining"),
+    Part("mobilenet-imagenet-48", "MobileNetV2, 48 px, from ImageNet", "pretraining"),
+    Part("mobilenet-scratch-96", "MobileNetV2, 96 px", "pretraining"),
+    Part("mobilenet-imagenet-96", "MobileNetV2, 96 px, from ImageNet", "pretraining"),
+    Part("xception", "68 points, Xception-like net", "points", ""),
+)
+
+# How each data set comes into a workspace.
+DATA = MappingProxyType(
+    {
+        "fer2013": "mien data import fer2013.csv --as fer2013",
+        "fer2013-face": "mien data crop fer2013 --region face --as fer2013-face",
+        "fer2013-mouth": "mien data crop fer2013 --region mouth --as fer2013-mouth",
+        "helen": "mien data import helen_68pt.parquet --as helen",
+    }
+)
+# Data sets that the command cuts by itself: what of, and which region.
+CUTS = MappingProxyType({"fer2013-face": ("fer2013", "face"), "fer2013-mouth": ("fer2013", "mouth")})
+
+
+def part_named(name: str) -> Part:
+    """The part of that name; an unknown one is an error with the nearest.
+
+    >>> part_named("cnn4").title
+    'CNN 4'
+    """
+    names = [part.name for part in PARTS]
+    if name not in names:
+        raise MienError(
+            f"no part of {REPORT} is called '{name}'",
+            key="--only",
+            expected="one of " + ", ".join(names),
+            nearest=nearest(name, names),
+        )
+    return PARTS[names.index(name)]
+
+
+def experiment_file(part: Part) -> Path | None:
+    """The experiment file of a part: of the clone that this mien runs from, else of the folder that it stands in."""
+    package = Path(__file__).parent
+    for folder in (package.parent.parent / "experiments" / REPORT, package / REPORT, Path("experiments") / REPORT):
+        file = folder / f"{part.name}.yaml"
+        if file.is_file():
+            return file
+    return None
