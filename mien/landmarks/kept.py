@@ -1,7 +1,7 @@
 """A model's points of a whole data set, kept beside it part by part: work that was stopped goes on where it was."""
 
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -60,8 +60,8 @@ def pixels_of(data: bytes) -> Pixels:
     return np.ascontiguousarray(pixels[:, :, :1]) if gray else pixels
 
 
-def predict_points(dataset: Dataset, model: PointModel) -> dict[str, Kept]:
-    """The points of all rows of a data set by split, in its order, predicted where they aren't kept yet.
+def predict_points(dataset: Dataset, model: PointModel, splits: Iterable[str] | None = None) -> dict[str, Kept]:
+    """The points of all rows of some splits (all) of a data set, in its order, predicted where they aren't kept yet.
 
     Each image is predicted twice, as it is and mirrored; the points are those of the first. They are kept in
     `cache/points-…` beside the data set, for this state of it and this model alone. Raises MienError, with split and
@@ -69,10 +69,10 @@ def predict_points(dataset: Dataset, model: PointModel) -> dict[str, Kept]:
     """
     name = f"points-{VERSION}-{dataset.card.fingerprint[:16]}-{model.digest[:16]}"
     folder = dataset.folder / "cache" / name
-    total = sum(dataset.rows(split) for split in dataset.card.splits)
-    with progress(f"points of {dataset.card.name}", total) as advance:
+    wanted = list(dataset.card.splits if splits is None else splits)
+    with progress(f"points of {dataset.card.name}", sum(map(dataset.rows, wanted))) as advance:
         found = {}
-        for split in dataset.card.splits:
+        for split in wanted:
             parts = []
             for start, part in enumerate(_parts(dataset, split, folder, model)):
                 advance(min(_PART, dataset.rows(split) - start * _PART))

@@ -1,0 +1,279 @@
+"""What a model loses when a part of each face is blurred out: brows, eyes, nose, mouth, or all around the face.
+
+Any blurred spot disturbs a model. So each part stands beside random patches of the same area inside the same face, and
+what counts is the difference.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mien.explain.face_points import FacePoints, outline
+from mien.explain.rows import RULE, probabilities_of, row_facts, typical_rows
+from mien.explain.storing import Arrays
+from mien.explain.subject import Subject
+from mien.ibug import GROUPS
+from mien.progress import progress
+from mien.statistics import Values, percentile_interval, resampled_means
+
+Points = npt.NDArray[np.floating[Any]]
+Masks = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+ALL = "all"
+BACKGROUND = "background"
+
+# Each part as the hulls of some points; random patches come in as many pieces.
+PARTS: Mapping[str, tuple[Sequence[int], ...]] = MappingProxyType(
+    {
+        "brows": (range(17, 22), range(22, 27)),
+        "eyes": (range(36, 42), range(42, 48)),
+        "nose": (GROUPS["nose"],),
+        "mouth": (GROUPS["lips"],),
+        BACKGROUND: ((),),
+    }
+)
+# Shares of the image's side: how far a part reaches beyond its points, the blur's standard deviation, and that of the
+# soft edge. At 48 pixels 2, 8 and 1; an eye is 8 pixels wide there and a mouth 15 by 6.
+_REACH, _BLUR, _EDGE = 1 / 24, 1 / 6, 1 / 48
+PATCHES = 3
+# So many rows are in work at once, each as 21 images.
+_ROWS = 16
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Losses of probability (n, parts, 2), of the true and the predicted class, with a part blurred or its patches.
+
+    `patch` is the mean of a part's random patches, `area` and `patch_area` (n, parts) the blurred shares of the image,
+    `whole` (n, 2) the probabilities with nothing blurred.
+    """
+
+    part: Values
+    patch: Values
+    area: Values
+    patch_area: Values
+    whole: Values
+
+
+def part_masks(points: Points, size: int) -> tuple[Bools, Bools]:
+    """The pixels of each part of `PARTS`, bool (parts, size, size), and of the face, for points (68, 2) as shares.
+
+    The face reaches from the jaw to the forehead, which is taken to be as high as it is from the brows to the base of
+    the nose (the thirds of a face: L. G. Farkas, "Anthropometry of the Head and Face", 1994). The background is all
+    else.
+    """
+    places = np.clip(points.astype(np.float64), -4, 5) * size - 0.5
+    brows = places[list(GROUPS["brows"])]
+    forehead = brows + brows.mean(axis=0) - places[33]
+    face = _hull(np.concatenate([places, forehead]), size)
+    reach = 2 * round(_REACH * size) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    masks = np.zeros((len(PARTS), size, size), np.uint8)
+    for mask, (name, hulls) in zip(masks, PARTS.items(), strict=True):
+        for hull in hulls:
+            mask |= 1 - face if name == BACKGROUND else cv2.dilate(_hull(places[list(hull)], size), kernel)
+    return masks.astype(np.bool_), face.astype(np.bool_)
+
+
+def _hull(points: Points, size: int) -> npt.NDArray[np.uint8]:
+    canvas = np.zeros((size, size), np.uint8)
+    # In sixteenths of a pixel, as OpenCV's `shift` has it.
+    hull = cv2.convexHull(np.round(points * 16).astype(np.int32))
+    cv2.fillConvexPoly(canvas, hull, 1, shift=4)
+    return canvas
+
+
+def random_patch(face: Bools, area: int, pieces: int, random: np.random.Generator) -> Bools:
+    """`area` pixels of a face (size, size), in `pieces`: those next to pixels drawn from it; all for a larger area.
+
+    >>> random_patch(np.ones((5, 5), np.bool_), 5, 1, np.random.default_rng(0)).sum()
+    np.int64(5)
+    """
+    free = np.argwhere(face)
+    patch = np.zeros(face.shape, np.bool_)
+    area = min(area, len(free))
+    for piece in range(pieces):
+        take = (area * (piece + 1)) // pieces - (area * piece) // pieces
+        if not take:
+            continue
+        near = ((free - free[random.integers(len(free))]) ** 2).sum(axis=1)
+        taken = np.zeros(len(free), np.bool_)
+        taken[np.argpartition(near, take - 1)[:take]] = True
+        patch[tuple(free[taken].T)] = True
+        free = free[~taken]
+    return patch
+
+
+def blurred(image: Masks, masks: Bools) -> tuple[Masks, Values]:
+    """An image (c, s, s) with the pixels of each mask (m, s, s) blurred, float32 (m, c, s, s), and the areas (m,).
+
+    The blur is Gaussian with a standard deviation of a sixth of the side; the masks' edges are soft. An area is the
+    share of the image, the soft edge by its weight.
+    """
+    size = image.shape[-1]
+    channels = np.ascontiguousarray(image.transpose(1, 2, 0), dtype=np.float32)
+    smooth = _gaussian(channels, _BLUR * size).reshape(size, size, -1).transpose(2, 0, 1)
+    soft = np.stack([_gaussian(mask.astype(np.float32), _EDGE * size) for mask in masks])[:, None]
+    return np.asarray(image + soft * (smooth - image), dtype=np.float32), soft.mean(axis=(1, 2, 3), dtype=np.float64)
+
+
+def _gaussian(image: Masks, sd: float) -> Masks:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sd, borderType=cv2.BORDER_REPLICATE), dtype=np.float32)
+
+
+def losses(subject: Subject, points: Points, seed: int = 0) -> Losses:
+    """How much of each row's probabilities goes with each part, by its points (n, 68, 2), as shares of the sides.
+
+    Probabilities are those of a user, by the run's temperature. A row in which the image has nothing of a part has NaN.
+    """
+    random = np.random.default_rng(seed)
+    n, size, parts = len(subject), subject.images.shape[-1], len(PARTS)
+    found = Losses(
+        *(np.full(shape, np.nan) for shape in ((n, parts, 2), (n, parts, 2), (n, parts), (n, parts), (n, 2)))
+    )
+    with progress(f"regions of {subject.run.name}", n) as advance:
+        for start in range(0, n, _ROWS):
+            places = range(start, min(start + _ROWS, n))
+            made = [_variants(subject.images[place], points[place], size, random) for place in places]
+            shown = np.concatenate([images for images, _, _ in made])
+            given = torch.from_numpy(shown).to(subject.device)
+            every = subject.trained.probabilities(given).cpu().numpy().astype(np.float64)
+            every = every.reshape(len(made), 1 + parts * (1 + PATCHES), -1)
+            for place, row, (_, areas, there) in zip(places, every, made, strict=True):
+                said = row[:, [subject.labels[place], subject.predicted[place]]]
+                drop = (said[0] - said[1:]).reshape(parts, 1 + PATCHES, 2)
+                found.whole[place] = said[0]
+                found.part[place, there] = drop[there, 0]
+                found.patch[place, there] = drop[there, 1:].mean(axis=1)
+                found.area[place, there] = areas[there, 0]
+                found.patch_area[place, there] = areas[there, 1:].mean(axis=1)
+            advance(len(made))
+    return found
+
+
+def _variants(
+    image: npt.NDArray[np.uint8], points: Points, size: int, random: np.random.Generator
+) -> tuple[Masks, Values, Bools]:
+    """An image as it is, and for each part without it and without its random patches; areas; which parts are there."""
+    masks, face = part_masks(points, size)
+    shown = []
+    for mask, hulls in zip(masks, PARTS.values(), strict=True):
+        shown.append(mask)
+        # Of a face that lies outside of the image nothing can be drawn.
+        area = int(mask.sum()) if face.any() else 0
+        shown += [random_patch(face, area, len(hulls), random) for _ in range(PATCHES)]
+    plain = image.astype(np.float32)
+    without, areas = blurred(plain, np.stack(shown))
+    there = np.asarray(masks.any(axis=(1, 2)) & face.any())
+    return np.concatenate([plain[None], without]), areas.reshape(len(masks), -1), there
+
+
+def summarize(found: Losses, labels: npt.NDArray[np.int64], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Mean losses by part, of all rows and of each class that has some, with 95 % percentile intervals.
+
+    Bootstrap samples are of rows, drawn class by class, the same for a part, its patches and their difference.
+    """
+    return [entry for number, name in enumerate(PARTS) for entry in _part(found, number, name, labels, names)]
+
+
+def _part(
+    found: Losses, number: int, name: str, labels: npt.NDArray[np.int64], names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    there = np.isfinite(found.area[:, number])
+    part, patch = found.part[there, number], found.patch[there, number]
+    # Three columns for the true class, three for the predicted one.
+    table = np.stack([part, patch, part - patch], axis=2).reshape(-1, 6)
+    areas = np.stack([found.area[there, number], found.patch_area[there, number]], axis=1)
+    labels = labels[there]
+    samples, classes = np.zeros((1, 6)), []
+    for index, label in enumerate(names):
+        own = labels == index
+        if own.any():
+            drawn = resampled_means(table[own], seed=index)
+            samples = samples + drawn * own.mean()
+            classes.append(_entry(name, label, table[own], drawn, areas[own]))
+    if classes:
+        yield _entry(name, ALL, table, samples, areas)
+        yield from classes
+
+
+def _entry(part: str, label: str, table: Values, samples: Values, areas: Values) -> dict[str, Any]:
+    means = table.mean(axis=0).tolist()
+    ends = [list(percentile_interval(column, mean)) for column, mean in zip(samples.T, means, strict=True)]
+    area, patch_area = areas.mean(axis=0).tolist()
+
+    def three(first: int, patch: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "drop": means[first],
+            "interval": ends[first],
+            "random": {"drop": means[first + 1], "interval": ends[first + 1], **patch},
+            "difference": means[first + 2],
+            "difference_interval": ends[first + 2],
+        }
+
+    true, predicted = three(0, {"area": patch_area}), three(3, {})
+    return {"part": part, "class": label, "n": len(table), "area": area, **true, "predicted": predicted}
+
+
+def regions(subject: Subject, faces: FacePoints, chosen: Sequence[int] = ()) -> tuple[dict[str, Any], Arrays]:
+    """The loss of the true and the predicted class's probability with each part, by class, beside random patches.
+
+    `n` counts the rows whose points can be a face's, of which `parts` speaks; the other `fallback` rows are in
+    `fallback_parts`, by the mean shape. `sd` is the blur's, in pixels. Arrays: `images` uint8 (m, 1 + parts, c, s, s),
+    chosen rows (positions; else the typical ones) as they are and without each part; `masks` bool (parts, s, s) of the
+    middle face, `outline` (68, 2).
+    """
+    found = losses(subject, faces.points)
+    known = ~faces.fallback
+    classes = subject.names.classes
+    size = subject.images.shape[-1]
+    result = {
+        **subject.about,
+        "n": int(known.sum()),
+        "fallback": int(faces.fallback.sum()),
+        "landmarks": dict(faces.model),
+        "sd": _BLUR * size,
+        "patches": PATCHES,
+        "seed": 0,
+        "probability": _probability(found.whole[known], subject.labels[known], classes),
+        "parts": summarize(_rows(found, known), subject.labels[known], classes),
+        "fallback_parts": [
+            entry for entry in summarize(_rows(found, ~known), subject.labels[~known], classes) if entry["class"] == ALL
+        ],
+    }
+    middle = outline(subject.dataset, subject.splits)
+    places, given = chosen or typical_rows(subject), probabilities_of(subject)
+    result["rule"] = "asked for" if chosen else RULE
+    result["rows"] = [{**row_facts(subject, place, given), "fallback": bool(faces.fallback[place])} for place in places]
+    shown = []
+    for place in places:
+        image = subject.images[place].astype(np.float32)
+        shown.append(np.concatenate([image[None], blurred(image, part_masks(faces.points[place], size)[0])[0]]))
+    arrays: Arrays = {
+        "outline": middle,
+        "masks": part_masks(middle, size)[0],
+        "images": np.round(np.stack(shown)).clip(0, 255).astype(np.uint8),
+    }
+    return result, arrays
+
+
+def _probability(whole: Values, labels: npt.NDArray[np.int64], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The mean probability of the true and the predicted class with nothing blurred, of all rows and by class."""
+    groups = {ALL: np.ones(len(labels), np.bool_), **{name: labels == index for index, name in enumerate(names)}}
+    return [
+        {"class": name, "n": int(own.sum()), "true": float(mean[0]), "predicted": float(mean[1])}
+        for name, own in groups.items()
+        if own.any()
+        for mean in (whole[own].mean(axis=0),)
+    ]
+
+
+def _rows(found: Losses, where: Bools) -> Losses:
+    return Losses(found.part[where], found.patch[where], found.area[where], found.patch_area[where], found.whole[where])

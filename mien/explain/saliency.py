@@ -1,0 +1,339 @@
+"""Where in its images a model looks: Grad-CAM and occlusion, each beside the same maps of a twin with random weights.
+
+Sources: R. R. Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",
+ICCV 2017; M. D. Zeiler, R. Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014; both as captum
+has them. Why a twin: J. Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018. A map that looks the same when
+nothing was learned shows the image, or the architecture, and not what the model knows.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.stats import rankdata
+from torch import Tensor, nn
+
+from mien.building import build_model
+from mien.errors import MienError
+from mien.explain.face_points import outline
+from mien.explain.rows import RULE, probabilities_of, row_facts, typical_rows
+from mien.explain.storing import Arrays
+from mien.explain.subject import Subject
+from mien.progress import progress
+from mien.run import Run
+from mien.statistics import Values, percentile_interval, resampled_means
+from mien.weights import Trained
+
+Maps = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+Images = npt.NDArray[np.uint8]
+
+ALL = "all"
+
+_BATCH = 128
+# The square that covers a part of the image, and its steps, as shares of the image's side: 8 and 4 pixels of 48.
+_WINDOW, _STEP = 1 / 6, 1 / 12
+# Occlusion takes a hundred forward passes a row, so it is done for so many rows of each class.
+PER_CLASS = 20
+
+
+class MapLayer(NamedTuple):
+    """A layer whose output is a map of height × width cells; `cover` is the share of the input's side that it spans."""
+
+    name: str
+    module: nn.Module
+    height: int
+    width: int
+    cover: float
+
+
+def last_map(model: nn.Module, inputs: Tensor) -> MapLayer:
+    """The layer that gives the last map of more than one cell a side, found by one forward pass of `inputs`.
+
+    That is what the last convolutions hand on, with their normalisation, ReLU, pooling and shortcut: the output of a
+    convolution inside of a residual branch would miss the half that goes around it. Layers that are called more than
+    once don't count. Raises MienError for a model without convolutions.
+
+    Cells are taken to be a whole number of pixels apart, and the map to lie in the middle of the image: a net without
+    padding doesn't see the image's rim from as many places.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 5), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> last_map(net, torch.zeros(1, 1, 8, 8))[2:]
+    (4, 4, 0.5)
+    """
+    calls: list[str] = []
+    outputs: dict[str, Tensor] = {}
+    modules = {name: module for name, module in model.named_modules() if name}
+
+    def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hear(module: nn.Module, _: Any, output: Any) -> None:
+            calls.append(name)
+            convolved = bool(outputs) or any(isinstance(inner, nn.Conv2d) for inner in module.modules())
+            if convolved and isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
+                outputs[name] = output
+
+        return hear
+
+    hooks = [module.register_forward_hook(hook(name)) for name, module in modules.items()]
+    try:
+        with torch.no_grad():
+            model(inputs[:1])
+    finally:
+        for one in hooks:
+            one.remove()
+    once = [name for name in outputs if calls.count(name) == 1]
+    if not once:
+        raise MienError("the model gives no map that Grad-CAM could show", key="gradcam", expected="convolutions")
+    # A layer and those that it stands in give the same tensor: the innermost names it best, and is called first.
+    name = next(one for one in once if outputs[one] is outputs[once[-1]])
+    height, width = outputs[name].shape[2:]
+    side = inputs.shape[3]
+    step = min(max(1, round(side / width)), side / width)
+    return MapLayer(name, modules[name], height, width, step * width / side)
+
+
+def twin_of(run: Run, trained: Trained, device: str) -> tuple[Trained, int]:
+    """A run's model as it is before any training, and the seed of its weights, which isn't the run's own."""
+    experiment = run.experiment
+    seed = 0 if experiment.train.seed != 0 else 1
+    fresh = experiment.model_copy(update={"train": experiment.train.model_copy(update={"seed": seed})})
+    return replace(trained, model=build_model(fresh, trained.names).to(device).eval()), seed
+
+
+def gradcam_maps(model: nn.Module, layer: nn.Module, inputs: Tensor, targets: Labels) -> Maps:
+    """Grad-CAM of a layer for one class of each input, float32 (m, cells down, cells across), 0 or more.
+
+    The layer's channels are weighted by the mean gradient of the class's logit, summed, and cut off at 0.
+    """
+    from captum.attr import LayerGradCam
+
+    # With gradients on the way in, any layer has one, frozen weights or not.
+    wanted = inputs.detach().requires_grad_()
+    target = torch.from_numpy(targets).to(inputs.device)
+    found = LayerGradCam(model, layer).attribute(wanted, target=target, relu_attributions=True)
+    return np.asarray(found.detach().float().cpu().numpy()[:, 0], dtype=np.float32)
+
+
+def occlusion_maps(trained: Trained, images: Images, targets: Labels, device: str) -> Maps:
+    """How much of a class's probability goes when a square of each image is covered, float32 (m, s, s).
+
+    The square is a sixth of the side and moves by a twelfth; it is filled with the image's mean gray. A pixel has the
+    mean of all squares that cover it; below 0, the class gains.
+    """
+    from captum.attr import Occlusion
+
+    size = images.shape[-1]
+    window, step = max(1, round(_WINDOW * size)), max(1, round(_STEP * size))
+    given = torch.from_numpy(np.ascontiguousarray(images)).to(device, torch.float32)
+    found = Occlusion(trained.probabilities).attribute(
+        given,
+        sliding_window_shapes=(images.shape[1], window, window),
+        strides=(images.shape[1], step, step),
+        baselines=given.mean(dim=(2, 3), keepdim=True).expand_as(given),
+        target=torch.from_numpy(targets).to(device),
+        perturbations_per_eval=max(1, _BATCH // len(images)),
+    )
+    # All channels of a place are covered together and share one value.
+    return np.asarray(found.detach().float().cpu().numpy().mean(axis=1), dtype=np.float32)
+
+
+def rank_correlations(a: Values, b: Values) -> Values:
+    """Spearman's rank correlation of each row of a with that of b (m, cells), float64 (m,); NaN where one is constant.
+
+    >>> rank_correlations(np.array([[1.0, 2, 3], [1, 1, 1]]), np.array([[1.0, 4, 9], [1, 2, 3]])).tolist()
+    [1.0, nan]
+    """
+    first, second = (rankdata(one, axis=1) - (one.shape[1] + 1) / 2 for one in (a, b))
+    with np.errstate(invalid="ignore"):
+        return np.asarray((first * second).sum(axis=1) / np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1)))
+
+
+def compare(maps: Maps, twin: Maps, labels: Labels, names: Sequence[str]) -> tuple[dict[str, Any], Arrays]:
+    """The mean maps of all rows and of each class, (1 + k, h, w), and how alike those of a model and its twin are.
+
+    `maps` and `twin` are (n, h, w), `labels` int64 (n,) in the order of `names`. `classes` says for all rows and each
+    class that has some: `n`; `alike`, Spearman's rank correlation of the two mean maps over their cells, and its 95 %
+    percentile `interval` over bootstrap samples of the rows, drawn class by class (None: a map has the same value
+    everywhere). `single` has the mean of the rank correlations of single rows, and its interval; `empty` counts the maps
+    with the same value everywhere, which have none.
+    """
+    n, height, width = maps.shape
+    table = np.concatenate([maps.reshape(n, -1), twin.reshape(n, -1)], axis=1).astype(np.float64)
+    cells = height * width
+    means, samples = np.zeros((1 + len(names), 2 * cells)), None
+    means[0] = table.mean(axis=0)
+    classes = []
+    for number, name in enumerate(names):
+        own = table[labels == number]
+        if not len(own):
+            continue
+        means[1 + number] = own.mean(axis=0)
+        drawn = resampled_means(own, seed=number)
+        samples = drawn * (len(own) / n) if samples is None else samples + drawn * (len(own) / n)
+        classes.append({"class": name, "n": len(own), **_alike(means[1 + number], drawn, cells)})
+    assert samples is not None
+    single = rank_correlations(table[:, :cells], table[:, cells:])
+    single = single[np.isfinite(single)]
+    result = {
+        "classes": [{"class": ALL, "n": n, **_alike(means[0], samples, cells)}, *classes],
+        "single": {"n": len(single), **_mean(single)},
+        "empty": {"model": _empty(maps), "twin": _empty(twin)},
+    }
+    both = means.astype(np.float32).reshape(-1, 2, height, width)
+    return result, {"mean": both[:, 0], "twin": both[:, 1]}
+
+
+def _alike(mean: Values, samples: Values, cells: int) -> dict[str, Any]:
+    found = float(rank_correlations(mean[None, :cells], mean[None, cells:])[0])
+    if not np.isfinite(found):
+        return {"alike": None, "interval": None}
+    drawn = rank_correlations(samples[:, :cells], samples[:, cells:])
+    return {"alike": found, "interval": list(percentile_interval(drawn[np.isfinite(drawn)], found))}
+
+
+def _mean(values: Values) -> dict[str, Any]:
+    if not len(values):
+        return {"alike": None, "interval": None}
+    found = float(values.mean())
+    return {"alike": found, "interval": list(percentile_interval(resampled_means(values[:, None])[:, 0], found))}
+
+
+def _empty(maps: Maps) -> int:
+    """How many maps have the same value everywhere."""
+    return int((maps.max(axis=(1, 2)) == maps.min(axis=(1, 2))).sum())
+
+
+def gradcam(subject: Subject, chosen: Sequence[int] = ()) -> tuple[dict[str, Any], Arrays]:
+    """Grad-CAM over all rows of a subject as the mean by true class, and of chosen rows (positions), beside a twin's.
+
+    Means are of the map of each row's own class, as shares of the map's sum, so that each row counts alike; the maps of
+    chosen rows (else the typical ones) are of the class that the model says. Arrays: `mean` and `twin` (1 + k, h, w) in
+    the order all, then the classes; `images` uint8 (m, c, s, s), `maps` and `twin_maps` (m, h, w) of the rows;
+    `outline` (68, 2). Raises MienError for a model without convolutions.
+    """
+    twin, seed = twin_of(subject.run, subject.trained, subject.device)
+    models = (subject.trained.model, twin.model)
+    example = subject.inputs(slice(0, 1))
+    layers = [last_map(model, example) for model in models]
+
+    def both(index: npt.NDArray[np.int64], targets: Labels) -> list[Maps]:
+        inputs = subject.inputs(index)
+        return [gradcam_maps(model, at.module, inputs, targets) for model, at in zip(models, layers, strict=True)]
+
+    found: list[list[Maps]] = []
+    with progress(f"Grad-CAM of {subject.run.name}", len(subject)) as advance:
+        for start in range(0, len(subject), _BATCH):
+            index = np.arange(start, min(start + _BATCH, len(subject)))
+            found.append(both(index, subject.labels[index]))
+            advance(len(index))
+    maps, twins = (_shares(np.concatenate(part)) for part in zip(*found, strict=True))
+    compared, arrays = compare(maps, twins, subject.labels, subject.names.classes)
+    layer = layers[0]
+    result = {
+        **subject.about,
+        "layer": layer.name,
+        "map": [layer.height, layer.width],
+        "cover": layer.cover,
+        "twin_seed": seed,
+        **compared,
+    }
+    return _with_rows(subject, chosen, both, result, arrays)
+
+
+def occlusion(
+    subject: Subject, chosen: Sequence[int] = (), per_class: int = PER_CLASS
+) -> tuple[dict[str, Any], Arrays]:
+    """Occlusion over `per_class` rows of each class of a subject (seed 0), and of chosen rows, beside a twin's.
+
+    Means are of the loss of probability of each row's own class; the maps of chosen rows are of the class that the
+    model says. `n` counts the rows that were drawn, `of` those they were drawn from. Arrays as for `gradcam`.
+    """
+    drawn = take(subject, balanced(subject.labels, per_class))
+    twin, seed = twin_of(subject.run, subject.trained, subject.device)
+
+    def both(images: Images, targets: Labels) -> list[Maps]:
+        return [occlusion_maps(model, images, targets, subject.device) for model in (subject.trained, twin)]
+
+    found: list[list[Maps]] = []
+    with progress(f"occlusion of {subject.run.name}", len(drawn)) as advance:
+        for start in range(0, len(drawn), _OCCLUDED):
+            some = slice(start, start + _OCCLUDED)
+            found.append(both(drawn.images[some], drawn.labels[some]))
+            advance(len(found[-1][0]))
+    maps, twins = (np.concatenate(part) for part in zip(*found, strict=True))
+    compared, arrays = compare(maps, twins, drawn.labels, subject.names.classes)
+    size = subject.images.shape[-1]
+    result = {
+        **drawn.about,
+        "of": len(subject),
+        "per_class": per_class,
+        "window": max(1, round(_WINDOW * size)),
+        "step": max(1, round(_STEP * size)),
+        "map": [size, size],
+        "cover": 1.0,
+        "twin_seed": seed,
+        **compared,
+    }
+    return _with_rows(subject, chosen, lambda index, targets: both(subject.images[index], targets), result, arrays)
+
+
+# So many images are occluded at once, each in several places.
+_OCCLUDED = 16
+
+
+def balanced(labels: Labels, per_class: int, seed: int = 0) -> Labels:
+    """Positions of rows drawn at random, `per_class` of each label or all that there are, in their order.
+
+    >>> balanced(np.array([0, 0, 0, 1]), 2).tolist()
+    [0, 2, 3]
+    """
+    random = np.random.default_rng(seed)
+    drawn = [random.permutation(np.flatnonzero(labels == label))[:per_class] for label in np.unique(labels)]
+    return np.sort(np.concatenate(drawn))
+
+
+def take(subject: Subject, index: npt.NDArray[np.int64]) -> Subject:
+    """A subject with the rows at these positions alone."""
+    return replace(
+        subject,
+        splits=tuple(subject.splits[place] for place in index),
+        ids=tuple(subject.ids[place] for place in index),
+        images=subject.images[index],
+        labels=subject.labels[index],
+        logits=subject.logits[index],
+    )
+
+
+def _shares(maps: Maps) -> Maps:
+    """Maps as shares of their sums; one that is 0 everywhere stays so."""
+    sums = maps.sum(axis=(1, 2), keepdims=True)
+    return np.divide(maps, sums, out=np.zeros_like(maps), where=sums > 0)
+
+
+def _with_rows(
+    subject: Subject,
+    chosen: Sequence[int],
+    both: Callable[[npt.NDArray[np.int64], Labels], list[Maps]],
+    result: dict[str, Any],
+    arrays: Arrays,
+) -> tuple[dict[str, Any], Arrays]:
+    """A result with what is said of chosen rows, or the typical ones, and arrays with their images and maps."""
+    index = np.array(chosen or typical_rows(subject), dtype=np.int64)
+    given = probabilities_of(subject)
+    maps, twin = both(index, given[index].argmax(axis=1))
+    alike = rank_correlations(*(part.reshape(len(index), -1).astype(np.float64) for part in (maps, twin)))
+    rows = [
+        {**row_facts(subject, int(place), given), "alike": float(one) if np.isfinite(one) else None}
+        for place, one in zip(index, alike, strict=True)
+    ]
+    arrays = {
+        **arrays,
+        "outline": outline(subject.dataset, subject.splits),
+        "images": subject.images[index],
+        "maps": maps,
+        "twin_maps": twin,
+    }
+    return {**result, "rule": "asked for" if chosen else RULE, "rows": rows}, arrays
