@@ -8,6 +8,7 @@ model's. The last layer stays random, since it tells other classes.
 import hashlib
 import http.client
 import re
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -171,8 +172,12 @@ def _blocks(address: str) -> Iterator[bytes]:
     except http.client.IncompleteRead as error:
         done += len(error.partial)
     except (OSError, http.client.HTTPException, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+        # An error of HTTP says its number, any other of urllib wraps what happened.
+        what = error.reason if type(error) is urllib.error.URLError else error
         raise FailedError(
-            f"start weights can't be downloaded ({error})",
+            f"start weights can't be downloaded ({what})",
             file=address,
             expected=f"a connection, or the file in {_cache()}",
         ) from error
@@ -185,16 +190,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
     Raises MienError for a file that isn't whole, or holds anything else.
     """
-    content: Any = None
-    try:
-        if path.suffix == ".safetensors":
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # Of a broken or hostile file torch raises errors of many kinds.
-        raise MienError(_NO_STATE, expected=_EXPECTED) from error
+    with path.open("rb") as file:
+        try:
+            content: Any = (
+                load_file(path)
+                if path.suffix == ".safetensors"
+                else torch.load(file, map_location="cpu", weights_only=True)
+            )
+        except Exception as error:  # Of a broken or hostile file torch raises errors of many kinds.
+            raise MienError(_NO_STATE, expected=_EXPECTED) from error
     if not isinstance(content, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
     ):

@@ -44,6 +44,7 @@ from mien.experiment import Experiment
 from mien.files import replacing, write_text
 from mien.optimizers import Factor
 from mien.points import as_shares, normalized_errors
+from mien.pretrained import KEY, start
 from mien.progress import bar, console
 from mien.protocols import Roles, check_roles, role_ids
 from mien.run import Run
@@ -325,7 +326,7 @@ def train(workspace: Workspace, run: Run, command: Sequence[str], *, epochs: int
         _describe(run, experiment, dataset, command)
         run.set_state("running")
         try:
-            _fit(run, experiment, dataset)
+            _fit(workspace, run, experiment, dataset)
         except (KeyboardInterrupt, SystemExit):
             run.set_state("stopped")
             raise
@@ -338,7 +339,7 @@ def train(workspace: Workspace, run: Run, command: Sequence[str], *, epochs: int
         run.checkpoint.unlink(missing_ok=True)
 
 
-def _fit(run: Run, experiment: Experiment, dataset: Dataset) -> None:
+def _fit(workspace: Workspace, run: Run, experiment: Experiment, dataset: Dataset) -> None:
     section = experiment.train
     names = scheme_for(experiment, dataset)
     roles = build_roles(experiment, dataset)
@@ -351,8 +352,11 @@ def _fit(run: Run, experiment: Experiment, dataset: Dataset) -> None:
         for role, samples in (("fit", fit), ("choose", choose))
     }
     made["dataset"]["excluded"] = excluded(experiment, dataset)
-    run.write_environment(made)
     model = build_model(experiment, names)
+    resumed = run.checkpoint if run.checkpoint.exists() else None
+    if resumed is None:
+        made["start_weights"] = _started(run, start(model, experiment, workspace), made.get("start_weights"))
+    run.write_environment(made)
     steps = -(-len(fit) // section.batch_size)
     module = Training(
         model,
@@ -368,13 +372,25 @@ def _fit(run: Run, experiment: Experiment, dataset: Dataset) -> None:
         seed=section.seed,
     )
     recorder = Recorder(run, section.monitor, section.keep == "best", section.early_stopping)
-    resumed = run.checkpoint if run.checkpoint.exists() else None
     shown = Bar(run.name, section.epochs, len(fit), "NME" if of_points(experiment) else "acc")
     _trainer(run, experiment, [shown, recorder]).fit(module, ckpt_path=resumed, weights_only=True)
     if shown.rates:
         run.write_environment({**run.environment, "images_per_second": round(statistics.median(shown.rates), 1)})
     state = recorder.best if section.keep == "best" else model.state_dict()
-    save_weights(run.weights, state, experiment, names, dataset.card.fingerprint, limits(dataset))
+    fingerprint, begun = dataset.card.fingerprint, made.get("start_weights")
+    save_weights(run.weights, state, experiment, names, fingerprint, limits(dataset), begun)
+
+
+def _started(run: Run, found: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
+    """The record of start weights; a run that was stopped in its first epoch must begin with the same again."""
+    was, now = (one.get("sha256", "none") for one in (before or found, found))
+    if was != now:
+        raise MienError(
+            f"the start weights have changed since run {run.name} began",
+            key=KEY,
+            expected=f"SHA-256 {was[:16]}, but it is {now[:16]}",
+        )
+    return found
 
 
 def limits(dataset: Dataset) -> str:

@@ -1,6 +1,7 @@
 """Weights with what is needed to use them: safetensors whose header holds model, input, classes and temperature."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,18 @@ from mien.registry import build, component
 
 
 def save_weights(
-    path: Path, state: dict[str, Tensor], experiment: Experiment, names: LabelScheme, fingerprint: str, limits: str = ""
+    path: Path,
+    state: dict[str, Tensor],
+    experiment: Experiment,
+    names: LabelScheme,
+    fingerprint: str,
+    limits: str = "",
+    start: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a model's tensors, and in the header (key `mien`, JSON) what they are for and under which `limits`."""
+    """Write a model's tensors, and in the header (key `mien`, JSON) what they are for and under which `limits`.
+
+    `start` is the record of the weights that the training began with, where that is known.
+    """
     header: dict[str, Any] = {
         "mien": __version__,
         "experiment": experiment.name,
@@ -40,6 +50,7 @@ def save_weights(
         "dataset": {"name": experiment.dataset.name, "fingerprint": fingerprint},
         "epochs": experiment.train.epochs,
         "seed": experiment.train.seed,
+        "start_weights": start,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with replacing(path) as temporary:

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mien.report.wording import OLDER, left_out, scored, view, warning, why_high
+from mien.report.wording import OLDER, left_out, scored, start_weights, view, warning, why_high
 from mien.statistics import percent
 
 ROOT = Path(__file__).parent.parent
@@ -100,7 +100,13 @@ def _error(of: dict[str, Any], key: str = "nme_outer_eyes") -> str:
 
 def _trained(folder: Path, made: dict[str, Any]) -> str:
     epochs = (folder / "history.csv").read_text(encoding="utf-8").count("\n") - 1
-    return f"{epochs} epochs, {made['duration_s'] / 60:.0f} min, {made['precision']} on {processor(made)}"
+    how = f"{epochs} epochs, {made['duration_s'] / 60:.0f} min, {made['precision']} on {processor(made)}"
+    return how + _begun(made)
+
+
+def _begun(made: dict[str, Any]) -> str:
+    """Which weights a training began with, where its environment says so."""
+    return f", start weights: {start_weights(made['start_weights'])}" if made.get("start_weights") else ""
 
 
 def _table(columns: tuple[str, ...], lines: list[list[str]]) -> str:
@@ -132,7 +138,7 @@ def _group_line(folder: Path, prefix: str) -> list[str]:
         f"{_mean(clean['accuracy'])}, n = {clean['n']:,}" if clean else "–",
         *(_mean(group[key]) if key in group else "–" for key in ("balanced_accuracy", "macro_f1")),
         ", ".join(map(str, group["seeds"])),
-        f"{made['precision']} on {processor(made)}",
+        f"{made['precision']} on {processor(made)}{_begun(made)}",
     ]
 
 

@@ -6,13 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import REPOSITORY
+from safetensors.torch import save_file
 
+from mien.building import build_model
 from mien.dataset import Dataset, open_dataset, write_dataset
 from mien.evaluation import evaluate
-from mien.experiment import load_experiment
+from mien.experiment import Experiment, load_experiment
 from mien.ibug import POINTS
 from mien.images import encode_png
-from mien.labels import FACE, FER2013
+from mien.labels import FACE, FER2013, LabelScheme
 from mien.run import new_run
 from mien.synthetic import faces
 from mien.training import train
@@ -43,12 +45,24 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
+def stand_in(drawn: Workspace, experiment: Experiment) -> list[str]:
+    """What start weights are replaced by, which may not be here: the model's own random ones, for other classes."""
+    if experiment.model.parameters.get("pretrained") is None:
+        return []
+    state = build_model(experiment, LabelScheme("others", ("one", "other", "third"))).state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, drawn.root / "stand-in.safetensors")
+    return ["model.pretrained=stand-in.safetensors"]
+
+
 @pytest.mark.parametrize("file", [*NAMED, REPOSITORY / "mien/demo.yaml"], ids=lambda file: file.stem)
 def test_it_runs(drawn: Workspace, file: Path) -> None:
-    name = "points" if load_experiment(file).task == "landmarks" else "drawn"
+    experiment = load_experiment(file)
+    name = "points" if experiment.task == "landmarks" else "drawn"
     dataset: Dataset = open_dataset(drawn, name)
-    run = new_run(drawn, load_experiment(file, [f"dataset.name={name}", "train.epochs=2"]))
+    other = stand_in(drawn, experiment)
+    run = new_run(drawn, load_experiment(file, [f"dataset.name={name}", "train.epochs=2", *other]))
     train(drawn, run, ["test"])
+    assert run.environment["start_weights"]["name"] == ("stand-in.safetensors" if other else "random")
     measured = evaluate(drawn, run, "report")
     assert run.state == "finished"
     assert run.history.read_text().count("\n") == 3
@@ -91,3 +105,39 @@ def test_what_degrade_is_worth_is_shown_by_nothing_else() -> None:
     assert len(left) == len(small.augment) - 1
     assert plain.augment == left
     assert plain.model_copy(update={"name": small.name, "augment": small.augment}) == small
+
+
+def test_what_pretraining_is_worth_is_shown_by_nothing_else() -> None:
+    first, *others = (
+        load_experiment(FOLDER / f"paper-2021/mobilenet-{begun}-{size}.yaml")
+        for size in (48, 96)
+        for begun in ("scratch", "imagenet")
+    )
+    changes = [["model.pretrained"], ["dataset.size"], ["dataset.size", "model.pretrained"]]
+    assert [differences(first, other) for other in others] == changes
+
+
+def test_googlenets_differ_in_what_their_names_say() -> None:
+    first = load_experiment(FOLDER / "paper-2021/googlenet.yaml")
+    kept = ["train.early_stopping", "train.epochs", "train.keep"]
+    for name, changes in {
+        "long": kept,
+        "face": ["dataset.name"],
+        "mouth": ["dataset.name"],
+        "face-long": ["dataset.name", *kept],
+        "mouth-long": ["dataset.name", *kept],
+        "imagenet": ["model.pretrained", "preprocess"],
+    }.items():
+        assert differences(first, load_experiment(FOLDER / f"paper-2021/googlenet-{name}.yaml")) == changes, name
+
+
+def differences(one: Experiment, other: Experiment) -> list[str]:
+    """The dotted keys in which two experiments differ, but for their names."""
+    left, right = one.model_dump(mode="json"), other.model_dump(mode="json")
+    found = []
+    for section in left.keys() - {"name"}:
+        if isinstance(left[section], dict):
+            found += [f"{section}.{key}" for key in left[section] if left[section][key] != right[section][key]]
+        elif left[section] != right[section]:
+            found.append(section)
+    return sorted(found)

@@ -45,6 +45,7 @@ def test_the_header_says_what_the_weights_are_for(experiment: Experiment, tmp_pa
         "dataset": {"name": "tiny", "fingerprint": "abc"},
         "epochs": 3,
         "seed": 1,
+        "start_weights": None,
     }
     assert header["preprocess"][0]["op"] == "normalize"
 

@@ -19,7 +19,7 @@ def check(
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Say what is wrong with an experiment file, else show its model and the rows of each role.
+    """Say what is wrong with an experiment file, else show its model, its start weights and the rows of each role.
 
     Example: mien check experiments/paper-2021/cnn1.yaml
     """
@@ -27,13 +27,17 @@ def check(
     from mien.building import located
     from mien.dataset import open_dataset
     from mien.experiment import load_experiment
+    from mien.pretrained import RANDOM, find
+    from mien.pretrained import check as check_start
+    from mien.report.wording import start_weights
 
     given = overrides or []
     experiment = load_experiment(file, given)
+    home = find_workspace(workspace)
     missing: MienError | None = None
     dataset = None
     try:
-        dataset = open_dataset(find_workspace(workspace), experiment.dataset.name)
+        dataset = open_dataset(home, experiment.dataset.name)
     except MienError as error:
         error.key = error.key or "dataset.name"
         missing = located(error, file, given)
@@ -41,6 +45,16 @@ def check(
         checked = check_parts(experiment, dataset)
     except MienError as error:
         raise located(error, file, given) from error
+    start: dict[str, Any] | None = None
+    try:
+        source = find(experiment, home)
+        if source is not None and source.path is None:
+            # Nothing is downloaded only to look at a file.
+            start = {"name": source.name, "source": source.address}
+        else:
+            start = check_start(experiment, checked.scheme, home) if source else RANDOM
+    except MienError as error:
+        missing = missing or located(error, file, given)
     summary = checked.summary
 
     def show() -> None:
@@ -50,6 +64,8 @@ def check(
         ]
         print_table(experiment.name, ("layer", "kind", "output", "parameters", "multiply-adds"), rows, right=2)
         print(f"parameters: {summary.parameters:,}   multiply-adds for one image: {summary.macs:,}")
+        if start is not None:
+            print(f"start weights: {start_weights(start)}")
         print(f"classes: {', '.join(checked.scheme.classes)} ({checked.scheme.name})")
         if checked.rows is not None:
             print("rows: " + ", ".join(f"{role} {number:,}" for role, number in checked.rows.items()))
@@ -72,6 +88,7 @@ def check(
             }
             for layer in summary.layers
         ],
+        "start_weights": start,
         "labels": checked.scheme.name,
         "rows": checked.rows,
         "left_out": checked.left_out,

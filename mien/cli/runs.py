@@ -84,9 +84,10 @@ def _called(runs: Sequence["Run"]) -> str:
 def _new(home: Workspace, file: Path, overrides: list[str], seeds: int | None, folds: bool) -> list["Run"]:
     """New runs of an experiment: one, or one for each seed, or for each fold."""
     from mien.building import check as check_parts
-    from mien.building import located
+    from mien.building import located, scheme_for
     from mien.dataset import open_dataset
     from mien.experiment import load_experiment
+    from mien.pretrained import check as check_start
     from mien.protocols import folds as number_of_folds
     from mien.run import new_group, new_run
 
@@ -108,6 +109,7 @@ def _new(home: Workspace, file: Path, overrides: list[str], seeds: int | None, f
         group = [load_experiment(file, [*_without(overrides, change), change]) for change in changes]
         for one in group or [experiment]:
             check_parts(one, dataset)
+        check_start(experiment, scheme_for(experiment, dataset), home)
     except MienError as error:
         raise located(error, file, overrides) from error
     return new_group(home, group) if group else [new_run(home, experiment)]

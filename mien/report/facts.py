@@ -42,7 +42,7 @@ def opened(run: Run, own: Mapping[str, Any] | None) -> str:
 
 
 def about(run: Run, environment: Mapping[str, Any]) -> str:
-    """Model, data set, protocol and seed in one line."""
+    """Model, data set, protocol, seed and start weights in one line."""
     content = read_yaml(run.experiment_file)[0]
     parts = {
         "model": content.get("model", {}).get("name"),
@@ -50,6 +50,8 @@ def about(run: Run, environment: Mapping[str, Any]) -> str:
         "protocol": content.get("protocol", {}).get("name"),
         "seed": environment.get("seed"),
     }
+    if start := environment.get("start_weights"):
+        parts["start weights"] = wording.start_weights(start)
     return " · ".join(f"{name} {value}" for name, value in parts.items() if value is not None)
 
 
@@ -78,6 +80,8 @@ def facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _fact(key: str, value: Any) -> str:
     if isinstance(value, Mapping) and value.keys() == {"split", "n"}:
         return f"{value['split']} ({value['n']:,} rows)"
+    if isinstance(value, Mapping) and value.keys() == {"name"}:
+        return str(value["name"])
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_fact(str(name), of)}" for name, of in value.items())
     if isinstance(value, list | tuple):

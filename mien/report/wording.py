@@ -44,6 +44,23 @@ def seeds(metrics: Mapping[str, Any]) -> str:
     return f"seed{'s' if len(numbers) != 1 else ''} {', '.join(map(str, numbers)) or 'unknown'}"
 
 
+def start_weights(record: Mapping[str, Any]) -> str:
+    """What a training began with, of the record that `mien.pretrained.start` gives.
+
+    >>> start_weights({"name": "random"})
+    'random'
+    >>> start_weights({"name": "imagenet", "source": "https://example.org/net-1378be20.pth"})
+    'imagenet, to be downloaded from https://example.org/net-1378be20.pth'
+    >>> start_weights({"name": "own.pth", "file": "own.pth", "sha256": "0123456789abcdef", "input": {"used": False}})
+    'own.pth (SHA-256 01234567), input not normalised as theirs was'
+    """
+    if "sha256" not in record:
+        return f"{record['name']}, to be downloaded from {record['source']}" if "source" in record else record["name"]
+    file = "" if record["file"] == record["name"] else f"{record['file']}, "
+    unlike = "" if record["input"]["used"] else ", input not normalised as theirs was"
+    return f"{record['name']} ({file}SHA-256 {record['sha256'][:8]}){unlike}"
+
+
 def warning(metrics: Mapping[str, Any]) -> str:
     """What stands beside every number of rows that were trained on; "" where they weren't."""
     if not metrics["contaminated"]:
