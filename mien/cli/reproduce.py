@@ -59,6 +59,7 @@ def reproduce(
     if dry_run:
         _dry(home, [one for one in plan if not wanted or one.part.name in wanted], as_json)
         return
+    from mien.report.page import write_report
     from mien.reproduce import write_all
     from mien.reproduce.making import make
     from mien.reproduce.paper import PARTS
@@ -68,11 +69,12 @@ def reproduce(
     given += [f"--{key} {value}" for key, value in (("epochs", epochs), ("seeds", seeds)) if value]
     command = " ".join([f"mien reproduce {REPORT}", *given])
     try:
-        plan = make(home, plan, wanted or [part.name for part in PARTS], shlex.split(command), training=train)
+        all_parts = [part.name for part in PARTS]
+        plan = make(home, plan, wanted or all_parts, shlex.split(command), training=train, page=write_report)
     except (KeyboardInterrupt, SystemExit) as stop:
         raise FailedError("stopped; the same command goes on") from stop
-    content = write_all(home, plan, to, command)
     folder = home.root / "reproductions" / REPORT
+    content = write_all(home, plan, {folder: False} | ({to: True} if to else {}), command)
     failed = [{"run": one.name, "why": one.why} for one in plan if one.state == "begun" and one.why]
     result = {"page": str(folder / "report.html"), "to": str(to) if to else None, "failed": failed, **content}
 

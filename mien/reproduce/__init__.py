@@ -1,6 +1,7 @@
 """The 2021 report by one command: its runs, its tables and figures, and which of its conclusions hold."""
 
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,36 +10,40 @@ from mien.files import write_json, write_text
 from mien.reproduce import figures
 from mien.reproduce.conclusions import conclusions
 from mien.reproduce.figures import Picture
+from mien.reproduce.formats import as_csv, as_latex
 from mien.reproduce.numbers import gather
-from mien.reproduce.page import Page, html, readme
-from mien.reproduce.paper import REPORT
+from mien.reproduce.page import FACES, Page, html, readme
+from mien.reproduce.paper import EXPLAINED, REPORT
 from mien.reproduce.plan import Planned, make_plan
-from mien.reproduce.tables import as_csv, as_latex, tables
+from mien.reproduce.tables import tables
 from mien.workspace import Workspace
 
 __all__ = ["Planned", "make_plan", "write_all"]
 
 
-def write_all(workspace: Workspace, plan: Sequence[Planned], to: Path | None, command: str) -> dict[str, Any]:
+def write_all(
+    workspace: Workspace, plan: Sequence[Planned], folders: Mapping[Path, bool], command: str
+) -> dict[str, Any]:
     """Write the page with all tables and figures of what a plan has; what it has not is named there.
 
-    It stands in `reproductions/paper-2021` of the workspace, with pictures of the data set's rows, and, where `to` is
-    given, there without any: faces are drawn. Returns what `reproduction.json` holds. Raises MienError where `to` holds
-    something else.
+    `folders` says of each folder whether it is for everyone: then no row of a data set is shown, faces are drawn.
+    Returns what `reproduction.json` holds. Raises MienError where a folder holds something else.
     """
-    if to is not None and to.exists() and not (to / _NUMBERS).exists() and any(to.iterdir()):
-        raise MienError(
-            "this folder holds something else", file=str(to), expected="a new folder, or one written before"
-        )
+    for folder in folders:
+        if folder.exists() and not (folder / _NUMBERS).exists() and any(folder.iterdir()):
+            raise MienError("this folder holds something else", file=str(folder), expected="a new folder")
     parts = gather(workspace, plan)
     judged = conclusions(workspace, plan)
     content = {"report": REPORT, "command": command, "parts": parts, "conclusions": judged}
-    for folder, public in ((workspace.root / "reproductions" / REPORT, False), (to, True)):
-        if folder is None:
-            continue
-        shown, lacking = _figures(workspace, plan, parts, public=public)
-        page = Page(parts, {table.key: table for table in tables(parts)}, judged, shown, lacking, public, command)
-        for table in page.tables.values():
+    made = {table.key: table for table in tables(parts, judged)}
+    drawings = [_why(parts), *(one for planned in plan if (one := figures.curves(planned)) is not None)]
+    for folder, public in folders.items():
+        pictures, lacking = _pictures(workspace, plan, public=public)
+        shown = {picture.key: picture for picture in [*drawings, *pictures]}
+        page = Page(parts, made, judged, shown, lacking, public, command)
+        for name in ("tables", "figures"):  # What there was before may be called otherwise.
+            shutil.rmtree(folder / name, ignore_errors=True)
+        for table in made.values():
             write_text(folder / "tables" / f"{table.key}.csv", as_csv(table))
             write_text(folder / "tables" / f"{table.key}.tex", as_latex(table))
         for picture in shown.values():
@@ -52,33 +57,31 @@ def write_all(workspace: Workspace, plan: Sequence[Planned], to: Path | None, co
 _NUMBERS = "reproduction.json"
 
 
-def _figures(
-    workspace: Workspace, plan: Sequence[Planned], parts: Sequence[dict[str, Any]], *, public: bool
-) -> tuple[dict[str, Picture], dict[str, str]]:
-    """The figures by their names, and of those that can't be made why."""
+def _why(parts: Sequence[dict[str, Any]]) -> Picture:
+    """Why .87 becomes .5: the report's own numbers, and beside them those of a run of ours."""
+    by_name = {part["name"]: part for part in parts}
+    wanted = ("googlenet-imagenet", "googlenet", "cnn1")
+    own = [exam for name in wanted if (exam := figures.own_exam(by_name[name])) is not None]
+    lines = ("Each block is as wide as its share of the images and as tall as the share of answers that are right.",)
+    return figures.why([figures.published_exam(), *own[:1]], lines)
+
+
+def _pictures(workspace: Workspace, plan: Sequence[Planned], *, public: bool) -> tuple[list[Picture], dict[str, str]]:
+    """The figures that show faces or the inside of a net, and of those that can't be made why."""
+    runs = {one.part.name: one.run for one in reversed(plan) if one.state == "finished" and one.run is not None}
     found: list[Picture] = []
     lacking: dict[str, str] = {}
-
-    def attempt(name: str, make: Callable[[], Iterator[Picture]]) -> None:
+    for prefix in FACES:
+        part = "xception" if prefix == "points" else EXPLAINED
         try:
-            found.extend(make())
+            if prefix == "samples":
+                found.append(figures.samples(workspace, public=public))
+            elif part not in runs:
+                lacking[prefix] = f"{part} isn't trained yet"
+            elif prefix == "points":
+                found.append(figures.points(runs[part], public=public))
+            else:
+                found += figures.explained(runs[part], prefix, public=public)
         except MienError as error:
-            lacking[name] = error.message
-
-    by_name = {part["name"]: part for part in parts}
-    own = [exam for name in ("googlenet", "cnn1") if (exam := figures.own_exam(by_name[name])) is not None]
-    found.append(figures.why([figures.published_exam(), *own[:1]], _WHY))
-    found += [picture for planned in plan if (picture := figures.curves(planned)) is not None]
-    for name, prefix in (("xception", "points"), ("cnn1", "activations")):
-        run = next((one.run for one in plan if one.part.name == name and one.state == "finished"), None)
-        if run is None:
-            lacking[prefix] = f"{name} isn't trained yet"
-        elif prefix == "points":
-            attempt(prefix, lambda run=run: iter([figures.points(run, public=public)]))  # type: ignore[misc]
-        else:
-            attempt(prefix, lambda run=run: figures.explained(run, public=public))  # type: ignore[misc]
-    attempt("samples", lambda: iter([figures.samples(workspace, public=public)]))
-    return {picture.key: picture for picture in found}, lacking
-
-
-_WHY = ("Each block is as wide as its share of the images and as tall as the share of answers that are right.",)
+            lacking[prefix] = error.message
+    return found, lacking

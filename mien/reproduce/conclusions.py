@@ -30,14 +30,14 @@ Way = Literal["better", "same"]
 # The smallest step of accuracy that the report itself draws a conclusion from: .87 on the full image, .89 on faces.
 MARGIN = 0.02
 RULE = (
-    "Two models are compared by their accuracy on the same images of PrivateTest, without those that have an exact copy "
-    f"among the images trained or chosen on. “Better” holds if the difference is above 0 with p < {1 - CONFIDENCE:.2f}; "
-    f"it does not hold if it is below 0 with p < {1 - CONFIDENCE:.2f}, or if its whole 95 % interval lies below "
-    f"{MARGIN:.2f}. “No difference” holds if the whole interval lies within ± {MARGIN:.2f} and p ≥ "
-    f"{1 - CONFIDENCE:.2f}; it does not hold if p < {1 - CONFIDENCE:.2f}. Anything else can't be told. "
-    f"{MARGIN:.2f} is the smallest step that the report draws a conclusion from (0.87 to 0.89). A conclusion of several "
-    "differences holds if all of them do, and does not if one of them does not; their p values are adjusted together "
-    "(Holm). Seeds of one experiment compare as a group: the interval then tells the chance of seeds and of images."
+    "Two models are compared by their accuracy on the same images of PrivateTest, without those that have an exact "
+    "copy among the images trained or chosen on. “Better” holds if the difference is above 0 with p < 0.05; it does "
+    f"not hold if it is below 0 with p < 0.05, or if its whole 95 % interval lies below {MARGIN:.2f}. “No difference” "
+    f"holds if the whole interval lies within ± {MARGIN:.2f} and p ≥ 0.05; it does not hold if p < 0.05. Anything else "
+    f"can't be told. {MARGIN:.2f} is the smallest step that the report draws a conclusion from (0.87 to 0.89). A "
+    "conclusion of several differences holds if all of them do, and does not if one of them does not; their p values "
+    "are adjusted together (Holm). Seeds of one experiment are compared as a group: the interval then holds the chance "
+    "of seeds and of images."
 )
 
 
@@ -80,8 +80,8 @@ CLAIMS = (
     Claim(
         "pretrained",
         "A pre-trained net is better",
-        "The same net from ImageNet's weights and from random ones, at two sizes; and the pre-trained one against the "
-        "report's first CNN. GoogLeNet's ImageNet weights, which the report used, come in where they can be had.",
+        "MobileNetV2 from ImageNet's weights and from random ones, at two sizes of image; and the pre-trained one "
+        "against CNN 1. GoogLeNet from ImageNet's weights, the report's own, comes in where these can be had.",
         (
             Pair("mobilenet-imagenet-48", "mobilenet-scratch-48", "better"),
             Pair("mobilenet-imagenet-96", "mobilenet-scratch-96", "better"),
@@ -93,8 +93,8 @@ CLAIMS = (
     Claim(
         "epochs",
         "Validation flattens around epoch 20",
-        "Accuracy on PublicTest, which no epoch trains on, in the CNNs' 40 epochs: epochs 16–20 are better than 6–10, and "
-        "36–40 no different from 16–20. Intervals and p are over the runs (Student's t), not over images.",
+        "Accuracy on PublicTest, which no epoch trains on, in the CNNs' 40 epochs: is it better in 16–20 than in "
+        "6–10, and in 36–40 no different from 16–20? Intervals and p are over runs (Student's t), not over images.",
     ),
     Claim(
         "face",
@@ -115,9 +115,9 @@ CLAIMS = (
     Claim(
         "regions",
         "The first layers look at eyes and mouth",
-        "How much of the probability of the true class CNN 1 loses when eyes, or mouth, are blurred out, less what it "
-        "loses by a patch of equal size elsewhere in the face. This asks the whole net: what its first layers answer to "
-        "is shown by the figures and isn't measured. Intervals are over images (bootstrap).",
+        "How much of the true class's probability CNN 1 loses when eyes, or mouth, are blurred out, less what it loses "
+        "by random patches of equal size in the same face. This asks the whole net; what its first layers answer to is "
+        "shown by the figures and isn't measured. Intervals are over images (bootstrap); there is no p.",
     ),
 )
 
@@ -189,25 +189,30 @@ def together(verdicts: Sequence[Verdict], complete: bool) -> Verdict:
 
 def _by_pairs(workspace: Workspace, plan: Sequence[Planned], pairs: Sequence[Pair]) -> Judged:
     sides = {name: contender_of(workspace, name, plan) for pair in pairs for name in (pair.a, pair.b)}
-    lacking = [pair for pair in pairs if sides[pair.a] is None or sides[pair.b] is None]
-    tested, missing = [], []
+    tested: list[dict[str, Any]] = []
+    missing = []
     for pair in pairs:
-        if pair not in lacking:
+        a, b = sides[pair.a], sides[pair.b]
+        if a is not None and b is not None:
             try:
-                tested.append(_compared(workspace, pair, *(sides[name] for name in (pair.a, pair.b))))  # type: ignore[arg-type]
+                tested.append(_compared(workspace, pair, a, b))
             except MienError as error:
-                missing.append(f"{pair.a} and {pair.b} can't be compared: {error}")
-    for one, p in zip(tested, holm([one["p"] for one in tested]), strict=True):
+                missing.append(f"{pair.a} and {pair.b} can't be compared: {error.message}.")
+    _judge(tested)
+    needed = {name for pair in pairs if not pair.optional for name in (pair.a, pair.b) if sides[name] is None}
+    if needed:
+        missing.append(f"Still to be trained and measured: {', '.join(name for name in sides if name in needed)}.")
+    found = together([one["verdict"] for one in tested], complete=not missing)
+    if gone := [name for name in sides if sides[name] is None and name not in needed]:
+        missing.append(f"Judged without {', '.join(gone)}, which isn't there.")
+    return Judged(found, tested, missing)
+
+
+def _judge(differences: list[dict[str, Any]]) -> None:
+    """Add `p_holm` and `verdict` to differences that are tested together."""
+    for one, p in zip(differences, holm([one["p"] for one in differences]), strict=True):
         one["p_holm"] = p
         one["verdict"] = verdict(one["way"], one["difference"], one["interval"], p)
-    names = dict.fromkeys(
-        name for pair in lacking if not pair.optional for name in (pair.a, pair.b) if sides[name] is None
-    )
-    missing += [f"{name} isn't trained and measured yet" for name in names]
-    gone = dict.fromkeys(name for pair in lacking if pair.optional for name in (pair.a, pair.b) if sides[name] is None)
-    verdicts: list[Verdict] = [one["verdict"] for one in tested]
-    found = together(verdicts, complete=not missing)
-    return Judged(found, tested, missing + [f"without {name}, which isn't there" for name in gone])
 
 
 def _compared(workspace: Workspace, pair: Pair, a: Contender, b: Contender) -> dict[str, Any]:
@@ -235,12 +240,12 @@ def _epochs(plan: Sequence[Planned]) -> Judged:
             if history is not None and len(history["epoch"]) >= _LATE[1]:
                 histories.append(history["choose_accuracy"])
     if len(histories) < 2:
-        lacking = f"at least two CNNs with {_LATE[1]} epochs are needed, and there is {len(histories) or 'none'}"
+        lacking = f"At least two runs of CNNs with {_LATE[1]} epochs are needed; there is {len(histories) or 'none'}."
         return Judged("can't be told", [], [lacking])
     early, middle, late = (
         np.array([of[first - 1 : last].mean() for of in histories]) for first, last in (_EARLY, _MIDDLE, _LATE)
     )
-    pairs = []
+    pairs: list[dict[str, Any]] = []
     for what, way, values in (
         ("epochs 16–20 − epochs 6–10", "better", middle - early),
         ("epochs 36–40 − epochs 16–20", "same", late - middle),
@@ -250,9 +255,7 @@ def _epochs(plan: Sequence[Planned]) -> Judged:
         pairs.append(
             {**about, "difference": found.value, "interval": list(found.interval), "p": found.p, "seeds": None}
         )
-    for one, p in zip(pairs, holm([one["p"] for one in pairs]), strict=True):
-        one["p_holm"] = p
-        one["verdict"] = verdict(one["way"], one["difference"], one["interval"], p)
+    _judge(pairs)
     return Judged(together([one["verdict"] for one in pairs], complete=True), pairs, [])
 
 
@@ -275,13 +278,13 @@ def _regions(plan: Sequence[Planned]) -> Judged:
     file = next((path for run in runs if (path := run.folder / "explain" / "regions.json").is_file()), None)
     if file is None:
         asked = f"mien explain {runs[0].name} regions" if runs else "train CNN 1, then mien explain cnn1 regions"
-        return Judged("can't be told", [], [f"nobody has looked yet: {asked}"])
+        return Judged("can't be told", [], [f"Nobody has looked yet: {asked}."])
     content: Mapping[str, Any] = read_json(file)
     parts = {one["part"]: one for one in content["parts"] if one["class"] == "all"}
-    pairs = []
+    pairs: list[dict[str, Any]] = []
     for name in ("eyes", "mouth"):
         if (of := parts.get(name)) is None:
-            return Judged("can't be told", pairs, [f"{name} aren't among the regions of {file.parent.parent.name}"])
+            return Judged("can't be told", pairs, [f"No {name} among the regions."])
         pairs.append(
             {
                 "what": f"{name} − random patch",

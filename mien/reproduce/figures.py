@@ -5,8 +5,9 @@ Pictures of the data set's rows are for the workspace alone. Public ones show fa
 
 import base64
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from PIL import Image
 from mien.building import of_points
 from mien.cropping import cut_images
 from mien.errors import MienError
+from mien.explain.storing import read
 from mien.files import replacing, write_text
 from mien.images import Pixels
 from mien.regions import region_named
-from mien.report import figures
+from mien.report import explain_figures, figures, saliency_figures
+from mien.report.explain_pictures import Drawing
 from mien.report.landmark_faces import drawn_faces, measured_faces
 from mien.report.pictures import curve_caption, inline_svg
 from mien.report.reading import read_history, read_metrics
@@ -38,7 +41,7 @@ from mien.workspace import Workspace
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as PNG and SVG; `key` is the files' name, `text` says in words what it shows, `photos` whether pixels."""
+    """A figure as PNG and SVG; `key` is the files' name, `text` says what it shows, `photos` that it is all pixels."""
 
     key: str
     heading: str
@@ -145,8 +148,8 @@ def why(exams: Sequence[Exam], lines: Sequence[str]) -> Picture:
             _blocks(ax, exam)
         axes[0].set_ylabel("share of answers that are right")
     told = "; ".join(
-        f"{exam.title}: {exam.seen:.2f} right on images it was trained on, {exam.new:.2f} on new ones, {exam.both:.2f} on "
-        "the mixture"
+        f"{exam.title}: {exam.seen:.2f} right on images it was trained on, {exam.new:.2f} on new ones, "
+        f"{exam.both:.2f} on all together"
         for exam in exams
     )
     return _drawn("why", "Why .87 becomes .5", f"{told}.", made)
@@ -159,30 +162,24 @@ def _blocks(ax: Axes, exam: Exam) -> None:
     if ninths:
         for number in range(1, 8):
             ax.plot([number / 9] * 2, [0, exam.seen], color="white", linewidth=0.8)
-    middle: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9}
-    of_nine = "8 of 9 images:\n" if ninths else ""
-    ax.text(exam.share / 2, exam.seen / 2, f"{of_nine}trained on,\nanswer included\n{exam.seen:.2f} right", **middle)
-    one = "1 of 9:\n" if ninths else ""
-    ax.annotate(
-        f"{one}new\n{exam.new:.2f} right",
-        (exam.share + (1 - exam.share) / 2, exam.new),
-        (0, 4),
-        textcoords="offset points",
+    seen, new = ("8 of 9 images:", "1 of 9:") if ninths else ("most images:", "the others:")
+    ax.text(
+        exam.share / 2,
+        exam.seen / 2,
+        f"{seen}\ntrained on, with\nthe right answer\n{exam.seen:.2f} right",
         ha="center",
-        va="bottom",
-        fontsize=9,
-        color=BLUE,
-        fontweight="bold",
+        va="center",
+        bbox={"facecolor": ORANGE, "edgecolor": "none", "pad": 3},
     )
+    beside: dict[str, Any] = {"va": "center", "fontweight": "bold"}
+    ax.text(1.02, exam.new / 2, f"{new}\nnew\n{exam.new:.2f}\nright", color=BLUE, **beside)
     ax.plot([0, 1], [exam.both] * 2, "--", color=INK, linewidth=1.4)
-    ax.annotate(
-        f"all together: {exam.both:.2f}", (0, exam.both), (2, 3), textcoords="offset points", fontsize=9,
-        fontweight="bold",
-    )  # fmt: skip
+    ax.text(1.02, exam.both, f"together\n{exam.both:.2f}", **beside)
     ax.set_title(exam.title)
-    ax.set_xlim(0, 1)
-    ax.set_ylim(0, 1.08)
+    ax.set_xlim(0, 1.24)
+    ax.set_ylim(0, 1)
     ax.set_xticks([])
+    ax.spines["bottom"].set_visible(False)
     ax.set_yticks([0, 0.25, 0.5, 0.75, 1])
 
 
@@ -261,6 +258,17 @@ def points(run: Run, *, public: bool) -> Picture:
     return photo("points", f"68 points by {run.name}", gallery.text, gallery.picture)
 
 
-def explained(run: Run, *, public: bool) -> Iterator[Picture]:
-    """Activations and filters of a run, as `mien explain` draws them."""
-    yield from ()
+def explained(run: Run, name: str, *, public: bool) -> Iterator[Picture]:
+    """What `mien explain` has stored of a run under one name: activations, filters or regions."""
+    stored = read(run, name)
+    if stored is None:
+        raise MienError(f"nobody has looked yet: mien explain {run.name} {name}")
+    for one in _EXPLAINED[name](*stored, public):
+        yield _drawn(one.name, one.name, one.text, one.figure)
+
+
+_EXPLAINED: Mapping[str, Callable[..., Iterator[Drawing]]] = {
+    "activations": explain_figures.activations,
+    "filters": explain_figures.filters,
+    "regions": partial(saliency_figures.regions, "regions"),
+}

@@ -1,8 +1,10 @@
-"""Making what a plan lacks, one after the other: data sets cut, runs trained, each measured once under two protocols."""
+"""Making what a plan lacks, one by one: data sets are cut, runs trained, each measured once under two protocols."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from mien.building import of_points
 from mien.cropping import crop_dataset, write_sheets
@@ -10,10 +12,15 @@ from mien.dataset import open_dataset
 from mien.errors import MienError
 from mien.evaluation import evaluate
 from mien.experiment import read_protocol
+from mien.explain.activations import activations
+from mien.explain.by_region import regions
+from mien.explain.face_points import face_points
+from mien.explain.filters import filters
+from mien.explain.storing import Arrays, read, store
+from mien.explain.subject import open_subject
 from mien.landmarks.predict import open_landmarker
 from mien.progress import console
-from mien.report.page import write_report
-from mien.reproduce.paper import CUTS, REPORT
+from mien.reproduce.paper import CUTS, EXPLAINED, REPORT
 from mien.reproduce.plan import Planned, dataset_of, done
 from mien.run import Run, new_run
 from mien.training import train
@@ -21,22 +28,32 @@ from mien.workspace import Workspace
 
 
 def make(
-    workspace: Workspace, plan: Sequence[Planned], only: Iterable[str], command: Sequence[str], *, training: bool = True
+    workspace: Workspace,
+    plan: Sequence[Planned],
+    only: Iterable[str],
+    command: Sequence[str],
+    *,
+    training: bool = True,
+    page: Callable[[Path], Any] | None = None,
 ) -> list[Planned]:
     """Train and measure what a plan lacks of the parts `only`; the plan as it is then.
 
     What fails is told, stays in the plan with its reason, and the others go on. Without `training` only finished runs
-    are measured. What is measured already isn't measured again.
+    are measured. What is measured already isn't measured again. `page` writes a run's own page once it is measured.
     """
     wanted = set(only)
-    made = []
+    made, explained = [], set[str]()
     for planned in plan:
         if planned.part.name in wanted:
             try:
                 if training:
                     planned = _trained(workspace, planned, command)
                 if planned.state == "finished" and planned.run is not None:
-                    _measured(workspace, planned.run, command)
+                    if _measured(workspace, planned.run, command) and page is not None:
+                        page(planned.run.folder)
+                    if planned.part.name == EXPLAINED and planned.part.name not in explained:
+                        explained.add(planned.part.name)
+                        explain(workspace, planned.run)
             except MienError as error:
                 console.print(f"{planned.name}: {error}")
                 state = "left out" if planned.part.optional and planned.state == "new" else planned.state
@@ -70,7 +87,8 @@ def cut(workspace: Workspace, name: str) -> None:
     write_sheets(dataset, open_dataset(workspace, parent))
 
 
-def _measured(workspace: Workspace, run: Run, command: Sequence[str]) -> None:
+def _measured(workspace: Workspace, run: Run, command: Sequence[str]) -> bool:
+    """Measure a run as far as it isn't yet; whether anything was measured."""
     new = False
     if not run.metrics_file("report").is_file():
         evaluate(workspace, run, command=command)
@@ -78,5 +96,25 @@ def _measured(workspace: Workspace, run: Run, command: Sequence[str]) -> None:
     if not of_points(run.experiment) and not (run.evaluation(REPORT, None) / "metrics.json").is_file():
         evaluate(workspace, run, protocol=read_protocol(REPORT)[0], command=command)
         new = True
-    if new:
-        write_report(run.folder)
+    return new
+
+
+def explain(workspace: Workspace, run: Run) -> None:
+    """What the report shows and says of CNN 1's inside, as `mien explain` stores it; what is stored is left alone."""
+    wanted = [name for name in ("activations", "filters", "regions") if read(run, name) is None]
+    if not wanted:
+        return
+    subject = open_subject(run)
+    own = "landmarks" in subject.dataset.card.columns
+    make: dict[str, Callable[[], Explained]] = {
+        "activations": lambda: activations(subject),
+        "filters": lambda: filters(subject),
+        "regions": lambda: regions(
+            subject, face_points(subject.dataset, subject.rows, None if own else open_landmarker(workspace))
+        ),
+    }
+    for name in wanted:
+        store(run, name, *make[name]())
+
+
+Explained = tuple[dict[str, Any], Arrays]

@@ -9,11 +9,22 @@ from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
 import mien.report
 from mien import __version__
 from mien.report.rendering import firm
+from mien.report.wording import spoken
 from mien.reproduce.conclusions import RULE
 from mien.reproduce.figures import Picture
+from mien.reproduce.formats import Score, Table, markdown_lines
 from mien.reproduce.paper import REPORT, SOURCE, TRAINED_ON, VALIDATION
-from mien.reproduce.tables import Score, Table, markdown_lines, missing
+from mien.reproduce.tables import missing
 from mien.statistics import percent
+
+# Figures beside the curves, by how their names begin.
+FACES = {
+    "points": "Points on faces",
+    "samples": "Samples of the face set and the mouth set",
+    "activations": "What the first two convolutions of CNN 1 answer to",
+    "filters": "What CNN 1 has learned: its filters",
+    "regions": "What CNN 1 looks at, by region",
+}
 
 
 class Page(NamedTuple):
@@ -116,102 +127,39 @@ def _opening(page: Page) -> Iterator[Block]:
         yield Block("picture", page.figures["why"])
     yield Block(
         "text",
-        "Imagine an exam of nine questions, eight of which stood in the homework, with their answers. Who remembers the "
-        "homework gets a good mark and may still be lost at the ninth, the only one that asks what was learned. The "
-        f"report measured on {VALIDATION:,} images that it called validation, and {TRAINED_ON:,} of these, eight of "
-        "nine, are the very images that its networks were trained on. On new images, those of FER2013's PrivateTest, "
-        "the report's own stored answers are right for about half. In the picture each block is as wide as its share of "
-        "the images and as tall as the share of answers that are right; the dashed line is what comes out when both are "
-        "mixed.",
+        "Imagine an exam of nine questions, eight of which stood in the homework, with their answers. Who remembers "
+        "the homework gets a good mark, and may still be lost at the ninth, the only one that shows what was learned. "
+        f"The report measured on {VALIDATION:,} images that it called validation. {TRAINED_ON:,} of these, eight of "
+        "nine, are the very images that its networks were trained on. On the others, FER2013's PrivateTest, the "
+        "answers that its authors stored are right for about half.",
     )
     yield Block("table", page.tables["overview"])
     ours = next((part for part in page.parts if part["runs"] and part["claimed"] is not None), None)
     if ours:
         run = ours["runs"][0]
-        yield Block(
-            "text",
+        text = (
             f"An example: {ours['title']} was claimed at {ours['claimed']:.2f}. Trained again (seed {run['seed']}) and "
-            f"measured as the report did, on images of which {percent(run['paper']['contaminated'], 1)} were trained on, "
-            f"it scores {_spoken(run['paper'])}. On PrivateTest, of which none was trained on, it scores "
-            f"{_spoken(run['official'])}"
-            + (
-                f", and without those that are exact copies of images trained or chosen on, {_spoken(run['official']['clean'])}."
-                if run["official"]["clean"]
-                else "."
-            ),
+            f"measured as the report did, on images of which {percent(run['paper']['contaminated'], 1)} were trained "
+            f"on, it scores {spoken(run['paper'])}. On PrivateTest, of which none was trained on, it scores "
+            f"{spoken(run['official'])}"
         )
-
-
-def _spoken(of: Mapping[str, Any]) -> str:
-    low, high = of["interval"]["accuracy"]
-    return f"{of['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f}, n = {of['n']:,})"
+        clean = run["official"]["clean"]
+        # FER2013 has some of its photos several times, in training and in test.
+        copies = f", and without photos that also stand among those trained or chosen on, {spoken(clean)}"
+        yield Block("text", f"{text}{copies if clean else ''}.")
 
 
 def _conclusions(page: Page) -> Iterator[Block]:
     yield Block("heading", "Which of its conclusions hold?")
-    yield Block("table", _verdicts(page.conclusions))
+    yield Block("table", page.tables["conclusions"])
     yield Block("text", f"How that is decided. {RULE}")
     for number, one in enumerate(page.conclusions, start=1):
         yield Block("heading", f"{number}. {one['text']}: {one['verdict']}", 3)
         yield Block("text", one["said"])
         if one["differences"]:
-            yield Block("table", differences(number, one))
+            yield Block("table", page.tables[f"conclusion-{number}-{one['key']}"])
         if one["missing"]:
-            yield Block("list", [f"Missing: {text}." for text in one["missing"]])
-
-
-def _verdicts(conclusions: Sequence[Mapping[str, Any]]) -> Table:
-    rows: list[tuple[str | Score, ...]] = []
-    for number, one in enumerate(conclusions, start=1):
-        told = "; ".join(_short(of) for of in one["differences"]) or "nothing to go by yet"
-        rows.append((f"{number}. {one['text']}", one["verdict"], told))
-    return Table(
-        "conclusions",
-        "The report's conclusions",
-        ("conclusion", "verdict", "differences of accuracy, with 95 % interval"),
-        rows,
-        ("What was compared on which images, and p, stand below.",),
-        3,
-    )
-
-
-def _short(of: Mapping[str, Any]) -> str:
-    low, high = of["interval"]
-    return f"{of['what']}: {of['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
-
-
-def differences(number: int, one: Mapping[str, Any]) -> Table:
-    """The differences that a conclusion rests on, as a table."""
-    rows: list[tuple[str | Score, ...]] = []
-    for of in one["differences"]:
-        low, high = of["interval"]
-        rows.append(
-            (
-                of["what"],
-                {"better": "above 0", "same": "no difference"}[of["way"]],
-                f"{of['difference']:+.3f} [{low:+.3f}, {high:+.3f}]",
-                _p(of["p"]),
-                _p(of["p_holm"]),
-                f"{of['n']:,}",
-                " and ".join(map(str, of["seeds"])) if of["seeds"] else "–",
-                of["verdict"],
-            )
-        )
-    on = " ".join(dict.fromkeys(f"Measured on: {of['on']}." for of in one["differences"]))
-    return Table(
-        f"conclusion-{number}-{one['key']}",
-        f"Conclusion {number}. {one['text']}",
-        ("difference", "claimed", "found [95 %]", "p", "p by Holm", "n", "seeds", "this one"),
-        rows,
-        (on,),
-        2,
-    )
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+            yield Block("list", one["missing"])
 
 
 def _tables(page: Page) -> Iterator[Block]:
@@ -240,8 +188,8 @@ def _figures(page: Page) -> Iterator[Block]:
     if page.public:
         yield Block(
             "text",
-            "FER2013's and HELEN's photos can't be passed on, so where faces are shown here they are drawn by mien. The "
-            "same figures on the real images are made by the same command, in reproductions/ of the workspace.",
+            "FER2013's and HELEN's photos can't be passed on, so faces that are shown here are drawn by mien. The same "
+            "command makes the same figures of the real images, in the folder reproductions of the workspace.",
         )
     yield Block("heading", "Training curves", 3)
     yield Block(
@@ -263,17 +211,10 @@ def _figures(page: Page) -> Iterator[Block]:
     without = [f"{part['title']}: {missing(part)}" for part in page.parts if part["name"] not in shown]
     if without:
         yield Block("details", (f"No curves yet of {len(without)} experiments", [Block("list", without)]))
-    for heading, prefix in (
-        ("Points on faces", "points"),
-        ("Samples of the face set and the mouth set", "samples"),
-        ("What the first layers of CNN 1 answer to", "activations"),
-        ("What CNN 1 has learned: its filters", "filters"),
-        ("What CNN 1 looks at, by region", "regions"),
-    ):
+    for prefix, heading in FACES.items():
         yield Block("heading", heading, 3)
-        found = [picture for key, picture in page.figures.items() if key.startswith(prefix)]
-        yield from (Block("picture", picture) for picture in found)
-        if prefix in page.lacking and not found:
+        yield from (Block("picture", picture) for key, picture in page.figures.items() if key.startswith(prefix))
+        if prefix in page.lacking:
             yield Block("note", f"Not here: {page.lacking[prefix]}.")
 
 
@@ -297,5 +238,5 @@ def _ending(page: Page) -> Iterator[Block]:
     yield Block(
         "text",
         "Runs that are finished aren't trained again, and a command that was stopped goes on where it was. All numbers "
-        "are also in reproduction.json. Written by mien; none of them was typed by hand, but for what the report claims.",
+        "stand in reproduction.json and come from runs by this command; only the report's claims were typed by hand.",
     )

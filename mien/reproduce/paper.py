@@ -71,6 +71,9 @@ PARTS = (
     Part("xception", "68 points, Xception-like net", "points", ""),
 )
 
+# Whose inside the report shows.
+EXPLAINED = "cnn1"
+
 # How each data set comes into a workspace.
 DATA = MappingProxyType(
     {

@@ -93,11 +93,12 @@ def _planned(
     dataset = dataset_of(workspace, experiment.dataset.name)
     mine = [run for run, one in there if same(experiment, one) and _on(run, dataset)]
     # The latest; of several that are finished one as precise as the file says, of others the one that went furthest.
-    for state, runs in (
+    found: tuple[tuple[State, list[Run]], ...] = (
         ("finished", sorted((r for r in mine if r.state == "finished"), key=lambda r: _exact(r, experiment))),
         ("running", [run for run in mine if run.state == "running"]),
         ("begun", sorted((r for r in mine if r.state not in ("finished", "running")), key=done)),
-    ):
+    )
+    for state, runs in found:
         if runs:
             run = runs[-1]
             why = "another process trains it" if state == "running" else _reason(run) if state == "begun" else ""

@@ -1,122 +1,84 @@
-"""The report's tables, as it claimed them, as it measured, and as honestly measured: one list of rows, three formats."""
+"""The report's tables: as it claimed, as it measured, and as measured on images that weren't trained on."""
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from mien.comparison.telling import p_value
 from mien.report.tables import SCORES
 from mien.report.wording import duration
+from mien.reproduce.formats import Cell, Score, Table
 from mien.reproduce.paper import REPORT
 from mien.statistics import percent
-
-
-class Score(NamedTuple):
-    """A number with its 95 % interval, None where it has none; `sd` over seeds where there are several."""
-
-    value: float
-    interval: Sequence[float] | None
-    sd: float | None = None
-    digits: int = 3
-
-    def __str__(self) -> str:
-        text = f"{self.value:.{self.digits}f}"
-        if self.sd is not None:
-            text += f" ± {self.sd:.{self.digits}f}"
-        if self.interval is None or self.interval[0] == self.interval[1]:
-            return text
-        return f"{text} [{self.interval[0]:.{self.digits}f}, {self.interval[1]:.{self.digits}f}]"
-
-
-Cell = str | Score
-
-
-class Table(NamedTuple):
-    """A table with the file's name `key`; `notes` say what the columns are of. The first `words` columns hold words."""
-
-    key: str
-    title: str
-    columns: tuple[str, ...]
-    rows: list[tuple[Cell, ...]]
-    notes: tuple[str, ...] = ()
-    words: int = 1
-
-    @property
-    def where(self) -> str:
-        """The notes as one text."""
-        return " ".join(self.notes)
-
 
 NONE = "–"
 # What all tables of scores have to say.
 _BRACKETS = (
-    "Brackets are 95 % intervals over the choice of rows; of several seeds, over rows and seeds. ± is the standard "
+    "Brackets are 95 % intervals over the choice of images; of several seeds, over images and seeds. ± is the standard "
     "deviation over seeds."
 )
 
 
-def tables(parts: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """All tables of what `numbers.gather` found; one whose runs are missing says so in its rows."""
+def tables(parts: Sequence[Mapping[str, Any]], conclusions: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """All tables of what `numbers.gather` and `conclusions` found; runs that are missing are named in their rows."""
     by_name = {part["name"]: part for part in parts}
-    numbered = [cnn_table(number, by_name[f"cnn{number}"]) for number in range(1, 5)]
     googlenets = [part for part in parts if part["kind"] == "googlenet"]
-    by_class = [class_table(part) for part in googlenets if part["runs"]]
     return [
         overview(parts),
-        *numbered,
-        _rows_of("table-5-googlenet", "Table 5. GoogLeNet on the full image, the face and the mouth", googlenets),
-        *by_class,
+        *(cnn_table(number, by_name[f"cnn{number}"]) for number in range(1, 5)),
+        _rows_of(
+            "table-5-googlenet",
+            "Table 5. GoogLeNet on the full image, the face and the mouth",
+            googlenets,
+            "The report's began from ImageNet's weights; what each of these began from stands in its row.",
+        ),
+        *(class_table(part) for part in googlenets if part["runs"]),
         _rows_of(
             "pretraining",
-            "What ImageNet weights are worth: MobileNetV2 from random and from ImageNet weights (not in the report)",
+            "What ImageNet's weights are worth: MobileNetV2 (not in the report)",
             [part for part in parts if part["kind"] == "pretraining"],
+            "48 px is the size of FER2013's images; at 96 px the same images are enlarged.",
         ),
         points_table(by_name["xception"]),
         made_table(parts),
+        verdict_table(conclusions),
+        *(difference_table(number, one) for number, one in enumerate(conclusions, 1) if one["differences"]),
     ]
 
 
-_COLUMNS = ("claimed", "as the report measured", "PrivateTest", "without exact copies", "over seeds")
+_COLUMNS = ("as the report measured (contaminated)", "PrivateTest", "without exact copies", "PrivateTest, over seeds")
 
 
 def overview(parts: Sequence[Mapping[str, Any]]) -> Table:
-    """All claims in one table: accuracy claimed, as the report measured, and on rows that weren't trained on."""
+    """All claims in one table: accuracy claimed, as the report measured, and on images that weren't trained on."""
     claims = [part for part in parts if part["claimed"] is not None]
-    rows = [(part["title"], _start(part), *_accuracies(part)) for part in claims]
-    return Table(
-        "overview",
-        "Accuracy: claimed, and obtained here",
-        ("model", "start weights", *_COLUMNS),
-        rows,
-        (_what(claims), _BRACKETS),
-        2,
+    rows = [(part["title"], _start(part), _claimed(part), *_cells(part, "accuracy")) for part in claims]
+    note = (
+        "What is claimed of GoogLeNet began from ImageNet's weights; what each of these began from stands in its row."
     )
+    columns = ("model", "start weights", "claimed", *_COLUMNS)
+    return Table("overview", "Accuracy: claimed, and obtained here", columns, rows, (note, *_notes(claims)), 2)
 
 
-def _rows_of(key: str, title: str, parts: Sequence[Mapping[str, Any]]) -> Table:
+def _rows_of(key: str, title: str, parts: Sequence[Mapping[str, Any]], note: str) -> Table:
+    """A row for each part: its accuracies, and on PrivateTest the two scores beside accuracy."""
+    claims = any(part["claimed"] is not None for part in parts)
     rows = []
     for part in parts:
         run = next(iter(part["runs"]), None)
+        claimed = (_claimed(part),) if claims else ()
         more: tuple[Cell, ...] = (NONE, NONE)
         if run is not None:
-            official = run["official"]
-            more = tuple(
-                Score(official[key_], official["interval"][key_]) for key_ in ("balanced_accuracy", "macro_f1")
-            )
-        rows.append((part["title"], _start(part), _epochs(run), *_accuracies(part), *more))
-    return Table(
-        key,
-        title,
-        ("model", "start weights", "epochs", *_COLUMNS, "balanced accuracy, PrivateTest", "macro F1, PrivateTest"),
-        rows,
-        (_what(parts), _BRACKETS),
-        2,
-    )
+            of = run["official"]
+            more = tuple(Score(of[name], of["interval"][name]) for name in ("balanced_accuracy", "macro_f1"))
+        rows.append((part["title"], _start(part), _epochs(run), *claimed, *_cells(part, "accuracy"), *more))
+    columns = ("model", "start weights", "epochs", *(("claimed",) if claims else ()), *_COLUMNS)
+    more_columns = ("balanced accuracy, PrivateTest", "macro F1, PrivateTest")
+    return Table(key, title, (*columns, *more_columns), rows, (note, *_notes(parts)), 2)
 
 
 def _start(part: Mapping[str, Any]) -> str:
     run = next(iter(part["runs"]), None)
-    return run["start"] if run else missing(part)
+    return str(run["start"]) if run else NONE
 
 
 def _epochs(run: Mapping[str, Any] | None) -> str:
@@ -131,7 +93,7 @@ def missing(part: Mapping[str, Any]) -> str:
     if one is None:
         return NONE
     if one["state"] == "left out":
-        return "left out: " + one["why"]
+        return f"left out: {one['why']}"
     told = {
         "finished": "not measured yet",
         "running": f"being trained, {one['epochs_done']} epochs done",
@@ -139,12 +101,7 @@ def missing(part: Mapping[str, Any]) -> str:
         "new": "not run yet",
         "waits": one["why"],
     }
-    return told[one["state"]]
-
-
-def _accuracies(part: Mapping[str, Any]) -> tuple[Cell, ...]:
-    """The cells of `_COLUMNS`: those of the first seed, and the mean over all."""
-    return (_claimed(part), *_cells(part, "accuracy"))
+    return str(told[one["state"]])
 
 
 def _claimed(part: Mapping[str, Any]) -> Cell:
@@ -154,7 +111,7 @@ def _claimed(part: Mapping[str, Any]) -> Cell:
 def _cells(part: Mapping[str, Any], key: str) -> tuple[Cell, ...]:
     run = next(iter(part["runs"]), None)
     if run is None:
-        return (NONE,) * 4
+        return (missing(part) if key == "accuracy" else NONE, NONE, NONE, NONE)
     clean = run["official"]["clean"]
     of_all: Cell = NONE
     seeds = part["seeds"]
@@ -170,25 +127,21 @@ def _cells(part: Mapping[str, Any], key: str) -> tuple[Cell, ...]:
     )
 
 
-def _what(parts: Sequence[Mapping[str, Any]]) -> str:
+def _notes(parts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """What the columns of scores are measured on."""
-    run = next((run for part in parts for run in part["runs"]), None)
-    if run is None:
-        return "No run of these is finished yet."
-    paper, official = run["paper"], run["official"]
-    clean = official["clean"]
-    copies = f"; without exact copies n = {clean['n']:,}" if clean else ""
-    cut = (
-        ""
-        if run["dataset"] == "fer2013"
-        and all(one["dataset"] == run["dataset"] for part in parts for one in part["runs"])
-        else " Of the face and mouth sets the copies, and so this n, differ a little."
-    )
+    runs = [run for part in parts for run in part["runs"]]
+    if not runs:
+        return ("None of these is trained and measured yet.",)
+    paper, official = runs[0]["paper"], runs[0]["official"]
+    clean = sorted({run["official"]["clean"]["n"] for run in runs if run["official"]["clean"]})
+    copies = f"; n = {' to '.join(f'{n:,}' for n in dict.fromkeys((clean[0], clean[-1])))}" if clean else ""
     return (
-        f"As the report measured: {paper['split']}, n = {paper['n']:,}, contaminated: {percent(paper['contaminated'], 1)} "
-        f"of these rows were trained on. {official['split']}: n = {official['n']:,}, none was trained on{copies} (rows "
-        f"whose pixels stand among those trained or chosen on are left out).{cut} These three are of the first seed, "
-        f"{run['seed']}; over seeds: {official['split']}."
+        f"As the report measured: {paper['split']}, n = {paper['n']:,}, contaminated: "
+        f"{percent(paper['contaminated'], 1)} of these images were trained on.",
+        f"{official['split']}: n = {official['n']:,}, none was trained on.",
+        f"Without exact copies: the same without images whose pixels stand among those trained or chosen on{copies}.",
+        f"These three are of the first seed, {runs[0]['seed']}.",
+        _BRACKETS,
     )
 
 
@@ -198,13 +151,13 @@ def cnn_table(number: int, part: Mapping[str, Any]) -> Table:
         (SCORES[key][0], _claimed(part) if key == "accuracy" else NONE, *_cells(part, key)) for key in SCORES
     ]
     seeds = ", ".join(str(run["seed"]) for run in part["runs"])
-    state = f"Seeds measured: {seeds}; start weights: {_start(part)}." if part["runs"] else f"{missing(part)}."
+    state = (f"Seeds measured: {seeds}. Start weights: {_start(part)}.",) if part["runs"] else ()
     return Table(
         f"table-{number}-cnn{number}",
         f"Table {number}. {part['title']}",
-        ("score", *_COLUMNS),
+        ("score", "claimed", *_COLUMNS),
         rows,
-        (state, _what([part]), _BRACKETS),
+        (*state, *_notes([part])),
     )
 
 
@@ -224,25 +177,25 @@ def class_table(part: Mapping[str, Any]) -> Table:
         (
             "class",
             f"n, {split}",
-            *(f"{key if key != 'f1' else 'F1'}, {split}" for key in _BY_CLASS),
-            *(f"{key if key != 'f1' else 'F1'}, as the report measured" for key in _BY_CLASS),
+            *(f"{name}, {split}" for name in _BY_CLASS.values()),
+            *(f"{name}, as the report measured (contaminated)" for name in _BY_CLASS.values()),
         ),
         rows,
         (
-            f"Start weights: {run['start']}. {_what([part])}",
-            "The report's own values by class aren't known to this project; it gives the accuracy alone.",
-            _BRACKETS,
+            f"Start weights: {run['start']}.",
+            *_notes([part]),
+            "Of the report's values by class this project knows none.",
         ),
     )
 
 
-_BY_CLASS = ("precision", "recall", "f1")
+_BY_CLASS = {"precision": "precision", "recall": "recall", "f1": "F1"}
 
 
 def points_table(part: Mapping[str, Any]) -> Table:
     """The 68 points: the errors by the size of the face, beside those of the mean shape."""
-    rows: list[tuple[Cell, ...]] = []
-    note = missing(part) + "." if not part["runs"] else ""
+    rows: list[tuple[Cell, ...]] = [] if part["runs"] else [(missing(part), *(NONE,) * 4)]
+    note = ""
     for run in part["runs"]:
         of = run["points"]
         sizes = {f"{size} px": one for size, one in of["sizes"].items()}
@@ -259,17 +212,17 @@ def points_table(part: Mapping[str, Any]) -> Table:
             )
         note = (
             f"Errors in % of the distance of the outer eye corners (or of the pupils) on {of['split']} of "
-            f"{of['dataset']}, n = {of['n']:,}, {run['epochs']} epochs, seed {run['seed']}. Brackets are 95 % intervals "
-            "over the choice of faces."
+            f"{of['dataset']}, n = {of['n']:,}; {run['epochs']} epochs, seed {run['seed']}. “Beyond 8 %” are the faces "
+            "with a larger error than that. Brackets are 95 % intervals over the choice of faces."
         )
         if of["limits"]:
             note += f" These weights: {of['limits']}."
     return Table(
         "points",
-        "68 points of a face by the Xception-like net (the report gives no number for it)",
+        "68 points of a face by the Xception-like net (no claim of the report's is known)",
         ("faces of", "n", "NME, %", "NME by pupils, %", "beyond 8 %, %"),
         rows,
-        (note,),
+        (note,) if note else (),
     )
 
 
@@ -298,75 +251,56 @@ def made_table(parts: Sequence[Mapping[str, Any]]) -> Table:
         "Every run: how it was made, and what is missing",
         ("experiment", "seed", "state", "epochs", "start weights", "computed", "time", "data set", "commit"),
         rows,
-        (f"Each experiment is experiments/{REPORT}/<name>.yaml; the time is that of training.",),
+        (f"Each experiment is experiments/{REPORT}/NAME.yaml. The time is that of training.",),
         9,
     )
 
 
-def as_csv(table: Table) -> str:
-    """The table as CSV; a score has four columns, of its value, the ends of its interval, and sd."""
-    scores = [any(isinstance(row[place], Score) for row in table.rows) for place in range(len(table.columns))]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    head: list[str] = []
-    for name, score in zip(table.columns, scores, strict=True):
-        head += [name, f"{name}, low", f"{name}, high", f"{name}, sd"] if score else [name]
-    writer.writerow([*head, "measured on"])
-    for row in table.rows:
-        line: list[Any] = []
-        for cell, score in zip(row, scores, strict=True):
-            line += _spread(cell) if score else [cell]
-        writer.writerow([*line, table.where])
-    return text.getvalue()
+def verdict_table(conclusions: Sequence[Mapping[str, Any]]) -> Table:
+    """The conclusions with what was found of each."""
+    rows: list[tuple[Cell, ...]] = []
+    for number, one in enumerate(conclusions, start=1):
+        told = "; ".join(f"{of['what']}: {_signed(of)}" for of in one["differences"]) or "nothing to go by yet"
+        rows.append((f"{number}. {one['text']}", one["verdict"], told))
+    return Table(
+        "conclusions",
+        "The report's conclusions",
+        ("conclusion", "verdict", "differences of accuracy (7: of probability), with 95 % interval"),
+        rows,
+        ("What was compared, on which images, and p stand with each conclusion.",),
+        3,
+    )
 
 
-def _spread(cell: Cell) -> list[Any]:
-    if not isinstance(cell, Score):
-        return [cell, "", "", ""]
-    low, high = cell.interval or ("", "")
-    return [cell.value, low, high, "" if cell.sd is None else cell.sd]
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "–": "--",
-    "±": r"$\pm$",
-    "→": r"$\to$",
-    "≥": r"$\ge$",
-    "−": r"$-$",
-    **{mark: f"\\{mark}" for mark in "&%$#_"},
-}
-
-
-def as_latex(table: Table) -> str:
-    """The table as LaTeX (booktabs), with what it is of in its caption."""
-    lines = [
-        r"% \usepackage{booktabs}",
-        r"\begin{table}",
-        r"  \centering",
-        rf"  \caption{{{_escape(table.title)}. {_escape(table.where)}}}",
-        rf"  \begin{{tabular}}{{{'l' * table.words}{'r' * (len(table.columns) - table.words)}}}",
-        r"    \toprule",
-        rf"    {' & '.join(map(_escape, table.columns))} \\",
-        r"    \midrule",
-        *(rf"    {' & '.join(_escape(str(cell)) for cell in row)} \\" for row in table.rows),
-        r"    \bottomrule",
-        r"  \end{tabular}",
-        r"\end{table}",
+def difference_table(number: int, one: Mapping[str, Any]) -> Table:
+    """The differences that a conclusion rests on."""
+    rows: list[tuple[Cell, ...]] = [
+        (
+            of["what"],
+            {"better": "above 0", "same": "none"}[of["way"]],
+            of["verdict"],
+            _signed(of),
+            _p(of["p"]),
+            _p(of["p_holm"]),
+            f"{of['n']:,}",
+            " and ".join(map(str, of["seeds"])) if of["seeds"] else NONE,
+        )
+        for of in one["differences"]
     ]
-    return "\n".join(lines) + "\n"
+    return Table(
+        f"conclusion-{number}-{one['key']}",
+        f"Conclusion {number}. {one['text']}",
+        ("difference", "claimed", "verdict", "found [95 %]", "p", "p by Holm", "n", "seeds of each"),
+        rows,
+        tuple(dict.fromkeys(f"Measured on {of['on']}." for of in one["differences"])),
+        3,
+    )
 
 
-def _escape(text: str) -> str:
-    return "".join(_LATEX.get(mark, mark) for mark in text)
+def _signed(of: Mapping[str, Any]) -> str:
+    low, high = of["interval"]
+    return f"{of['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
-def markdown_lines(table: Table) -> Iterator[str]:
-    """The table's rows as Markdown."""
-    marks = ["---" if place < table.words else "---:" for place in range(len(table.columns))]
-    for row in (table.columns, marks, *table.rows):
-        yield f"| {' | '.join(str(cell).replace('|', '/') for cell in row)} |"
+def _p(value: float | None) -> str:
+    return NONE if value is None else p_value(value)

@@ -1,4 +1,4 @@
-"""How long what is left takes on this machine: by runs that were trained on it, else by a few steps of the model now."""
+"""How long what is left takes on this machine: by runs that were trained here, else by a few steps of the model."""
 
 import json
 import os
