@@ -65,7 +65,7 @@ def refused(home: Path, text: str, *overrides: str) -> list[str]:
     return [line.removeprefix("mien: ") for line in lines]
 
 
-MODELS = "cnn, googlenet, landmarks-small, resnet, xception"
+MODELS = "cnn, googlenet, landmarks-small, mobilenet_v2, resnet, xception"
 LOSSES = "cross_entropy, l1, mse, soft_cross_entropy, wing"
 OPS = ", ".join(names("op")) if import_components() is None else ""
 TRAIN = (

@@ -89,7 +89,7 @@ def test_without_its_file_the_model_is_unknown(file: Path) -> None:
     file.write_text(FILE)
     assert told(file) == (
         "mien: 4: model.name: no model is called 'mynet'; expected 'name' as one of cnn, googlenet, "
-        "landmarks-small, resnet, xception\n"
+        "landmarks-small, mobilenet_v2, resnet, xception\n"
     )
 
 
