@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
@@ -48,6 +48,11 @@ class TrainSection(Section):
     tensorboard: bool = False
 
 
+Explanation = Literal["filters", "activations", "gradcam", "occlusion", "regions", "neighbours", "cases"]
+# In the order in which they are told.
+EXPLANATIONS: tuple[Explanation, ...] = get_args(Explanation)
+
+
 class Experiment(Section):
     """One experiment. The components' parameters are checked against the signatures of what they name."""
 
@@ -68,10 +73,13 @@ class Experiment(Section):
     exclude: tuple[str, ...] = ()
     # Views of each image whose probabilities are averaged when the run is measured, beside the image alone.
     tta: Literal["none", "flip", "flip-shifts", "ten-crop"] = "none"
+    # What `mien explain` makes of the run when nothing else is named, and a training at its end.
+    explain: tuple[Explanation, ...] = ()
 
     def to_yaml(self) -> str:
         """The whole experiment, defaults included, as a file that can be trained again."""
-        return dump_yaml(self.model_dump(mode="json"))
+        # What is explained changes no number: seeds of one group may have been trained before there was such a key.
+        return dump_yaml(self.model_dump(mode="json", exclude=None if self.explain else {"explain"}))
 
 
 _OPS = ("preprocess", "augment")
@@ -169,6 +177,8 @@ def _check(source: Source, file: str) -> Experiment:
             parts[key] = _typed(_SECTIONS[key], value, (key,), source, problems)
         elif key == "exclude":
             excluded = [*_flags(value, (key,), source, problems), *excluded]
+        elif key == "explain":
+            parts[key] = _listed(value, (key,), source, problems, "explanation", [*EXPLANATIONS], "[filters, gradcam]")
         elif key in Experiment.model_fields:
             parts[key] = value
         else:
@@ -240,6 +250,8 @@ def _misfits(parts: dict[str, Any], points: bool, source: Source, file: str) -> 
         problem("this key is missing", ("augment",), "at least 'augment: [{op: frame}]'")
     if points and parts.get("tta", "none") != "none":
         problem("points have no test-time augmentation", ("tta",), "none")
+    if points and parts.get("explain"):
+        problem("only models of expressions are explained", ("explain",), "no such key")
     dataset = parts.get("dataset")
     if points and dataset is not None and dataset.labels is not None:
         problem("points have no label scheme", ("dataset", "labels"), "no such key")
@@ -262,24 +274,30 @@ def _flags(value: Any, path: KeyPath, source: Source, problems: list[MienError])
     """A list of an audit's flags; what is none is appended to `problems`."""
     from mien.audit import FLAGS
 
+    return _listed(value, path, source, problems, "flag", list(FLAGS), "[leaked, blank]")
+
+
+def _listed(
+    value: Any, path: KeyPath, source: Source, problems: list[MienError], what: str, known: list[str], example: str
+) -> list[str]:
+    """A list of known names; what is none is appended to `problems`."""
     if not isinstance(value, list):
-        problems.append(_problem("this is no list", path, source, "", expected="a list of flags, as [leaked, blank]"))
+        problems.append(_problem("this is no list", path, source, "", expected=f"a list of {what}s, as {example}"))
         return []
-    for index, flag in enumerate(value):
-        if flag not in list(FLAGS):
-            shown = f"'{flag}'" if isinstance(flag, str) else json.dumps(flag)
-            close = nearest(flag, FLAGS) if isinstance(flag, str) else None
+    for index, name in enumerate(value):
+        if name not in known:
+            shown = f"'{name}'" if isinstance(name, str) else json.dumps(name)
             problems.append(
                 _problem(
-                    f"no flag is called {shown}",
+                    f"no {what} is called {shown}",
                     (*path, index),
                     source,
                     "",
-                    expected="one of " + ", ".join(FLAGS),
-                    nearest=close,
+                    expected="one of " + ", ".join(known),
+                    nearest=nearest(name, known) if isinstance(name, str) else None,
                 )
             )
-    return [flag for flag in value if flag in list(FLAGS)]
+    return [name for name in value if name in known]
 
 
 def _component(kind: Kind, value: Any, path: KeyPath, source: Source, problems: list[MienError]) -> Component | None:

@@ -8,17 +8,17 @@ from typing import Annotated, NoReturn
 import typer
 
 from mien import __version__
-from mien.cli import compare, crop, data, files, landmarks, reproduce, runs, suspects
+from mien.cli import compare, crop, data, explain, files, landmarks, reproduce, runs, suspects
 from mien.cli.shared import app, from_system
 from mien.errors import FailedError, MienError
 
 # Importing these registers their verbs.
-__all__ = ["app", "compare", "crop", "data", "files", "landmarks", "main", "reproduce", "runs", "suspects"]
+__all__ = ["app", "compare", "crop", "data", "explain", "files", "landmarks", "main", "reproduce", "runs", "suspects"]
 
 # As the road goes; `data` stands by itself.
 _ORDER = (
     *("demo", "check", "schema", "doctor", "train", "evaluate", "report", "runs"),
-    *("compare", "slices", "suspects", "landmarks", "reproduce"),
+    *("compare", "explain", "slices", "suspects", "landmarks", "reproduce"),
 )
 app.registered_commands.sort(key=lambda one: _ORDER.index(one.name or one.callback.__name__))  # type: ignore[union-attr]
 

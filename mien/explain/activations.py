@@ -9,7 +9,7 @@ import torch
 
 from mien.calibration import probabilities
 from mien.explain.layers import choose_layers, map_layers, outputs_of
-from mien.explain.rows import RULE, chosen_rows, probabilities_of, row_facts, surest, typical_classes
+from mien.explain.rows import RULE, probabilities_of, row_facts, surest, typical_classes, typical_rows
 from mien.explain.storing import Arrays
 from mien.explain.subject import Subject, prepare
 from mien.labels import canonical
@@ -20,17 +20,17 @@ _DRAWN, _SEED = 70, 2021
 
 
 def activations(
-    subject: Subject, images: Sequence[str] = (), layers: Sequence[str] = ()
+    subject: Subject, chosen: Sequence[int] = (), layers: Sequence[str] = ()
 ) -> tuple[dict[str, Any], Arrays]:
-    """The maps that layers give for rows: those named, or the typical ones; of the first two convolutions unless named.
+    """The maps that layers, or for none named the first two convolutions, give for chosen rows, or the typical ones.
 
     A convolution's map is what it gives before any activation function. The result's `rows` say which rows, `drawn`
     which drawn faces (by mien, chosen by the same rule; they can be shown to everyone), `layers` the name, kind, shape
     (c, h, w) of each layer and how many channels are kept. Arrays: `images` and `drawn_images` uint8 (m, c, s, s),
-    `layer<i>` and `drawn_layer<i>` float32 (m, channels kept, h, w). Raises MienError for unknown rows and layers.
+    `layer<i>` and `drawn_layer<i>` float32 (m, channels kept, h, w). Raises MienError for unknown layers.
     """
     model, given = subject.trained.model, probabilities_of(subject)
-    rows = chosen_rows(subject, images)
+    rows = np.array(chosen or typical_rows(subject), dtype=np.int64)
     inputs = subject.inputs(rows)
     found = choose_layers(map_layers(model, inputs), layers)
     drawn_images, drawn = drawn_faces(subject)
@@ -45,7 +45,7 @@ def activations(
             arrays[f"{prefix}layer{number}"] = maps[name][:, :CHANNELS].float().numpy()
     return {
         **subject.about,
-        "rule": "asked for" if images else RULE,
+        "rule": "asked for" if chosen else RULE,
         "rows": [row_facts(subject, int(index), given) for index in rows],
         "drawn": drawn,
         "layers": [

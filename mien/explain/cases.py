@@ -11,7 +11,7 @@ from mien.explain.subject import Subject
 from mien.raters import majority_labels, read_votes
 from mien.statistics import wilson
 
-SHOWN = 16
+SHOWN = 18
 Indices = npt.NDArray[np.int64]
 
 

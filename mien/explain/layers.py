@@ -67,11 +67,14 @@ def map_layers(model: nn.Module, inputs: Tensor) -> tuple[Layer, ...]:
 
 
 def choose_layers(layers: Sequence[Layer], names: Sequence[str], only_convolutions: bool = False) -> list[Layer]:
-    """The layers of these names, or for no names the first two convolutions; an unknown name is a MienError.
+    """The layers of these names, or for no names the first two convolutions.
 
-    `only_convolutions` refuses layers without filters.
+    `only_convolutions` refuses layers without filters. Raises MienError for an unknown name, and for a model without
+    convolutions where none is named.
     """
     convolutions = [layer for layer in layers if layer.convolution]
+    if not names and not convolutions:
+        raise MienError("the model has no convolution that gives a map", expected="a layer by name, or another model")
     if not names:
         return convolutions[:2]
     allowed = {layer.name: layer for layer in (convolutions if only_convolutions else layers)}
@@ -81,7 +84,7 @@ def choose_layers(layers: Sequence[Layer], names: Sequence[str], only_convolutio
             raise MienError(
                 f"layer '{name}' has no filters" if there else f"no layer that gives maps is called '{name}'",
                 key="--layer",
-                expected="one of " + ", ".join(layer.name for layer in convolutions),
+                expected="one of " + ", ".join(allowed),
                 nearest=nearest(name, allowed),
             )
     return [allowed[name] for name in dict.fromkeys(names)]

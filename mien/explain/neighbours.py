@@ -14,7 +14,7 @@ from torch import Tensor
 from mien.audit import copies
 from mien.batches import Samples
 from mien.explain.layers import feature_layer, flat, inputs_of
-from mien.explain.rows import Values, chosen_rows, probabilities_of, row_facts
+from mien.explain.rows import Values, probabilities_of, row_facts, typical_rows
 from mien.explain.storing import Arrays
 from mien.explain.subject import Subject, fit_samples, prepare, split_and_id
 from mien.progress import progress
@@ -22,16 +22,23 @@ from mien.statistics import wilson
 from mien.training import EVALUATION_BATCH
 
 NEAREST = 5
-_COPIES, _ALIKE = 3, 4
+_COPIES, _LIKEST = 3, 4
 Indices = npt.NDArray[np.int64]
+# Why a row is shown.
+ASKED, TYPICAL, COPIED, ALIKE = (
+    "asked for",
+    "right and most sure, of three classes",
+    "with an exact copy among the fit rows",
+    "most alike to a fit row without being an exact copy",
+)
 # What a row of the role is to a row that the model was fit on.
 EXACT, NEAR = "exact copy", "near copy"
 
 
-def neighbours(subject: Subject, images: Sequence[str] = ()) -> tuple[dict[str, Any], Arrays]:
+def neighbours(subject: Subject, chosen: Sequence[int] = ()) -> tuple[dict[str, Any], Arrays]:
     """The `NEAREST` fit rows of rows by the cosine of features; the row itself, where it was fit on, isn't counted.
 
-    Rows are those named, else (`why`): the typical ones, then the first that have an exact copy among the fit rows,
+    Rows are the chosen ones, else (`why`): the typical ones, then the first that have an exact copy among the fit rows,
     then the likest of those that have none. `rows` has for each its `nearest` with split, id, label, `similarity` and
     `copy` ("exact copy", "near copy" or None, by the audit's groups; near ones only where they were looked for).
     Over all n rows: `copies` counts those with an exact copy in fit, and `found` how many of these have it as their
@@ -54,7 +61,7 @@ def neighbours(subject: Subject, images: Sequence[str] = ()) -> tuple[dict[str, 
             return EXACT
         return NEAR if near[row] >= 0 and near[row] == fit_near[other] else None
 
-    shown = _shown(subject, images, copied, similarity[:, 0])
+    shown = _shown(subject, chosen, copied, similarity[:, 0])
     rows = []
     for why, row in shown:
         others = [
@@ -152,18 +159,18 @@ def _has_copy(
 
 
 def _shown(
-    subject: Subject, images: Sequence[str], copied: npt.NDArray[np.bool_], alike: Values
+    subject: Subject, chosen: Sequence[int], copied: npt.NDArray[np.bool_], alike: Values
 ) -> list[tuple[str, int]]:
     """The rows that are shown, each with why."""
-    chosen = chosen_rows(subject, images).tolist()
-    if images:
-        return [("asked for", row) for row in chosen]
-    others = np.setdiff1d(np.arange(len(subject)), chosen)
+    if chosen:
+        return [(ASKED, row) for row in chosen]
+    typical = typical_rows(subject)
+    others = np.setdiff1d(np.arange(len(subject)), typical)
     twins = others[copied[others]][:_COPIES]
     strangers = others[~copied[others]]
-    likest = strangers[np.argsort(-alike[strangers], kind="stable")][:_ALIKE]
+    likest = strangers[np.argsort(-alike[strangers], kind="stable")][:_LIKEST]
     return [
-        *(("right and most sure", row) for row in chosen),
-        *(("has an exact copy among the fit rows", int(row)) for row in twins),
-        *(("most alike without an exact copy", int(row)) for row in likest),
+        *((TYPICAL, row) for row in typical),
+        *((COPIED, int(row)) for row in twins),
+        *((ALIKE, int(row)) for row in likest),
     ]

@@ -54,13 +54,17 @@ def surest(labels: Indices, given: Values, classes: Iterable[int]) -> Indices:
     return np.array(found, dtype=np.int64)
 
 
-def chosen_rows(subject: Subject, images: Sequence[str] = ()) -> Indices:
-    """The rows that a user named by id, or by split and id ("PublicTest/28709"), else the typical ones, int64 (m,).
+def typical_rows(subject: Subject) -> list[int]:
+    """Where the rows stand that are shown when nobody says which: see `TYPICAL` and `RULE`."""
+    found = surest(subject.labels, probabilities_of(subject), typical_classes(subject.names))
+    return [int(row) for row in found]
+
+
+def named_rows(subject: Subject, images: Sequence[str]) -> list[int]:
+    """Where rows stand that a user named by id, or by split and id ("PublicTest/28709"), each once.
 
     Raises MienError for a row that isn't there, and for an id that two splits have.
     """
-    if not images:
-        return surest(subject.labels, probabilities_of(subject), typical_classes(subject.names))
     by_id: dict[str, list[int]] = {}
     for index, (split, id_) in enumerate(subject.rows):
         by_id.setdefault(id_, []).append(index)
@@ -77,7 +81,7 @@ def chosen_rows(subject: Subject, images: Sequence[str] = ()) -> Indices:
                 nearest=None if here else nearest(name, by_id),
             )
         found += here
-    return np.array(list(dict.fromkeys(found)), dtype=np.int64)
+    return list(dict.fromkeys(found))
 
 
 def row_facts(subject: Subject, index: int, given: Values) -> dict[str, Any]:

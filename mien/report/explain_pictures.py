@@ -7,7 +7,7 @@ folder holds. Public ones show no row of the data set.
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -30,9 +30,16 @@ class Picture:
         return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
 
-def drawn(name: str, explanation: str, made: Figure, text: str) -> Picture:
-    """A figure as a picture."""
-    return Picture(name, explanation, png(made), text)
+class Drawing(NamedTuple):
+    """A figure, the file's stem, and what it shows in words."""
+
+    name: str
+    figure: Figure
+    text: str
+
+    def picture(self, explanation: str) -> Picture:
+        """The figure as a PNG."""
+        return Picture(self.name, explanation, png(self.figure), self.text)
 
 
 def caption(result: Mapping[str, Any], *more: str) -> Caption:

@@ -12,6 +12,7 @@ from mien.files import write_text
 from mien.metrics import classification_report, confusion, predict
 from mien.predictions import read_predictions
 from mien.report import figures, pictures, tables, wording
+from mien.report.explain_page import Section, sections, write_pictures
 from mien.report.facts import about, opened, record, training
 from mien.report.reading import of_points, read_content, read_history, read_metrics, read_others
 from mien.report.rendering import render
@@ -43,7 +44,7 @@ class Measured:
 
 
 def write_report(folder: Path) -> Path:
-    """Write `report.html`, `figures/` and `classification_report.*` of a run from what its folder holds.
+    """Write `report.html`, `figures/`, `explain/*.png` and `classification_report.*` of a run from its folder.
 
     Before `mien evaluate` the numbers are those of the choose role, and the page says so. Returns the page's path.
     Raises MienError when the folder is no run, FailedError for a file in it that can't be read.
@@ -56,6 +57,16 @@ def write_report(folder: Path) -> Path:
         from mien.report.landmark_page import write_landmark_report
 
         return write_landmark_report(run)
+    explained = sections(run)
+    write_pictures(run, explained)
+    page = run.folder / "report.html"
+    write_text(page, run_page(run, explained))
+    return page
+
+
+def run_page(run: Run, explained: list[Section], public: bool = False) -> str:
+    """The page with these explanations, which for a public one show no row; its figures go into the run's folder."""
+    folder = run.folder
     environment = read_content(folder / "environment.json")
     history = read_history(run.history)
     measured = {role: _measured(run, role) for role in ("report", "choose") if run.metrics_file(role).is_file()}
@@ -77,11 +88,11 @@ def write_report(folder: Path) -> Path:
         "minimum": MINIMUM,
         "curves": _curves(run, history, environment, measured) if history else [],
         "training": training(run, history),
+        "explained": explained,
+        "public": public,
         **record(run, environment),
     }
-    page = folder / "report.html"
-    write_text(page, render("page.html.j2", content))
-    return page
+    return render("page.html.j2", content)
 
 
 def _measured(run: Run, role: str) -> Measured:

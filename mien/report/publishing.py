@@ -22,6 +22,7 @@ _SHOWN = (
     "report.html",
     "figures/*.png",
     "figures/*.svg",
+    "explain/*.json",
 )
 
 
@@ -29,8 +30,9 @@ def publish(run: Run, folder: Path) -> None:
     """Copy a measured run's report, numbers and figures into a folder, in place of what was published there before.
 
     The report of a landmark run is written anew: in place of the data set's faces it shows drawn ones, which stand in
-    `figures/drawn-faces.png` as well. Raises MienError for a run that isn't measured, or was by a mien that knew no
-    clean twin, and for a folder that holds something else.
+    `figures/drawn-faces.png` as well. So is that of a run with explanations: activations are of drawn faces, maps are
+    drawn over a mean face's outline, and of single rows there are ids. Raises MienError for a run that isn't measured,
+    or was by a mien that knew no clean twin, and for a folder that holds something else.
     """
     if not run.metrics_file("report").exists():
         raise MienError(
@@ -41,7 +43,7 @@ def publish(run: Run, folder: Path) -> None:
         raise MienError(f"run {run.name} was {OLDER}", expected=f"mien evaluate {run.name} again")
     if folder.exists() and not (folder / "metrics.json").exists() and any(folder.iterdir()):
         raise MienError("this folder holds something else", file=str(folder), expected="a new or published folder")
-    own = _of_points(run) if metrics.get("task") == "landmarks" else {}
+    own = _of_points(run) if metrics.get("task") == "landmarks" else _explained(run)
     shutil.rmtree(folder, ignore_errors=True)
     for pattern in _SHOWN:
         for file in sorted(run.folder.glob(pattern)):
@@ -62,3 +64,13 @@ def _of_points(run: Run) -> dict[str, bytes]:
     galleries = drawn_faces(run)
     page = landmark_page(run, galleries)
     return {"report.html": page.encode(), "figures/drawn-faces.png": galleries.shown[0].picture}
+
+
+def _explained(run: Run) -> dict[str, bytes]:
+    """The page and the pictures of a run's explanations without rows of the data set, by path; {} for none."""
+    from mien.report.explain_page import sections
+    from mien.report.page import run_page
+
+    found = sections(run, public=True)
+    pictures = {f"explain/{picture.name}.png": picture.png for section in found for picture in section.pictures}
+    return {"report.html": run_page(run, found, public=True).encode(), **pictures} if found else {}

@@ -1,0 +1,96 @@
+"""The verb that shows what a trained model looks at: explain."""
+
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mien.cli.shared import Home, Json, RunName, app, print_result
+from mien.workspace import Workspace, find_workspace
+
+if TYPE_CHECKING:
+    from mien.run import Run
+
+
+class Shown(StrEnum):
+    """Whose rows a model is explained on; rows that it was fit on tell little."""
+
+    choose = "choose"
+    report = "report"
+
+
+@app.command()
+def explain(
+    run: RunName,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="filters, activations, gradcam, occlusion, regions, neighbours, cases "
+            "(without: what the experiment's key explain names, else all).",
+        ),
+    ] = None,
+    role: Annotated[
+        Shown, typer.Option(help="Whose rows; looking at report rows is written into the ledger.")
+    ] = Shown.choose,
+    image: Annotated[
+        list[str] | None, typer.Option(metavar="ROW", help="A row to look at, by its id or SPLIT/ID; again for more.")
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LAYER", help="A layer for filters and activations, by its name; again for more."),
+    ] = None,
+    landmarks: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="The landmark run for regions, or 'stored' for the data set's own points."),
+    ] = None,
+    workspace: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a trained model looks at: filters, maps, parts of the face, errors, nearest training rows.
+
+    Pictures go into the run's folder, explain/, and into its report.
+
+    Example: mien explain cnn1
+
+    Example: mien explain cnn1 activations --image 30769 --layer features.conv2
+    """
+    from mien.run import find_run
+
+    home = find_workspace(workspace)
+    found = find_run(home, run)
+    made = explain_run(
+        home,
+        found,
+        names or [],
+        role=role.value,
+        images=image or [],
+        layers=layer or [],
+        landmarks=landmarks,
+        command=["mien", *sys.argv[1:]],
+    )
+
+    def show() -> None:
+        print(f"{made['run']}, {made['role']} role: {made['split']}, n = {made['n']:,}")
+        for name, of in made["said"].items():
+            for sentence in of:
+                print(f"{name}: {sentence}")
+        for name, reason in made["left_out"].items():
+            print(f"{name} is left out: {reason}")
+        print(f"pictures: {found.folder / 'explain'}\nreport: {made['report']}")
+
+    print_result(as_json, {key: value for key, value in made.items() if key != "said"}, show)
+
+
+def explain_run(home: Workspace, run: "Run", names: list[str], **asked: Any) -> dict[str, Any]:
+    """Make explanations and write the run's report with them anew; `said` are sentences by name."""
+    from mien.explain.making import explain as make
+    from mien.report.explain_page import sentences
+    from mien.report.page import write_report
+
+    made = make(home, run, names, **asked)
+    page = write_report(run.folder)
+    said = {name: words for name, words in sentences(run).items() if name in made["explanations"]}
+    pictures = sorted(map(str, (run.folder / "explain").glob("*.png")))
+    return {**made, "pictures": pictures, "report": str(page), "said": said}

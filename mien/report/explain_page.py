@@ -1,0 +1,249 @@
+"""What a run's page says of its explanations: pictures, numbers and tables, read from the run's folder."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mien.explain.storing import folder, read
+from mien.files import replacing
+from mien.report import explain_figures
+from mien.report.explain_pictures import Picture, rows_of
+from mien.report.tables import Cell
+from mien.report.wording import seeds, span, warning
+from mien.run import Run
+from mien.statistics import percent
+
+Result = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: what it is of, names of columns, and rows of cells, the first of each a heading."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: list[list[Cell]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """An explanation on the page: its title, whose rows, a warning ("" for none), sentences, pictures and tables."""
+
+    name: str
+    title: str
+    rows: str
+    warning: str
+    words: list[str]
+    pictures: list[Picture]
+    tables: list[Table]
+
+
+def sections(run: Run, public: bool = False) -> list[Section]:
+    """The explanations that a run's folder holds, in their order; public ones show no row of the data set.
+
+    Raises FailedError for a file that is broken.
+    """
+    drawn = _pictures(run, public)
+    found = []
+    for name, title in TITLES.items():
+        stored = read(run, name)
+        if stored is not None:
+            result, own = stored[0], [picture for picture in drawn if picture.explanation == name]
+            rows = f"{rows_of(result)}, protocol {result['protocol']}, {seeds(result)}"
+            words, tables = _SAID[name](result)
+            found.append(Section(name, title, rows, warning(result), words, own, tables))
+    return found
+
+
+def sentences(run: Run) -> dict[str, list[str]]:
+    """What is said of each explanation that a run's folder holds, by name."""
+    found = ((name, read(run, name)) for name in TITLES)
+    return {name: _SAID[name](stored[0])[0] for name, stored in found if stored is not None}
+
+
+def _pictures(run: Run, public: bool) -> list[Picture]:
+    if not any(folder(run).glob("*.json")):
+        return []
+    found = explain_figures.pictures(run, public)
+    if any((folder(run) / f"{name}.json").is_file() for name in ("gradcam", "occlusion", "regions")):
+        # It needs torch, which pages of other runs do without.
+        from mien.report import saliency_figures
+
+        found += saliency_figures.pictures(run, public)
+    return found
+
+
+def write_pictures(run: Run, found: Sequence[Section]) -> None:
+    """Write the pictures of all explanations as `explain/*.png`, in place of older ones."""
+    made = {f"{picture.name}.png": picture.png for section in found for picture in section.pictures}
+    for old in folder(run).glob("*.png"):
+        if old.name not in made:
+            old.unlink()
+    for name, content in made.items():
+        with replacing(folder(run) / name) as temporary:
+            temporary.write_bytes(content)
+
+
+TITLES = {
+    "filters": "Learned filters",
+    "activations": "Activations",
+    "gradcam": "Where it looks: Grad-CAM",
+    "occlusion": "Where it looks: occlusion",
+    "regions": "What it needs: parts of the face",
+    "neighbours": "Nearest fit rows",
+    "cases": "Errors and doubts",
+}
+
+Said = tuple[list[str], list[Table]]
+
+
+def _filters(result: Result) -> Said:
+    names = ", ".join(layer["name"] for layer in result["layers"])
+    return [f"The weights of {names} as training left them."], []
+
+
+def _activations(result: Result) -> Said:
+    names = ", ".join(layer["name"] for layer in result["layers"])
+    return [f"What {names} give for single images, before any activation function."], []
+
+
+def _saliency(result: Result) -> Said:
+    whole = result["classes"][0]
+    of = f" of {result['of']:,}, drawn evenly from the classes" if "of" in result else ""
+    what = (
+        f"Mean maps of {whole['n']:,} rows{of}, each beside the same map of random weights. A map that looks alike for "
+        "both shows the image or the architecture, and not what was learned."
+    )
+    told = f"Alike is the rank correlation (Spearman) of the two mean maps, 1 for the same order: {_alike(whole)}."
+    rows: list[list[Cell]] = [
+        [(entry["class"],), (f"{entry['n']:,}",), _estimate(entry["alike"], entry["interval"])]
+        for entry in result["classes"]
+    ]
+    return [what, told], [Table("How alike the model's mean map and that of random weights are", _ALIKE, rows)]
+
+
+_ALIKE = ("class", "n", "alike")
+
+
+def _alike(entry: Result) -> str:
+    if entry["alike"] is None:
+        return "unknown, since one of them is the same everywhere"
+    return f"{entry['alike']:.2f} (95 % interval {span(entry['interval'])}, n = {entry['n']:,})"
+
+
+def _regions(result: Result) -> Said:
+    words = [
+        "How much of the true class's probability goes when a part of each face is blurred out, beside random patches "
+        f"of the same area inside the face (mean of {result['patches']} for each row). What counts is the difference: "
+        "above 0, the model needs that part more than any other skin.",
+        f"The blur's standard deviation is {result['sd']:.1f} px. Points by {result['landmarks']['name']}; "
+        f"{result['fallback']:,} rows whose points can't be a face's are counted apart, by the mean shape.",
+    ]
+    if limits := result["landmarks"].get("limits"):
+        words.append(f"The landmark model: {limits}.")
+    tables = [
+        Table(f"Loss of probability by part, {what}, with 95 % intervals", _PARTS, [_part(entry) for entry in entries])
+        for what, entries in (
+            ("all classes", [entry for entry in result["parts"] if entry["class"] == "all"]),
+            ("by class", [entry for entry in result["parts"] if entry["class"] != "all"]),
+            ("rows with the mean shape's points", result.get("fallback_parts", [])),
+        )
+        if entries
+    ]
+    return words, tables
+
+
+_PARTS = ("part", "n", "area", "lost", "lost by random patches", "difference")
+
+
+def _part(entry: Result) -> list[Cell]:
+    name = entry["part"] if entry["class"] == "all" else f"{entry['part']}, {entry['class']}"
+    random = entry["random"]
+    return [
+        (name,),
+        (f"{entry['n']:,}",),
+        (percent(entry["area"]),),
+        _estimate(entry["drop"], entry["interval"]),
+        _estimate(random["drop"], random["interval"]),
+        _estimate(entry["difference"], entry["difference_interval"]),
+    ]
+
+
+def _neighbours(result: Result) -> Said:
+    fit, n = result["fit"], result["n"]
+    found = f"; for {result['found']:,} of them it is the nearest fit row." if result["copies"] else "."
+    words = [
+        f"Of {n:,} rows {result['copies']:,} have an exact copy in the {fit['n']:,} fit rows ({fit['split']}){found}",
+        f"The nearest fit row has the row's label for {_share(result['same_label'])} of the rows, and the label that "
+        f"the model answers for {_share(result['as_predicted'])}.",
+        f"Near is by the cosine of features, which are what {result['features']} takes. A row that was itself fit on "
+        "isn't its own neighbour.",
+    ]
+    rows: list[list[Cell]] = [
+        [
+            (f"{row['split']} {row['id']}", row["why"]),
+            _answer(row),
+            *(
+                (
+                    f"{other['split']} {other['id']}",
+                    f"{other['label']}, {other['similarity']:.3f}",
+                    other["copy"] or "",
+                )
+                for other in row["nearest"]
+            ),
+        ]
+        for row in result["rows"]
+    ]
+    most = max((len(row["nearest"]) for row in result["rows"]), default=0)
+    columns = ("row", "label → answer", *(f"nearest {place}" for place in range(1, 1 + most)))
+    return words, [Table("Rows and their nearest fit rows: id, label, cosine", columns, rows)]
+
+
+def _cases(result: Result) -> Said:
+    low, high = result["interval"]
+    share = result["wrong"] / result["n"]
+    words = [
+        f"{result['wrong']:,} of {result['n']:,} rows are wrong ({percent(share, 1)}, 95 % interval "
+        f"{percent(low, 1)} to {percent(high, 1)})"
+        + ("; probabilities are by the fitted temperature." if result["temperature"] else ".")
+    ]
+    tables = []
+    for name, what in (("errors", "The most confident errors"), ("uncertain", "The rows it is least sure of")):
+        rows: list[list[Cell]] = [
+            [
+                (f"{row['split']} {row['id']}",),
+                (row["label"], f"{row['p_label']:.3f}"),
+                (row["predicted"], f"{row['p_predicted']:.3f}"),
+                (row["raters"] or "–",),
+            ]
+            for row in result[name]
+        ]
+        if rows:
+            tables.append(Table(what, ("row", "label, probability", "answer, probability", "most raters"), rows))
+    return words, tables
+
+
+def _answer(row: Result) -> Cell:
+    return f"{row['label']} → {row['predicted']}", f"{row['p_predicted']:.3f}"
+
+
+def _share(of: Result) -> str:
+    low, high = of["interval"]
+    return f"{percent(of['value'], 1)} (95 % interval {percent(low, 1)} to {percent(high, 1)}, n = {of['n']:,})"
+
+
+def _estimate(value: float | None, ends: Any) -> Cell:
+    if value is None:
+        return ("–",)
+    return f"{value:+.3f}", "" if ends is None else f"{ends[0]:+.3f} to {ends[1]:+.3f}"
+
+
+_SAID: dict[str, Callable[[Result], Said]] = {
+    "filters": _filters,
+    "activations": _activations,
+    "gradcam": _saliency,
+    "occlusion": _saliency,
+    "regions": _regions,
+    "neighbours": _neighbours,
+    "cases": _cases,
+}
