@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, write_tiny
+from PIL import Image
+from skimage.data import astronaut
 
 from mien.cli import main
 from mien.dataset import open_dataset
@@ -54,6 +56,7 @@ def test_every_command_runs(
     monkeypatch.delenv("MIEN_HOME", raising=False)
     shutil.copytree(REPOSITORY / "experiments", "experiments")
     small_fer2013(tmp_path)
+    Image.fromarray(astronaut()).save("photo.jpg")
     seen = commands()
     assert seen[:2] == ["make demo", "make test"]
     done = []
@@ -71,7 +74,7 @@ def test_every_command_runs(
             command = command.partition(">")[0]
         run(command)
         done.append(verb.split()[0])
-    assert {"data", "check", "train", "evaluate", "compare", "schema"} <= set(done)
+    assert {"data", "check", "train", "evaluate", "compare", "landmarks", "schema"} <= set(done)
     assert "PrivateTest" in capsys.readouterr().out
 
 
