@@ -56,8 +56,10 @@ def explain(
 
     Example: mien explain cnn1 activations --image 30769 --layer features.conv2
     """
+    from mien.explain import check_names
     from mien.run import find_run
 
+    check_names(names or [])
     home = find_workspace(workspace)
     found = find_run(home, run)
     made = explain_run(

@@ -162,7 +162,12 @@ def _run_to_end(home: Workspace, run: "Run", epochs: int | None, group: list["Ru
         failed.message += f"; {again}"
         raise failed from error
     measured = measure(home, run, "choose")
-    return measured, write_report(run.folder)
+    page = write_report(run.folder)
+    if run.experiment.explain:
+        from mien.cli.explain import explain_run
+
+        explain_run(home, run, [])
+    return measured, page
 
 
 @app.command()

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mien.errors import MienError, nearest
+from mien.errors import MienError
 from mien.experiment import EXPLANATIONS
+from mien.explain import check_names
 from mien.explain.rows import named_rows, typical_rows
 from mien.explain.storing import Arrays, store
 from mien.explain.subject import Subject, open_subject
@@ -34,13 +35,7 @@ def explain(
     `left_out` (reasons by name): where nobody named any, what can't be made of this run is left out; what was named
     and can't be made is a MienError. Asking for the report role is written into the ledger.
     """
-    for name in names:
-        if name not in EXPLANATIONS:
-            raise MienError(
-                f"no explanation is called '{name}'",
-                expected="one of " + ", ".join(EXPLANATIONS),
-                nearest=nearest(name, EXPLANATIONS),
-            )
+    check_names(names)
     asked = tuple(names) or run.experiment.explain
     wanted = [name for name in EXPLANATIONS if name in (asked or EXPLANATIONS)]
     subject = open_subject(run, role, command)

@@ -78,7 +78,8 @@ def named_rows(subject: Subject, images: Sequence[str]) -> list[int]:
                 f"two splits have a row '{name}'" if here else f"no row of {where} is called '{name}'",
                 key="--image",
                 expected=" or ".join("/".join(subject.rows[i]) for i in here) if here else "the id of one of its rows",
-                nearest=None if here else nearest(name, by_id),
+                # Of numbers the nearest by their digits is no likelier than any other.
+                nearest=None if here or name.isdigit() else nearest(name, by_id),
             )
         found += here
     return list(dict.fromkeys(found))
