@@ -13,7 +13,7 @@ from mien.reproduce.figures import Picture
 from mien.reproduce.formats import as_csv, as_latex
 from mien.reproduce.numbers import gather
 from mien.reproduce.page import FACES, Page, html, readme
-from mien.reproduce.paper import EXPLAINED, REPORT
+from mien.reproduce.paper import EXPLAINED, REPORT, part_named
 from mien.reproduce.plan import Planned, make_plan
 from mien.reproduce.tables import tables
 from mien.workspace import Workspace
@@ -77,7 +77,7 @@ def _pictures(workspace: Workspace, plan: Sequence[Planned], *, public: bool) ->
             if prefix == "samples":
                 found.append(figures.samples(workspace, public=public))
             elif part not in runs:
-                lacking[prefix] = f"{part} isn't trained yet"
+                lacking[prefix] = f"{part_named(part).title}, not trained yet"
             elif prefix == "points":
                 found.append(figures.points(runs[part], public=public))
             else:

@@ -20,6 +20,7 @@ from mien.errors import MienError
 from mien.files import read_json
 from mien.report.reading import read_history
 from mien.reproduce.numbers import contender_of
+from mien.reproduce.paper import part_named
 from mien.reproduce.plan import Planned
 from mien.statistics import CONFIDENCE, Estimate, holm
 from mien.workspace import Workspace
@@ -197,15 +198,21 @@ def _by_pairs(workspace: Workspace, plan: Sequence[Planned], pairs: Sequence[Pai
             try:
                 tested.append(_compared(workspace, pair, a, b))
             except MienError as error:
-                missing.append(f"{pair.a} and {pair.b} can't be compared: {error.message}.")
+                missing.append(f"{_title(pair.a)} and {_title(pair.b)} can't be compared: {error.message}.")
     _judge(tested)
     needed = {name for pair in pairs if not pair.optional for name in (pair.a, pair.b) if sides[name] is None}
     if needed:
-        missing.append(f"Still to be trained and measured: {', '.join(name for name in sides if name in needed)}.")
+        missing.append(
+            f"Still to be trained and measured: {'; '.join(_title(name) for name in sides if name in needed)}."
+        )
     found = together([one["verdict"] for one in tested], complete=not missing)
-    if gone := [name for name in sides if sides[name] is None and name not in needed]:
-        missing.append(f"Judged without {', '.join(gone)}, which isn't there.")
+    if gone := [name for name in sides if sides[name] is None and part_named(name).optional]:
+        missing.append(f"Judged without {'; '.join(map(_title, gone))}: there is no such run.")
     return Judged(found, tested, missing)
+
+
+def _title(name: str) -> str:
+    return part_named(name).title
 
 
 def _judge(differences: list[dict[str, Any]]) -> None:
@@ -220,7 +227,7 @@ def _compared(workspace: Workspace, pair: Pair, a: Contender, b: Contender) -> d
     pair_ = compare(left or [a, b])["pairs"][0]
     what = "without exact copies" if left else "with copies of rows trained on, which weren't looked for"
     return {
-        "what": f"{pair.a} − {pair.b}",
+        "what": f"{_title(pair.a)} − {_title(pair.b)}",
         "way": pair.way,
         "on": f"{pair_['split']}, {what}",
         **{key: pair_[key] for key in ("n", "difference", "interval", "p")},
@@ -290,7 +297,7 @@ def _regions(plan: Sequence[Planned]) -> Judged:
                 "what": f"{name} − random patch",
                 "way": "better",
                 "n": of["n"],
-                "on": f"{content['split']} ({content['role']} role)",
+                "on": f"{content['split']} ({content['role']} role), seed {', '.join(map(str, content['seeds']))}",
                 "difference": of["difference"],
                 "interval": list(of["difference_interval"]),
                 "p": None,

@@ -12,16 +12,12 @@ from mien.dataset import open_dataset
 from mien.errors import MienError
 from mien.evaluation import evaluate
 from mien.experiment import read_protocol
-from mien.explain.activations import activations
-from mien.explain.by_region import regions
-from mien.explain.face_points import face_points
-from mien.explain.filters import filters
-from mien.explain.storing import Arrays, read, store
-from mien.explain.subject import open_subject
+from mien.explain.making import explain
+from mien.explain.storing import read
 from mien.landmarks.predict import open_landmarker
 from mien.progress import console
-from mien.reproduce.paper import CUTS, EXPLAINED, REPORT
-from mien.reproduce.plan import Planned, dataset_of, done
+from mien.reproduce.paper import CUTS, EXPLAINED, REPORT, SHOWN
+from mien.reproduce.plan import Planned, dataset_of, done, look_again
 from mien.run import Run, new_run
 from mien.training import train
 from mien.workspace import Workspace
@@ -42,18 +38,18 @@ def make(
     are measured. What is measured already isn't measured again. `page` writes a run's own page once it is measured.
     """
     wanted = set(only)
-    made, explained = [], set[str]()
+    made, explained = [], False
     for planned in plan:
         if planned.part.name in wanted:
             try:
                 if training:
-                    planned = _trained(workspace, planned, command)
+                    planned = _trained(workspace, look_again(workspace, planned), command)
                 if planned.state == "finished" and planned.run is not None:
                     if _measured(workspace, planned.run, command) and page is not None:
                         page(planned.run.folder)
-                    if planned.part.name == EXPLAINED and planned.part.name not in explained:
-                        explained.add(planned.part.name)
-                        explain(workspace, planned.run)
+                    if planned.part.name == EXPLAINED and not explained:
+                        explained = True
+                        _explained(workspace, planned.run, command)
             except MienError as error:
                 console.print(f"{planned.name}: {error}")
                 state = "left out" if planned.part.optional and planned.state == "new" else planned.state
@@ -99,22 +95,7 @@ def _measured(workspace: Workspace, run: Run, command: Sequence[str]) -> bool:
     return new
 
 
-def explain(workspace: Workspace, run: Run) -> None:
-    """What the report shows and says of CNN 1's inside, as `mien explain` stores it; what is stored is left alone."""
-    wanted = [name for name in ("activations", "filters", "regions") if read(run, name) is None]
-    if not wanted:
-        return
-    subject = open_subject(run)
-    own = "landmarks" in subject.dataset.card.columns
-    make: dict[str, Callable[[], Explained]] = {
-        "activations": lambda: activations(subject),
-        "filters": lambda: filters(subject),
-        "regions": lambda: regions(
-            subject, face_points(subject.dataset, subject.rows, None if own else open_landmarker(workspace))
-        ),
-    }
-    for name in wanted:
-        store(run, name, *make[name]())
-
-
-Explained = tuple[dict[str, Any], Arrays]
+def _explained(workspace: Workspace, run: Run, command: Sequence[str]) -> None:
+    """What the report shows and says of a net's inside, as `mien explain` makes it; what is stored isn't made again."""
+    if wanted := [name for name in SHOWN if read(run, name) is None]:
+        explain(workspace, run, wanted, command=command)

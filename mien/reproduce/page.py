@@ -194,8 +194,8 @@ def _figures(page: Page) -> Iterator[Block]:
     yield Block("heading", "Training curves", 3)
     yield Block(
         "text",
-        "“fit” are the images trained on, “choose” those of PublicTest, which no run trains on. The report drew its "
-        "“validation” curve from images that were mostly trained on, so it lay close to its training curve.",
+        "“fit” are the images trained on, “choose” those of PublicTest, which no run trains on. The report's "
+        "“validation” images were mostly trained on, so a curve of them follows the training curve.",
     )
     shown: list[str] = []
     for part in page.parts:

@@ -50,29 +50,34 @@ def _cnn(number: int) -> Part:
     return Part(f"cnn{number}", f"CNN {number}", "cnn", claim=f"cnn{number}", seeds=3)
 
 
-def _googlenet(name: str, more: str, images: str = "full image", optional: bool = False) -> Part:
+def _googlenet(name: str, title: str, images: str, optional: bool = False) -> Part:
     claim = {"full image": "googlenet", "face": "googlenet-face", "mouth": "googlenet-mouth"}[images]
-    return Part(name, f"GoogLeNet, {images}{more}", "googlenet", images, claim, optional=optional)
+    return Part(name, f"GoogLeNet on {title}", "googlenet", images, claim, optional=optional)
+
+
+def _mobilenet(start: str, size: int) -> Part:
+    weights = {"scratch": "random weights", "imagenet": "ImageNet's weights"}[start]
+    return Part(f"mobilenet-{start}-{size}", f"MobileNetV2 at {size} px from {weights}", "pretraining")
 
 
 PARTS = (
     *map(_cnn, range(1, 5)),
-    _googlenet("googlenet", ""),
-    _googlenet("googlenet-long", ", long"),
-    _googlenet("googlenet-imagenet", ", from ImageNet", optional=True),
-    _googlenet("googlenet-face", "", "face"),
-    _googlenet("googlenet-face-long", ", long", "face"),
-    _googlenet("googlenet-mouth", "", "mouth"),
-    _googlenet("googlenet-mouth-long", ", long", "mouth"),
-    Part("mobilenet-scratch-48", "MobileNetV2, 48 px", "pretraining"),
-    Part("mobilenet-imagenet-48", "MobileNetV2, 48 px, from ImageNet", "pretraining"),
-    Part("mobilenet-scratch-96", "MobileNetV2, 96 px", "pretraining"),
-    Part("mobilenet-imagenet-96", "MobileNetV2, 96 px, from ImageNet", "pretraining"),
-    Part("xception", "68 points, Xception-like net", "points", ""),
+    _googlenet("googlenet", "full images", "full image"),
+    _googlenet("googlenet-long", "full images, long", "full image"),
+    _googlenet("googlenet-imagenet", "full images, from ImageNet's weights", "full image", optional=True),
+    _googlenet("googlenet-face", "faces", "face"),
+    _googlenet("googlenet-face-long", "faces, long", "face"),
+    _googlenet("googlenet-mouth", "mouths", "mouth"),
+    _googlenet("googlenet-mouth-long", "mouths, long", "mouth"),
+    _mobilenet("scratch", 48),
+    _mobilenet("imagenet", 48),
+    _mobilenet("scratch", 96),
+    _mobilenet("imagenet", 96),
+    Part("xception", "Xception-like net for 68 points", "points", ""),
 )
 
-# Whose inside the report shows.
-EXPLAINED = "cnn1"
+# Whose inside the report shows, and by which explanations.
+EXPLAINED, SHOWN = "cnn1", ("activations", "filters", "regions")
 
 # How each data set comes into a workspace.
 DATA = MappingProxyType(

@@ -72,6 +72,13 @@ def make_plan(workspace: Workspace, *, epochs: int | None = None, seeds: int | N
     return plan
 
 
+def look_again(workspace: Workspace, planned: Planned) -> Planned:
+    """A planned run as it is now: another process may have trained it meanwhile, or cut its data set."""
+    if planned.experiment is None:
+        return planned
+    return _planned(workspace, planned.part, planned.experiment, _runs(workspace))
+
+
 def _with_seed(experiment: Experiment, seed: int) -> Experiment:
     return experiment.model_copy(update={"train": experiment.train.model_copy(update={"seed": seed})})
 
