@@ -587,7 +587,7 @@ def features(state: dict[str, Tensor], images: Tensor) -> Tensor:
 
 
 class TestMobileNetV2:
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def file(self, real_data: Path) -> Path:
         path = real_data.parent / "weights" / "mobilenet_v2_imagenet.safetensors"
         if not path.is_file():
