@@ -1,8 +1,8 @@
-"""Where in its images a model looks: Grad-CAM and occlusion, each beside the same maps of a twin with random weights.
+"""Where in its images a model looks: Grad-CAM and occlusion, each beside the same maps of twins with random weights.
 
 Sources: R. R. Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",
 ICCV 2017; M. D. Zeiler, R. Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014; both as captum
-has them. Why a twin: J. Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018. A map that looks the same when
+has them. Why twins: J. Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018. A map that looks the same when
 nothing was learned shows the image, or the architecture, and not what the model knows.
 """
 
@@ -38,6 +38,9 @@ _BATCH = 128
 _WINDOW, _STEP = 1 / 6, 1 / 12
 # Occlusion takes a hundred forward passes a row, so it is done for so many rows of each class.
 PER_CLASS = 20
+# One twin may be like the model by chance: what random weights make of a class is the same for all rows.
+TWINS = 3
+_DRAWS = 1000
 
 
 class MapLayer(NamedTuple):
@@ -95,12 +98,15 @@ def last_map(model: nn.Module, inputs: Tensor) -> MapLayer:
     return MapLayer(name, modules[name], height, width, step * width / side)
 
 
-def twin_of(run: Run, trained: Trained, device: str) -> tuple[Trained, int]:
-    """A run's model as it is before any training, and the seed of its weights, which isn't the run's own."""
+def twins_of(run: Run, trained: Trained, device: str) -> tuple[list[Trained], list[int]]:
+    """A run's model as it is before any training, `TWINS` times, and the seeds of its weights: never the run's own."""
     experiment = run.experiment
-    seed = 0 if experiment.train.seed != 0 else 1
-    fresh = experiment.model_copy(update={"train": experiment.train.model_copy(update={"seed": seed})})
-    return replace(trained, model=build_model(fresh, trained.names).to(device).eval()), seed
+    seeds = [seed for seed in range(TWINS + 1) if seed != experiment.train.seed][:TWINS]
+    twins = []
+    for seed in seeds:
+        fresh = experiment.model_copy(update={"train": experiment.train.model_copy(update={"seed": seed})})
+        twins.append(replace(trained, model=build_model(fresh, trained.names).to(device).eval()))
+    return twins, seeds
 
 
 def gradcam_maps(model: nn.Module, layer: nn.Module, inputs: Tensor, targets: Labels) -> Maps:
@@ -151,54 +157,62 @@ def rank_correlations(a: Values, b: Values) -> Values:
         return np.asarray((first * second).sum(axis=1) / np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1)))
 
 
-def compare(maps: Maps, twin: Maps, labels: Labels, names: Sequence[str]) -> tuple[dict[str, Any], Arrays]:
-    """The mean maps of all rows and of each class, (1 + k, h, w), and how alike those of a model and its twin are.
+def compare(maps: Maps, twins: Maps, labels: Labels, names: Sequence[str]) -> tuple[dict[str, Any], Arrays]:
+    """The mean maps of all rows and of each class that has some, and how alike those of a model and its twins are.
 
-    `maps` and `twin` are (n, h, w), `labels` int64 (n,) in the order of `names`. `classes` says for all rows and each
-    class that has some: `n`; `alike`, Spearman's rank correlation of the two mean maps over their cells, and its 95 %
-    percentile `interval` over bootstrap samples of the rows, drawn class by class (None: a map has the same value
-    everywhere). `single` has the mean of the rank correlations of single rows, and its interval; `empty` counts the maps
-    with the same value everywhere, which have none.
+    `maps` is (n, h, w), `twins` (t, n, h, w), `labels` int64 (n,) in the order of `names`. `classes` says, in the order
+    of the mean maps: `n`; `alike`, the mean over the twins of Spearman's rank correlation of the two mean maps; and its
+    95 % percentile `interval` over bootstrap samples of the rows, drawn class by class, and of the twins (None: a map
+    has the same value everywhere). `single` has the mean of the rank correlations of single rows, and its interval;
+    `empty` counts the maps with the same value everywhere, which have none. Arrays: `mean`, `twin` of the first twin.
     """
     n, height, width = maps.shape
-    table = np.concatenate([maps.reshape(n, -1), twin.reshape(n, -1)], axis=1).astype(np.float64)
-    cells = height * width
-    means, samples = np.zeros((1 + len(names), 2 * cells)), None
-    means[0] = table.mean(axis=0)
-    classes = []
+    every = np.concatenate([maps[None], twins]).reshape(1 + len(twins), n, -1)
+    table = every.transpose(1, 0, 2).reshape(n, -1).astype(np.float64)
+    means, samples, classes = [table.mean(axis=0)], np.zeros((1, table.shape[1])), []
     for number, name in enumerate(names):
         own = table[labels == number]
         if not len(own):
             continue
-        means[1 + number] = own.mean(axis=0)
-        drawn = resampled_means(own, seed=number)
-        samples = drawn * (len(own) / n) if samples is None else samples + drawn * (len(own) / n)
-        classes.append({"class": name, "n": len(own), **_alike(means[1 + number], drawn, cells)})
-    assert samples is not None
-    single = rank_correlations(table[:, :cells], table[:, cells:])
-    single = single[np.isfinite(single)]
+        means.append(own.mean(axis=0))
+        drawn = resampled_means(own, _DRAWS, seed=number)
+        samples = samples + drawn * (len(own) / n)
+        classes.append({"class": name, "n": len(own), **_alike(means[-1], drawn, len(twins))})
+    single = _correlations(table, len(twins))
+    single = single[np.isfinite(single).all(axis=1)]
+    sampled = resampled_means(single, _DRAWS) if len(single) else single
     result = {
-        "classes": [{"class": ALL, "n": n, **_alike(means[0], samples, cells)}, *classes],
-        "single": {"n": len(single), **_mean(single)},
-        "empty": {"model": _empty(maps), "twin": _empty(twin)},
+        "classes": [{"class": ALL, "n": n, **_alike(means[0], samples, len(twins))}, *classes],
+        "single": {"n": len(single), **_over_twins(single.mean(axis=0, keepdims=True), sampled)},
+        "empty": {"model": _empty(maps), "twins": [_empty(twin) for twin in twins]},
     }
-    both = means.astype(np.float32).reshape(-1, 2, height, width)
+    both = np.stack(means).astype(np.float32).reshape(-1, 1 + len(twins), height, width)
     return result, {"mean": both[:, 0], "twin": both[:, 1]}
 
 
-def _alike(mean: Values, samples: Values, cells: int) -> dict[str, Any]:
-    found = float(rank_correlations(mean[None, :cells], mean[None, cells:])[0])
-    if not np.isfinite(found):
-        return {"alike": None, "interval": None}
-    drawn = rank_correlations(samples[:, :cells], samples[:, cells:])
-    return {"alike": found, "interval": list(percentile_interval(drawn[np.isfinite(drawn)], found))}
+def _correlations(table: Values, twins: int) -> Values:
+    """The rank correlation of a model's maps with those of each twin, (m, twins), of all their cells side by side."""
+    model, *others = np.split(table, 1 + twins, axis=1)
+    return np.stack([rank_correlations(model, other) for other in others], axis=1)
 
 
-def _mean(values: Values) -> dict[str, Any]:
-    if not len(values):
+def _alike(mean: Values, samples: Values, twins: int) -> dict[str, Any]:
+    return _over_twins(_correlations(mean[None], twins), _correlations(samples, twins))
+
+
+def _over_twins(found: Values, samples: Values) -> dict[str, Any]:
+    """The mean of found values (1, twins), and its interval by samples of rows (draws, twins) and of the twins.
+
+    Of t twins t − 1 are drawn, without which a few would seem to vary too little (see `resample_seeds`).
+    """
+    if not np.isfinite(found).all():
         return {"alike": None, "interval": None}
-    found = float(values.mean())
-    return {"alike": found, "interval": list(percentile_interval(resampled_means(values[:, None])[:, 0], found))}
+    samples = samples[np.isfinite(samples).all(axis=1)]
+    twins = found.shape[1]
+    drawn = np.random.default_rng(0).integers(0, twins, (len(samples), max(twins - 1, 1)))
+    values = np.take_along_axis(samples, drawn, axis=1).mean(axis=1)
+    value = float(found.mean())
+    return {"alike": value, "interval": list(percentile_interval(values, value))}
 
 
 def _empty(maps: Maps) -> int:
@@ -207,77 +221,68 @@ def _empty(maps: Maps) -> int:
 
 
 def gradcam(subject: Subject, chosen: Sequence[int] = ()) -> tuple[dict[str, Any], Arrays]:
-    """Grad-CAM over all rows of a subject as the mean by true class, and of chosen rows (positions), beside a twin's.
+    """Grad-CAM over all rows of a subject as the mean by true class, and of chosen rows (positions), beside twins'.
 
     Means are of the map of each row's own class, as shares of the map's sum, so that each row counts alike; the maps of
     chosen rows (else the typical ones) are of the class that the model says. Arrays: `mean` and `twin` (1 + k, h, w) in
-    the order all, then the classes; `images` uint8 (m, c, s, s), `maps` and `twin_maps` (m, h, w) of the rows;
-    `outline` (68, 2). Raises MienError for a model without convolutions.
+    the order of `classes`; `images` uint8 (m, c, s, s), `maps` and `twin_maps` (m, h, w) of the rows, `twin…` those of
+    the first twin; `outline` (68, 2). Raises MienError for a model without convolutions.
     """
-    twin, seed = twin_of(subject.run, subject.trained, subject.device)
-    models = (subject.trained.model, twin.model)
+    twins, seeds = twins_of(subject.run, subject.trained, subject.device)
     example = subject.inputs(slice(0, 1))
-    layers = [last_map(model, example) for model in models]
+    found = [(one.model, last_map(one.model, example)) for one in (subject.trained, *twins)]
 
-    def both(index: npt.NDArray[np.int64], targets: Labels) -> list[Maps]:
+    def every(index: Labels, targets: Labels) -> Maps:
         inputs = subject.inputs(index)
-        return [gradcam_maps(model, at.module, inputs, targets) for model, at in zip(models, layers, strict=True)]
+        return np.stack([gradcam_maps(model, layer.module, inputs, targets) for model, layer in found])
 
-    found: list[list[Maps]] = []
-    with progress(f"Grad-CAM of {subject.run.name}", len(subject)) as advance:
-        for start in range(0, len(subject), _BATCH):
-            index = np.arange(start, min(start + _BATCH, len(subject)))
-            found.append(both(index, subject.labels[index]))
-            advance(len(index))
-    maps, twins = (_shares(np.concatenate(part)) for part in zip(*found, strict=True))
-    compared, arrays = compare(maps, twins, subject.labels, subject.names.classes)
-    layer = layers[0]
-    result = {
-        **subject.about,
-        "layer": layer.name,
-        "map": [layer.height, layer.width],
-        "cover": layer.cover,
-        "twin_seed": seed,
-        **compared,
-    }
-    return _with_rows(subject, chosen, both, result, arrays)
+    maps = _shares(_all(subject, "Grad-CAM", _BATCH, every))
+    compared, arrays = compare(maps[0], maps[1:], subject.labels, subject.names.classes)
+    layer = found[0][1]
+    about = {"layer": layer.name, "map": [layer.height, layer.width], "cover": layer.cover, "twin_seeds": seeds}
+    return _with_rows(subject, chosen, every, {**subject.about, **about, **compared}, arrays)
 
 
 def occlusion(
     subject: Subject, chosen: Sequence[int] = (), per_class: int = PER_CLASS
 ) -> tuple[dict[str, Any], Arrays]:
-    """Occlusion over `per_class` rows of each class of a subject (seed 0), and of chosen rows, beside a twin's.
+    """Occlusion over `per_class` rows of each class of a subject (seed 0), and of chosen rows, beside twins'.
 
     Means are of the loss of probability of each row's own class; the maps of chosen rows are of the class that the
     model says. `n` counts the rows that were drawn, `of` those they were drawn from. Arrays as for `gradcam`.
     """
-    drawn = take(subject, balanced(subject.labels, per_class))
-    twin, seed = twin_of(subject.run, subject.trained, subject.device)
-
-    def both(images: Images, targets: Labels) -> list[Maps]:
-        return [occlusion_maps(model, images, targets, subject.device) for model in (subject.trained, twin)]
-
-    found: list[list[Maps]] = []
-    with progress(f"occlusion of {subject.run.name}", len(drawn)) as advance:
-        for start in range(0, len(drawn), _OCCLUDED):
-            some = slice(start, start + _OCCLUDED)
-            found.append(both(drawn.images[some], drawn.labels[some]))
-            advance(len(found[-1][0]))
-    maps, twins = (np.concatenate(part) for part in zip(*found, strict=True))
-    compared, arrays = compare(maps, twins, drawn.labels, subject.names.classes)
+    places = balanced(subject.labels, per_class)
+    drawn = take(subject, places)
+    twins, seeds = twins_of(subject.run, subject.trained, subject.device)
     size = subject.images.shape[-1]
-    result = {
-        **drawn.about,
+
+    def every(index: Labels, targets: Labels) -> Maps:
+        images, device = subject.images[index], subject.device
+        return np.stack([occlusion_maps(one, images, targets, device) for one in (subject.trained, *twins)])
+
+    maps = _all(drawn, "occlusion", _OCCLUDED, lambda index, targets: every(places[index], targets))
+    compared, arrays = compare(maps[0], maps[1:], drawn.labels, subject.names.classes)
+    about = {
         "of": len(subject),
         "per_class": per_class,
         "window": max(1, round(_WINDOW * size)),
         "step": max(1, round(_STEP * size)),
         "map": [size, size],
         "cover": 1.0,
-        "twin_seed": seed,
-        **compared,
+        "twin_seeds": seeds,
     }
-    return _with_rows(subject, chosen, lambda index, targets: both(subject.images[index], targets), result, arrays)
+    return _with_rows(subject, chosen, every, {**drawn.about, **about, **compared}, arrays)
+
+
+def _all(subject: Subject, what: str, batch: int, every: Callable[[Labels, Labels], Maps]) -> Maps:
+    """The maps of all rows for their own classes, of the model and its twins: (1 + twins, n, h, w)."""
+    parts = []
+    with progress(f"{what} of {subject.run.name}", len(subject)) as advance:
+        for start in range(0, len(subject), batch):
+            index = np.arange(start, min(start + batch, len(subject)))
+            parts.append(every(index, subject.labels[index]))
+            advance(len(index))
+    return np.concatenate(parts, axis=1)
 
 
 # So many images are occluded at once, each in several places.
@@ -308,32 +313,32 @@ def take(subject: Subject, index: npt.NDArray[np.int64]) -> Subject:
 
 
 def _shares(maps: Maps) -> Maps:
-    """Maps as shares of their sums; one that is 0 everywhere stays so."""
-    sums = maps.sum(axis=(1, 2), keepdims=True)
+    """Maps (…, h, w) as shares of their sums; one that is 0 everywhere stays so."""
+    sums = maps.sum(axis=(-2, -1), keepdims=True)
     return np.divide(maps, sums, out=np.zeros_like(maps), where=sums > 0)
 
 
 def _with_rows(
     subject: Subject,
     chosen: Sequence[int],
-    both: Callable[[npt.NDArray[np.int64], Labels], list[Maps]],
+    every: Callable[[Labels, Labels], Maps],
     result: dict[str, Any],
     arrays: Arrays,
 ) -> tuple[dict[str, Any], Arrays]:
     """A result with what is said of chosen rows, or the typical ones, and arrays with their images and maps."""
     index = np.array(chosen or typical_rows(subject), dtype=np.int64)
     given = probabilities_of(subject)
-    maps, twin = both(index, given[index].argmax(axis=1))
-    alike = rank_correlations(*(part.reshape(len(index), -1).astype(np.float64) for part in (maps, twin)))
-    rows = [
-        {**row_facts(subject, int(place), given), "alike": float(one) if np.isfinite(one) else None}
-        for place, one in zip(index, alike, strict=True)
-    ]
+    maps = every(index, given[index].argmax(axis=1))
+    flat = maps.transpose(1, 0, 2, 3).reshape(len(index), -1).astype(np.float64)
+    rows = []
+    for place, alike in zip(index.tolist(), _correlations(flat, len(maps) - 1), strict=True):
+        known = alike[np.isfinite(alike)]
+        rows.append({**row_facts(subject, place, given), "alike": float(known.mean()) if len(known) else None})
     arrays = {
         **arrays,
         "outline": outline(subject.dataset, subject.splits),
         "images": subject.images[index],
-        "maps": maps,
-        "twin_maps": twin,
+        "maps": maps[0],
+        "twin_maps": maps[1],
     }
     return {**result, "rule": "asked for" if chosen else RULE, "rows": rows}, arrays
