@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pages import Page
 from verbs import call
 
 from mien.dataset import write_dataset
+from mien.experiment import load_experiment
 from mien.ibug import POINTS
 from mien.images import encode_png
 from mien.labels import FACE, FER2013
@@ -142,6 +144,17 @@ def test_a_run_that_was_stopped_goes_on_in_its_folder(home: Workspace) -> None:
         assert (done.state, done.run and done.run.name, done.epochs_done) == ("finished", "cnn2/1", 1)
     finally:
         run.folder.rename(home.root / "cnn2-1")
+
+
+def test_a_run_that_fails_is_told_and_the_others_go_on(home: Workspace) -> None:
+    (planned,) = of(make_plan(home, epochs=1, seeds=1), "cnn3")
+    file = experiment_file(planned.part)
+    assert file is not None
+    broken = replace(planned, experiment=load_experiment(file, ["train.epochs=1", "optimizer.lr=1e30"]))
+    made = make(home, [broken, *of(make_plan(home, epochs=1, seeds=1), "cnn1")], ["cnn3", "cnn1"], COMMAND.split())
+    assert [(one.state, one.failed) for one in made] == [("new", True), ("finished", False)]
+    assert "loss" in made[0].why
+    assert not list(home.runs.glob("cnn3/*"))
 
 
 def test_tables_hold_what_the_runs_hold(home: Workspace, written: tuple[dict[str, Any], Path]) -> None:

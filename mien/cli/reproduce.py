@@ -75,7 +75,7 @@ def reproduce(
         raise FailedError("stopped; the same command goes on") from stop
     folder = home.root / "reproductions" / REPORT
     content = write_all(home, plan, {folder: False} | ({to: True} if to else {}), command)
-    failed = [{"run": one.name, "why": one.why} for one in plan if one.state == "begun" and one.why]
+    failed = [{"run": one.name, "why": one.why} for one in plan if one.failed]
     result = {"page": str(folder / "report.html"), "to": str(to) if to else None, "failed": failed, **content}
 
     def show() -> None:
@@ -89,6 +89,8 @@ def reproduce(
                 print(f"written: {path / 'report.html'} and README.md beside it")
 
     print_result(as_json, result, show)
+    if failed and as_json:
+        raise typer.Exit(1)  # The one object on standard output is printed already, and names them.
     if failed:
         raise FailedError(f"{len(failed)} of the runs failed: {', '.join(one['run'] for one in failed)}")
 

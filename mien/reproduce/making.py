@@ -52,8 +52,10 @@ def make(
                         _explained(workspace, planned.run, command)
             except MienError as error:
                 console.print(f"{planned.name}: {error}")
-                state = "left out" if planned.part.optional and planned.state == "new" else planned.state
-                planned = replace(planned, state=state, why=error.message)
+                if planned.part.optional and planned.state == "new":
+                    planned = replace(planned, state="left out", why=error.message)
+                else:
+                    planned = replace(planned, failed=True, why=error.message)
         made.append(planned)
     return made
 

@@ -52,7 +52,7 @@ def _part(workspace: Workspace, part: Part, plan: Sequence[Planned]) -> dict[str
         "optional": part.optional,
         "runs": [_run(one) for one in there],
         "missing": [
-            {"run": one.name, "seed": one.seed, "state": one.state, "why": one.why, "epochs_done": one.epochs_done}
+            {"run": one.name, **{key: getattr(one, key) for key in ("seed", "state", "why", "failed", "epochs_done")}}
             for one in plan
             if one not in there
         ],

@@ -28,7 +28,8 @@ _FREE_OF_TRAINING = ("device", "precision", "tensorboard")
 class Planned:
     """One run: of which part, with which seed, how far it is; `why` says what is in its way.
 
-    `experiment` is None where the file can't be read. `epochs_done` are those of its history.
+    `experiment` is None where the file can't be read. `epochs_done` are those of its history. `failed` says that this
+    command tried, and `why` then why it failed.
     """
 
     part: Part
@@ -38,6 +39,7 @@ class Planned:
     run: Run | None = None
     why: str = ""
     epochs_done: int = 0
+    failed: bool = False
 
     @property
     def name(self) -> str:

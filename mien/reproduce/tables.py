@@ -93,16 +93,18 @@ def missing(part: Mapping[str, Any]) -> str:
     one = next(iter(part["missing"]), None)
     if one is None:
         return NONE
-    if one["state"] == "left out":
-        return f"left out: {one['why']}"
+    begun = f"{one['epochs_done']} epochs done"
     told = {
         "finished": "not measured yet",
-        "running": f"being trained, {one['epochs_done']} epochs done",
-        "begun": f"begun, {one['epochs_done']} epochs done",
+        "running": f"being trained, {begun}",
+        "begun": f"begun, {begun}",
         "new": "not run yet",
         "waits": one["why"],
-    }
-    return str(told[one["state"]])
+        "left out": f"left out: {one['why']}",
+    }[one["state"]]
+    # What stands in the way of a new run is seen to by the command itself.
+    failed = one["failed"] or (one["state"] == "begun" and one["why"])
+    return f"{told}; {one['why']}" if failed else str(told)
 
 
 def _claimed(part: Mapping[str, Any]) -> Cell:
