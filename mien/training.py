@@ -452,6 +452,12 @@ def _describe(run: Run, experiment: Experiment, dataset: Dataset, command: Seque
                 expected=f"fingerprint {made['dataset']['fingerprint'][:16]}, "
                 f"but it is {dataset.card.fingerprint[:16]}",
             )
+        last = made["sessions"][-1]
+        if "duration_s" not in last:
+            # It was killed; what came after its last whole epoch is lost.
+            begun = datetime.datetime.fromisoformat(last["started"]).timestamp()
+            kept = run.checkpoint.stat().st_mtime if run.checkpoint.exists() else begun
+            last["duration_s"] = round(max(kept - begun, 0.0), 1)
         made["sessions"].append(session)
     else:
         device = environment.device(experiment.train.device)

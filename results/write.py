@@ -27,7 +27,8 @@ def main() -> None:
     readme.write_text(with_table(readme.read_text(encoding="utf-8"), "results/"), encoding="utf-8")
     for file in sorted((ROOT / "experiments").rglob("*.yaml")):
         before = file.read_text(encoding="utf-8")
-        after = with_header(before, file.stem)
+        named = re.search(r"^name: (\S+)", before, flags=re.M)
+        after = with_header(before, named[1] if named else file.stem)
         if after != before:
             file.write_text(after, encoding="utf-8")
 
@@ -178,7 +179,10 @@ def _mean(score: dict[str, Any]) -> str:
 
 def processor(made: dict[str, Any]) -> str:
     """What the run was trained on."""
-    return ", ".join(made["gpus"]) if made["device"] == "cuda" else f"{made['cores']} cores ({made['cpu']})"
+    if made["device"] == "cuda":
+        return ", ".join(made["gpus"])
+    used = "" if made["threads"] == made["cores"] else f"{made['threads']} of "
+    return f"{used}{made['cores']} cores ({made['cpu']})"
 
 
 def page(results: Path = RESULTS) -> str:

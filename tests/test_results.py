@@ -18,6 +18,7 @@ MADE = {
     "device": "cpu",
     "gpus": [],
     "cores": 2,
+    "threads": 2,
     "cpu": "AMD EPYC",
     "duration_s": 2784.3,
     "precision": "float32",
@@ -236,6 +237,12 @@ def test_experiments_tell_their_scores_once(results: Path) -> None:
     told = small[:-1] + "    PrivateTest 0.500 [0.480, 0.520], sd 0.0041, n = 3,589, seeds: 3\n"
     assert WRITE["with_header"](small, "small", results) == told
     assert WRITE["with_header"](told, "small", results) == told
+
+
+def test_a_part_of_the_cores_is_told() -> None:
+    assert WRITE["processor"](MADE) == "2 cores (AMD EPYC)"
+    assert WRITE["processor"]({**MADE, "threads": 1}) == "1 of 2 cores (AMD EPYC)"
+    assert WRITE["processor"]({**MADE, "device": "cuda", "gpus": ["A"]}) == "A"
 
 
 def measured_run(tmp_path: Path) -> Run:

@@ -1,6 +1,7 @@
 """Training: the same bit for bit, also after a kill; what it opens; how it stops."""
 
 import csv
+import datetime
 import json
 import shutil
 from pathlib import Path
@@ -153,6 +154,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
         "key": "optimizer.lr",
         "expected": "the stored experiment; only train.epochs=N can be given to --resume",
     }
+    saved = find_run(workspace, "tiny/2").checkpoint.stat().st_mtime
     resumed = mien("train", "--resume", "tiny/2", "--json")
     assert resumed.returncode == 0, resumed.stderr
 
@@ -160,6 +162,11 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     assert second.weights.read_bytes() == first.weights.read_bytes()
     assert second.history.read_bytes() == first.history.read_bytes()
     assert [len(run.environment["sessions"]) for run in (first, second)] == [1, 2]
+    # A killed part of a training counts as far as its last whole epoch.
+    before, after = second.environment["sessions"]
+    begun = datetime.datetime.fromisoformat(before["started"]).timestamp()
+    assert before["duration_s"] == round(saved - begun, 1)
+    assert second.environment["duration_s"] == pytest.approx(before["duration_s"] + after["duration_s"])
     assert not list(second.folder.rglob("*.partial"))
 
     again = mien("train", "--resume", "tiny/2")
