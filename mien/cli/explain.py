@@ -1,8 +1,7 @@
 """The verb that shows what a trained model looks at: explain."""
 
 import sys
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,13 +10,6 @@ from mien.workspace import Workspace, find_workspace
 
 if TYPE_CHECKING:
     from mien.run import Run
-
-
-class Shown(StrEnum):
-    """Whose rows a model is explained on; rows that it was fit on tell little."""
-
-    choose = "choose"
-    report = "report"
 
 
 @app.command()
@@ -32,8 +24,8 @@ def explain(
         ),
     ] = None,
     role: Annotated[
-        Shown, typer.Option(help="Whose rows; looking at report rows is written into the ledger.")
-    ] = Shown.choose,
+        Literal["choose", "report"], typer.Option(help="Whose rows; looking at report rows is written into the ledger.")
+    ] = "choose",
     image: Annotated[
         list[str] | None, typer.Option(metavar="ROW", help="A row to look at, by its id or SPLIT/ID; again for more.")
     ] = None,
@@ -66,7 +58,7 @@ def explain(
         home,
         found,
         names or [],
-        role=role.value,
+        role=role,
         images=image or [],
         layers=layer or [],
         landmarks=landmarks,

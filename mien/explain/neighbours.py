@@ -27,7 +27,7 @@ Indices = npt.NDArray[np.int64]
 # Why a row is shown.
 ASKED, TYPICAL, COPIED, ALIKE = (
     "asked for",
-    "right and most sure, of three classes",
+    "that are surest of their class",
     "with an exact copy among the fit rows",
     "most alike to a fit row without being an exact copy",
 )

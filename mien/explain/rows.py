@@ -16,7 +16,7 @@ Values = npt.NDArray[np.float64]
 
 # The expressions of the 2021 report's figures of activations.
 TYPICAL = ("happy", "surprise", "angry")
-RULE = "of each class the row that the model is right about and most sure of"
+RULE = "of each class the one with the highest probability of it, a right one where there is any"
 
 
 def probabilities_of(subject: Subject) -> Values:

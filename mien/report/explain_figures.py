@@ -124,7 +124,7 @@ def cases(result: Result, arrays: Arrays, public: bool = False) -> Iterator[Draw
         if not rows:
             continue
         tiles = [
-            Tile(picture(image), f"{_said(row)}\n{_raters(row)}\n{_short(row)}")
+            Tile(picture(image), f"{_said(row)}\n{_short(row)}\n{_raters(row)}".rstrip())
             for image, row in zip(arrays[name], rows, strict=True)
         ]
         what = "label → the model's answer, and its probability"

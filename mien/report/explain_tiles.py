@@ -17,7 +17,7 @@ Pixels = npt.NDArray[np.uint8]
 
 WIDTH = 7.2
 # Below zero, zero, above; Okabe and Ito's blue and vermilion differ in hue for everyone.
-SIGNED = LinearSegmentedColormap.from_list("signed", [BLUE, "#FFFFFF", VERMILION])
+SIGNED = LinearSegmentedColormap.from_list("signed", [BLUE, "#FFFFFF", VERMILION], 257)
 _LARGEST = 160  # px; of a larger picture a tile shows no more
 _LINE = 0.125  # inches of a line of text
 _GAP = 0.06  # inches between tiles
