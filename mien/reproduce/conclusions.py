@@ -69,7 +69,7 @@ CLAIMS = (
     Claim(
         "layers",
         "More fully connected layers make no significant difference",
-        "CNN 1, 2 and 3 have 3, 5 and 7 of them and differ in nothing else.",
+        "CNN 1, 2 and 3 have 3, 5 and 7 of them, of other widths; their convolutions and their training are the same.",
         (Pair("cnn2", "cnn1", "same"), Pair("cnn3", "cnn1", "same"), Pair("cnn3", "cnn2", "same")),
     ),
     Claim(
