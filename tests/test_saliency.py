@@ -19,6 +19,7 @@ from mien.building import build_model, scheme_for
 from mien.errors import MienError
 from mien.experiment import load_experiment
 from mien.explain import saliency
+from mien.explain.rows import RULE
 from mien.explain.saliency import (
     balanced,
     compare,
@@ -59,7 +60,7 @@ def untrained(workspace: Workspace, file: Path) -> Subject:
 
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    """40 rows of stripes and a small CNN with the weights of seed 1."""
+    """35 rows of stripes and a small CNN with the weights of seed 1."""
     root = tmp_path_factory.mktemp("home")
     file = root / "tiny.yaml"
     file.write_text(TINY)
@@ -217,7 +218,7 @@ def test_twins_have_fresh_weights_of_seeds_that_are_not_the_runs(subject: Subjec
 
 def test_gradcam_of_a_run(subject: Subject) -> None:
     result, arrays = gradcam(subject, [5, 6])
-    assert result["n"] == len(subject) == 40
+    assert result["n"] == len(subject) == 35
     assert (result["split"], result["role"], result["layer"]) == ("validation", "choose", "features.pool1")
     assert result["map"] == [17, 17]
     assert [row["id"] for row in result["rows"]] == [subject.ids[5], subject.ids[6]]
@@ -235,13 +236,13 @@ def test_gradcam_of_a_run(subject: Subject) -> None:
 def test_without_named_rows_the_typical_ones_are_shown(subject: Subject) -> None:
     result, arrays = gradcam(subject)
     assert {row["label"] for row in result["rows"]} == {"happy", "surprise", "angry"}
-    assert result["rule"] == "of each class the row that the model is right about and most sure of"
+    assert result["rule"] == RULE
     assert arrays["images"].shape == (3, 1, 24, 24)
 
 
 def test_occlusion_takes_as_many_rows_of_each_class(subject: Subject) -> None:
     result, arrays = occlusion(subject, [0], per_class=2)
-    assert (result["n"], result["of"], result["window"], result["step"]) == (14, 40, 4, 2)
+    assert (result["n"], result["of"], result["window"], result["step"]) == (14, 35, 4, 2)
     assert [entry["n"] for entry in result["classes"]] == [14, *[2] * 7]
     drawn = balanced(subject.labels, 2)
     maps = occlusion_maps(subject.trained, subject.images[drawn], subject.labels[drawn], "cpu")
@@ -261,7 +262,7 @@ def test_pictures_come_from_the_files_and_public_ones_show_no_row(
     public = [one.name for one in pictures(subject.run, public=True)]
     assert public == ["gradcam-classes", "occlusion-classes"]
     assert all(one.explanation == one.name.partition("-")[0] for one in found.values())
-    assert "all (n = 40): alike" in found["gradcam-classes"].text
+    assert "all (n = 35): alike" in found["gradcam-classes"].text
     assert max(len(one.png) for one in found.values()) < 200_000
     assert Image.open(io.BytesIO(found["gradcam-rows"].png)).width == 1152
 

@@ -78,7 +78,8 @@ def part_masks(points: Points, size: int) -> tuple[Bools, Bools]:
     masks = np.zeros((len(PARTS), size, size), np.uint8)
     for mask, (name, hulls) in zip(masks, PARTS.items(), strict=True):
         for hull in hulls:
-            mask |= 1 - face if name == BACKGROUND else cv2.dilate(_hull(places[list(hull)], size), kernel)
+            own = 1 - face if name == BACKGROUND else cv2.dilate(_hull(places[list(hull)], size), kernel)
+            mask[own > 0] = 1
     return masks.astype(np.bool_), face.astype(np.bool_)
 
 
@@ -249,8 +250,9 @@ def regions(subject: Subject, faces: FacePoints, chosen: Sequence[int] = ()) -> 
         ],
     }
     middle = outline(subject.dataset, subject.splits)
-    places, given = chosen or typical_rows(subject), probabilities_of(subject)
-    result["rule"] = "asked for" if chosen else RULE
+    typical, given = typical_rows(subject), probabilities_of(subject)
+    places = list(chosen or typical)
+    result["rule"] = RULE if places == typical else "asked for"
     result["rows"] = [{**row_facts(subject, place, given), "fallback": bool(faces.fallback[place])} for place in places]
     shown = []
     for place in places:

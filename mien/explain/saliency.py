@@ -180,10 +180,11 @@ def compare(maps: Maps, twins: Maps, labels: Labels, names: Sequence[str]) -> tu
         classes.append({"class": name, "n": len(own), **_alike(means[-1], drawn, len(twins))})
     single = _correlations(table, len(twins))
     single = single[np.isfinite(single).all(axis=1)]
-    sampled = resampled_means(single, _DRAWS) if len(single) else single
+    mean = single.mean(axis=0, keepdims=True) if len(single) else np.full((1, len(twins)), np.nan)
+    sampled = resampled_means(single, _DRAWS) if len(single) else mean
     result = {
         "classes": [{"class": ALL, "n": n, **_alike(means[0], samples, len(twins))}, *classes],
-        "single": {"n": len(single), **_over_twins(single.mean(axis=0, keepdims=True), sampled)},
+        "single": {"n": len(single), **_over_twins(mean, sampled)},
         "empty": {"model": _empty(maps), "twins": [_empty(twin) for twin in twins]},
     }
     both = np.stack(means).astype(np.float32).reshape(-1, 1 + len(twins), height, width)
@@ -315,7 +316,7 @@ def take(subject: Subject, index: npt.NDArray[np.int64]) -> Subject:
 def _shares(maps: Maps) -> Maps:
     """Maps (…, h, w) as shares of their sums; one that is 0 everywhere stays so."""
     sums = maps.sum(axis=(-2, -1), keepdims=True)
-    return np.divide(maps, sums, out=np.zeros_like(maps), where=sums > 0)
+    return np.asarray(np.divide(maps, sums, out=np.zeros_like(maps), where=sums > 0), dtype=np.float32)
 
 
 def _with_rows(
@@ -326,7 +327,8 @@ def _with_rows(
     arrays: Arrays,
 ) -> tuple[dict[str, Any], Arrays]:
     """A result with what is said of chosen rows, or the typical ones, and arrays with their images and maps."""
-    index = np.array(chosen or typical_rows(subject), dtype=np.int64)
+    typical = typical_rows(subject)
+    index = np.array(chosen or typical, dtype=np.int64)
     given = probabilities_of(subject)
     maps = every(index, given[index].argmax(axis=1))
     flat = maps.transpose(1, 0, 2, 3).reshape(len(index), -1).astype(np.float64)
@@ -341,4 +343,4 @@ def _with_rows(
         "maps": maps[0],
         "twin_maps": maps[1],
     }
-    return {**result, "rule": "asked for" if chosen else RULE, "rows": rows}, arrays
+    return {**result, "rule": RULE if index.tolist() == typical else "asked for", "rows": rows}, arrays

@@ -68,7 +68,8 @@ def maps(name: str, result: Result, arrays: Arrays, public: bool = False) -> Ite
         f"that of a twin, mean over {len(seeds)} twins [95 % interval over rows and twins]; near 1 a map shows the "
         "images and not what was learned"
     )
-    above, below = [], []
+    above: list[Tile] = []
+    below: list[Tile] = []
     for entry, mean, twin_mean in zip(result["classes"], arrays["mean"], arrays["twin"], strict=True):
         lines = f"{'model: ' if not above else ''}{entry['class']}\nn = {entry['n']:,}"
         above.append(Tile(_tinted(mean, result, arrays), lines))
@@ -208,16 +209,15 @@ def _panel(
     ax: Axes, part: str, labels: list[str], found: Mapping[tuple[str, str], Any], ends: tuple[float, float]
 ) -> None:
     there = [(place, found[part, label]) for place, label in enumerate(labels) if (part, label) in found]
-    for shift, color, marker, label, of in (
-        (-0.14, VERMILION, "o", "the part", lambda entry: entry),
-        (0.16, BLUE, "D", "random patches", lambda entry: entry["random"]),
+    for shift, color, marker, size, label in (
+        (-0.14, VERMILION, "o", 4, "the part"),
+        (0.16, BLUE, "D", 3, "random patches"),
     ):
         for number, (place, entry) in enumerate(there):
-            ax.plot(of(entry)["interval"], [place + shift] * 2, color=color, linewidth=1.2, solid_capstyle="butt")
-            ax.plot(
-                of(entry)["drop"], place + shift, marker, color=color, markersize=4 if marker == "o" else 3,
-                linestyle="none", label=None if number else label,
-            )  # fmt: skip
+            of = entry["random"] if marker == "D" else entry
+            ax.plot(of["interval"], [place + shift] * 2, color=color, linewidth=1.2, solid_capstyle="butt")
+            name = None if number else label
+            ax.plot(of["drop"], place + shift, marker, color=color, markersize=size, linestyle="none", label=name)
     ax.axvline(0, color=FAINT, linewidth=0.8)
     ax.axhline(0.5, color=FAINT, linewidth=0.6, linestyle=":")
     room = 0.05 * (ends[1] - ends[0]) + 1e-3
