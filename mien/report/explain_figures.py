@@ -83,8 +83,8 @@ def activations(result: Result, arrays: Arrays, public: bool = False) -> Iterato
         told = (
             f"{layer['kind']}, {_of('channels', kept, c)} of {h}×{w} · {len(rows)} {who}; under each its label and the "
             f"probability of the answer · vermilion is above 0 (a ReLU next to it lets only that through), its share "
-            f"stands under the map; blue is below · each channel is scaled by itself, alike for all images: full colour "
-            f"at the {REACH}th percentile of its values above 0, and of those below"
+            f"stands under the map; blue is below · each channel is scaled by itself, alike for all images: full "
+            f"colour at the {REACH}th percentile of its values above 0, and of those below"
         )
         made = grid(f"Activations of {layer['name']}", _about(result, public, told), tiles, across + 1)
         text = f"Maps that {layer['name']} gives for {'; '.join(_spoken(row) for row in rows)}."
