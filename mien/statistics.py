@@ -256,8 +256,8 @@ def resampled_means(table: Values, draws: int = DRAWS, seed: int = 0) -> Values:
 def percentile_interval(samples: Values, found: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """The percentile interval of bootstrap samples (draws,) of a value; it holds the value that was found.
 
-    >>> percentile_interval(np.arange(101.0), 50), percentile_interval(np.zeros(9), 0.5)
-    ((2.5, 97.5), (0.0, 0.5))
+    >>> [round(end, 3) for end in percentile_interval(np.arange(101.0), 50)], percentile_interval(np.zeros(9), 0.5)
+    ([2.5, 97.5], (0.0, 0.5))
     """
     tail = (1 - confidence) / 2
     low, high = np.quantile(samples, [tail, 1 - tail])

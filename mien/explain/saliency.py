@@ -64,8 +64,8 @@ def last_map(model: nn.Module, inputs: Tensor) -> MapLayer:
     padding doesn't see the image's rim from as many places.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 5), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    >>> last_map(net, torch.zeros(1, 1, 8, 8))[2:]
-    (4, 4, 0.5)
+    >>> last_map(net, torch.zeros(1, 1, 20, 20))[2:]
+    (16, 16, 0.8)
     """
     calls: list[str] = []
     outputs: dict[str, Tensor] = {}
