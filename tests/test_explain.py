@@ -544,7 +544,7 @@ def test_mistakes_are_told_and_leave_nothing(drawn: tuple[Workspace, Run, Any]) 
             "no row of the choose role of odd/1 (validation, n = 14) is called 'nobody'",
         ),
         (("filters", "--layer", "act"), "layer 'act' has no filters"),
-        (("--role", "fit"), "Invalid value for '--role': 'fit' is not one of 'choose', 'report'"),
+        (("--role", "fit"), "Invalid value for '--role': Value error, 'fit' is not one of 'choose', 'report'"),
     ):
         done = call("explain", "odd", *arguments, "--json", "--workspace", home.root)
         assert (done.code, done.error.message) == (2, message)
