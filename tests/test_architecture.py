@@ -29,7 +29,8 @@ ROWS = (
     "metrics nme calibration slices sheets",
     "augment models losses optimizers points",
     "yamlfile layers experiment environment building",
-    "run predictions ledger weights pretrained training tta evaluation comparison groups suspects landmarks cropping explain",
+    "run predictions ledger weights pretrained training tta evaluation comparison groups suspects",
+    "landmarks cropping explain",
     "report reproduce showing demo",
     "cli __main__",
 )

@@ -30,8 +30,9 @@ SMALLEST = 0.125
 # One point may be on the wrong side of another by so much: marks of single points are that rough, by people too.
 SLACK = 0.1
 # The mean distance of the points to those of the mirrored image, mirrored back. Where it is large, so is the error:
-# H. Yang, I. Patras, "Mirror, mirror on the wall, tell me, is the error small?", CVPR 2015. Of those 898 rows, by the packaged
-# model: half are below .024 and 95 % below .085; up to .08 nearly all look right, beyond .09 most are profiles or wrong.
+# H. Yang, I. Patras, "Mirror, mirror on the wall, tell me, is the error small?", CVPR 2015. Of those 898 rows, by the
+# packaged model: half are below .024 and 95 % below .085; up to .08 nearly all look right, beyond .09 most are profiles
+# or wrong.
 MIRROR_LIMIT = 0.09
 
 CHECKS: Mapping[str, str] = MappingProxyType(
