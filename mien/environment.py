@@ -52,9 +52,13 @@ def commit() -> str | None:
 
 
 def device(wanted: str) -> str:
-    """The device that a name stands for here: "auto" is "cuda" where there is one, else "cpu"."""
+    """The device that a name stands for here: "auto" is "cuda" where there is one, else "cpu".
+
+    From then on float32 is float32: torch lets convolutions on a GPU round to TF32, of 10 bits, unless told not to.
+    """
     import torch
 
+    torch.backends.cudnn.allow_tf32 = False
     there = torch.cuda.is_available()
     if wanted == "cuda" and not there:
         raise MienError("this machine has no CUDA device", key="train.device", expected="cpu or auto")
