@@ -74,7 +74,6 @@ PARTS = (
     _mobilenet("scratch", 96),
     _mobilenet("imagenet", 96),
     Part("xception", "Xception-like net for 68 points", "points"),
-    Part("xception-long", "Xception-like net for 68 points, long", "points"),
 )
 
 # Whose inside the report shows, and by which explanations.
