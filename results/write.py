@@ -1,10 +1,11 @@
 """Writes what results/ shows of published runs: results/README.md, the README's table, the experiments' first lines.
 
     mien report cnn1 --to results/cnn1      publishes a run; small/1-5 --to results/small, a group of seeds
+    mien reproduce paper-2021 --to results/paper-2021     publishes a reproduction
     make results                            runs this
 
-Every number comes from the published `metrics.json`, `group.json`, `history.csv` and `environment.json`; none is typed
-by hand.
+Every number comes from the published `metrics.json`, `group.json`, `history.csv`, `environment.json` and
+`reproduction.json`; none is typed by hand but what the 2021 report claims.
 """
 
 import json
@@ -92,6 +93,50 @@ def point_table(prefix: str, results: Path = RESULTS) -> str:
         + ":\n\n"
         + _table((*POINT_COLUMNS, "trained"), lines)
     )
+
+
+def report_table(prefix: str, results: Path = RESULTS) -> str:
+    """What a published reproduction found: claimed, as its report measured, honest, and its conclusions; else ""."""
+    text = ""
+    for folder in _reproductions(results):
+        found = read(folder, "reproduction.json")
+        parts = [part for part in found["parts"] if part["claimed"] is not None and part["runs"]]
+        claimed = [_part_line(part) for part in parts]
+        verdicts = [f"- {one['text']}: **{one['verdict']}**\n" for one in found["conclusions"]]
+        of = parts[0]["runs"][0]
+        text += (
+            f"The 2021 report's accuracies, claimed and obtained ([{folder.name}]({prefix}{folder.name}/README.md), by "
+            f"`{found['command']}`). As it measured: {of['paper']['split']}, n = {of['paper']['n']:,}, "
+            f"{percent(of['paper']['contaminated'], 1)} of them trained on; {of['official']['split']}: "
+            f"n = {of['official']['n']:,}:\n\n"
+            + _table(("model", "claimed", "as it measured, **contaminated**", *_HONEST), claimed)
+            + "\nIts conclusions, each tested on images that no run was trained on:\n\n"
+            + "".join(verdicts)
+        )
+    return text
+
+
+_HONEST = ("PrivateTest", "PrivateTest without exact copies", "seeds", "start weights", "trained")
+
+
+def _reproductions(results: Path) -> list[Path]:
+    return sorted(path.parent for path in results.glob("*/reproduction.json"))
+
+
+def _part_line(part: dict[str, Any]) -> list[str]:
+    """A part of a reproduction: its first seed as the report measured; honest, the mean of all seeds."""
+    first, seeds = part["runs"][0], part["seeds"]
+    clean = seeds["clean"]
+    return [
+        part["title"],
+        f"{part['claimed']:.2f}",
+        scored(first["paper"]),
+        _mean(seeds["accuracy"]),
+        f"{_mean(clean['accuracy'])}, n = {clean['n']:,}" if clean else "–",
+        ", ".join(map(str, seeds["seeds"])),
+        first["start"],
+        f"{first['epochs']} epochs, {first['precision']} on {first['device']}",
+    ]
 
 
 def _error(of: dict[str, Any], key: str = "nme_outer_eyes") -> str:
@@ -194,6 +239,7 @@ def page(results: Path = RESULTS) -> str:
         "chosen on.\n\n"
         + table("", results)
         + "".join(f"\n{points}" for points in (point_table("", results),) if points)
+        + "".join(f"\n{one}" for one in (report_table("", results),) if one)
         + _further(results)
         + "".join(f"\n{_run_part(folder)}" for folder in published(results))
         + "".join(f"\n{_group_part(folder)}" for folder in published_groups(results))
@@ -297,15 +343,25 @@ def with_table(text: str, prefix: str, results: Path = RESULTS) -> str:
     """A text with the table between its marks."""
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
-    tables = "\n".join(part for part in (table(prefix, results), point_table(prefix, results)) if part)
+    made = (report_table(prefix, results), table(prefix, results), point_table(prefix, results))
+    tables = "\n".join(part for part in made if part)
     return f"{before}{START}\n{tables}{END}{after}"
 
 
 def with_header(text: str, name: str, results: Path = RESULTS) -> str:
-    """An experiment file whose lines with a command also tell the scores, of a run and of a group of seeds or folds."""
-    for folder in _with_metrics(results):
-        if folder.name == name:
-            text = _told(text, r"", _run_header(folder))
+    """An experiment file whose lines with a command also tell the scores.
+
+    They are those of the published run of that name and of its group of seeds or folds; where there is none, those of
+    a reproduction, which leave what the line says of 2 cores.
+    """
+    if (results / name / "metrics.json").is_file():
+        text = _told(text, r"", _run_header(results / name))
+    else:
+        for folder in _reproductions(results):
+            for part in read(folder, "reproduction.json")["parts"]:
+                if part["name"] == name and part["runs"] and part["seeds"]:
+                    own = "cores" in part["runs"][0]["device"]
+                    text = _told(text, r"", _part_header(part), kept="" if own else r"    2 cores: [^:]*?(?=    |$)")
     for folder in published_groups(results):
         group = read(folder, "group.json")
         if group.get("experiment", folder.name) == name:
@@ -313,10 +369,22 @@ def with_header(text: str, name: str, results: Path = RESULTS) -> str:
     return text
 
 
-def _told(text: str, options: str, told: str) -> str:
+def _told(text: str, options: str, told: str, kept: str = "") -> str:
     # What is told begins after four blanks, so that the command can be told from it.
     return re.sub(
-        rf"^(# mien train \S+{options})(?:    .*)?$", lambda found: f"{found[1]}    {told}", text, count=1, flags=re.M
+        rf"^(# mien train \S+{options}(?:{kept})?)(?:    .*)?$",
+        lambda found: f"{found[1]}    {told}",
+        text,
+        count=1,
+        flags=re.M,
+    )
+
+
+def _part_header(part: dict[str, Any]) -> str:
+    first, seeds = part["runs"][0], part["seeds"]
+    return (
+        f"{first['device'].partition(' (')[0]}: {first['minutes']:.0f} min    "
+        f"{seeds['split']} {_mean(seeds['accuracy'])}, n = {seeds['n']:,}, seeds: {len(seeds['seeds'])}"
     )
 
 

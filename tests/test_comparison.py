@@ -242,7 +242,9 @@ def test_a_group_is_described_by_mean_sd_each_and_an_interval_over_seeds_and_row
         "accuracy": lambda said: float((said == labels).mean()),
         "balanced_accuracy": lambda said: balanced_accuracy_score(labels, said),
         "macro_f1": lambda said: f1_score(labels, said, average="macro"),
+        "weighted_f1": lambda said: f1_score(labels, said, average="weighted"),
     }
+    assert found["scores"].keys() == references.keys()
     for name, reference in references.items():
         each = [reference(run.predicted) for run in contender.runs]
         score = found["scores"][name]

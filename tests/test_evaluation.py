@@ -171,6 +171,11 @@ def test_a_comparison_has_a_clean_twin_too(workspace: Workspace, tmp_path: Path)
     assert [one.contaminated for one in left] == [0, 0]
     assert [one.contaminated for one in contenders] == [pytest.approx(2 / 9)] * 2
     assert compare(left)["n"] == 7
+    for number in ("1", "2"):  # What a run has seen can be told without its weights.
+        (workspace.runs / "tiny" / number / "weights.safetensors").unlink()
+    again = without_copies(workspace, contenders)
+    assert again is not None
+    assert [one.runs[0].ids for one in again] == [one.runs[0].ids for one in left]
     (workspace.datasets / "toy").rename(workspace.datasets / "gone")
     assert without_copies(workspace, contenders) is None
 

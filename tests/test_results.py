@@ -239,6 +239,73 @@ def test_experiments_tell_their_scores_once(results: Path) -> None:
     assert WRITE["with_header"](told, "small", results) == told
 
 
+def reproduction(device: str, epochs: int = 10) -> dict[str, Any]:
+    """What `mien reproduce` writes, as far as it is told here: CNN 2 with two seeds, and a part that isn't trained."""
+    mean = {"mean": 0.5, "sd": 0.01, "interval": [0.48, 0.52]}
+    run = {
+        "device": device,
+        "minutes": 3.6,
+        "epochs": epochs,
+        "start": "random",
+        "precision": "float32",
+        "official": metrics(),
+        "paper": PAPER,
+    }
+    seeds = {"split": "PrivateTest", "n": 3589, "seeds": [42, 43], "accuracy": mean}
+    clean = {"n": 3275, "accuracy": {**mean, "mean": 0.47}}
+    part = {"name": "cnn2", "title": "CNN 2", "claimed": 0.83, "runs": [run], "seeds": {**seeds, "clean": clean}}
+    return {
+        "command": "mien reproduce paper-2021",
+        "parts": [part, {"name": "cnn3", "title": "CNN 3", "claimed": 0.77, "runs": [], "seeds": None}],
+        "conclusions": [{"text": "Smaller kernels make no difference", "verdict": "can't be told"}],
+    }
+
+
+def test_a_reproduction_is_told_with_its_claims_and_conclusions(results: Path) -> None:
+    assert WRITE["report_table"]("results/", results) == ""
+    write_json(results / "paper-2021" / "reproduction.json", reproduction("NVIDIA H200"))
+    text = WRITE["report_table"]("results/", results)
+    assert text.startswith(
+        "The 2021 report's accuracies, claimed and obtained ([paper-2021](results/paper-2021/README.md), by "
+        "`mien reproduce paper-2021`). As it measured: Training + PrivateTest, n = 32,298, 88.9 % of them trained on; "
+        "PrivateTest: n = 3,589:\n\n| model | claimed |"
+    )
+    lines = text.splitlines()
+    assert cells(lines[4]) == [
+        "CNN 2",
+        "0.83",
+        "0.900 [0.880, 0.920]",
+        "0.500 [0.480, 0.520], sd 0.0100",
+        "0.470 [0.480, 0.520], sd 0.0100, n = 3,275",
+        "42, 43",
+        "random",
+        "10 epochs, float32 on NVIDIA H200",
+    ]
+    assert lines[-1] == "- Smaller kernels make no difference: **can't be told**"
+    assert "CNN 3" not in text
+    assert f"\n{text}" in WRITE["with_table"](f"a\n{WRITE['START']}\n{WRITE['END']}\n", "results/", results)
+
+
+@pytest.mark.parametrize(
+    ("device", "before", "after"),
+    [
+        ("NVIDIA H200", "", "    NVIDIA H200: 4 min"),
+        ("NVIDIA H200", "    2 cores: about 45 min", "    2 cores: about 45 min    NVIDIA H200: 4 min"),
+        ("2 cores (AMD EPYC)", "    2 cores: about 45 min", "    2 cores: 4 min"),
+    ],
+)
+def test_experiments_tell_what_a_reproduction_scored(results: Path, device: str, before: str, after: str) -> None:
+    write_json(results / "paper-2021" / "reproduction.json", reproduction(device))
+    text = f"# CNN 2.\n# mien train x/cnn2.yaml{before}\nname: cnn2\n"
+    told = (
+        f"# CNN 2.\n# mien train x/cnn2.yaml{after}    "
+        "PrivateTest 0.500 [0.480, 0.520], sd 0.0100, n = 3,589, seeds: 2\nname: cnn2\n"
+    )
+    assert WRITE["with_header"](text, "cnn2", results) == told
+    assert WRITE["with_header"](told, "cnn2", results) == told
+    assert WRITE["with_header"](text, "cnn3", results) == text
+
+
 def test_a_part_of_the_cores_is_told() -> None:
     assert WRITE["processor"](MADE) == "2 cores (AMD EPYC)"
     assert WRITE["processor"]({**MADE, "threads": 1}) == "1 of 2 cores (AMD EPYC)"

@@ -13,6 +13,7 @@ from conftest import Mien, write_tiny
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
+from mien import environment
 from mien.batches import epoch_order, step_seed
 from mien.building import build_model, build_roles, build_samples
 from mien.dataset import Dataset
@@ -227,3 +228,9 @@ def test_seeds_of_steps_differ() -> None:
     seeds = {step_seed(seed, epoch, step) for seed in range(5) for epoch in range(5) for step in range(5)}
     assert len(seeds) == 125
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_float32_is_float32_in_a_gpu_s_convolutions_too() -> None:
+    torch.backends.cudnn.allow_tf32 = True
+    assert environment.device("cpu") == "cpu"
+    assert not torch.backends.cudnn.allow_tf32

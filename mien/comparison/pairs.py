@@ -8,7 +8,7 @@ import numpy as np
 
 from mien.comparison.contenders import Contender, Correct, aligned
 from mien.errors import MienError
-from mien.metrics import balanced_accuracy, macro_f1
+from mien.metrics import balanced_accuracy, macro_f1, weighted_f1
 from mien.statistics import (
     CONFIDENCE,
     Estimate,
@@ -74,7 +74,7 @@ def compare(contenders: Sequence[Contender]) -> dict[str, Any]:
 def describe_group(contender: Contender) -> dict[str, Any]:
     """A contender by itself, as plain data: `name`, `runs`, `seeds`, `split`, `n`, `protocol`, `contaminated`, scores.
 
-    `scores` has accuracy, balanced_accuracy and macro_f1, each with `mean`, `sd` (None for one seed) and `each` over
+    `scores` has the four of `metrics.SCORES`, each with `mean`, `sd` (None for one seed) and `each` over
     the seeds, and the 95 % `interval` of the mean: as if seeds and rows had both been drawn from many.
     """
     labels = contender.runs[0].labels
@@ -84,7 +84,8 @@ def describe_group(contender: Contender) -> dict[str, Any]:
     resampled = resample_seeds(labels, predicted, k)
     right = _described(contender, contender.correct)
     scores = {"accuracy": {"mean": right["accuracy"], **{key: right[key] for key in ("sd", "each", "interval")}}}
-    for name, score in (("balanced_accuracy", balanced_accuracy), ("macro_f1", macro_f1)):
+    further = {"balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1, "weighted_f1": weighted_f1}
+    for name, score in further.items():
         each = score(np.stack(cells))
         low, high = np.quantile(score(resampled).mean(axis=1), [_TAIL, 1 - _TAIL])
         scores[name] = {

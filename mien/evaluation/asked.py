@@ -15,6 +15,7 @@ from mien.errors import MienError
 from mien.protocols import Part, Role, Roles, check_roles
 from mien.registry import Component, build
 from mien.run import Run
+from mien.weights import Trained, load_weights
 from mien.workspace import Workspace
 
 
@@ -37,14 +38,19 @@ class Asked(NamedTuple):
         return " + ".join(dict.fromkeys(part.split for part in self.parts))
 
 
-def own_dataset(workspace: Workspace, run: Run) -> Dataset:
-    """The data set that a run was trained on, unchanged."""
+def own_weights(run: Run, device: str) -> Trained:
+    """The weights of a finished run on a device."""
     if not run.weights.exists():
         raise MienError(
             f"run {run.name} is {run.state} and has no weights",
             file=str(run.folder),
             expected=f"a finished run: mien train --resume {run.name}",
         )
+    return load_weights(run.weights, run.experiment, device)
+
+
+def own_dataset(workspace: Workspace, run: Run) -> Dataset:
+    """The data set that a run was trained on, unchanged."""
     dataset = open_dataset(workspace, run.experiment.dataset.name)
     made = run.environment["dataset"]["fingerprint"]
     if dataset.card.fingerprint != made:

@@ -17,7 +17,7 @@ from mien.building import build_samples, left_out, scheme_for
 from mien.calibration import fit_temperature, measure_calibration
 from mien.dataset import Dataset
 from mien.errors import MienError
-from mien.evaluation.asked import Asked, ask, own_dataset, own_roles, record
+from mien.evaluation.asked import Asked, ask, own_dataset, own_roles, own_weights, record
 from mien.files import replacing, write_json
 from mien.labels import FERPLUS_VOTES
 from mien.progress import progress
@@ -26,7 +26,7 @@ from mien.registry import Component
 from mien.run import Run
 from mien.training import EVALUATION_BATCH
 from mien.tta import VIEWS, mean_logits, views
-from mien.weights import Trained, load_weights, store_temperature
+from mien.weights import Trained, store_temperature
 from mien.workspace import Workspace
 
 Logits = npt.NDArray[np.float32]
@@ -48,12 +48,12 @@ def measure_classes(
 
     On the choose role the run's temperature is fitted and stored with its weights.
     """
-    own = own_dataset(workspace, run)
     device = environment.device("auto")
-    trained = load_weights(run.weights, run.experiment, device)
+    trained = own_weights(run, device)
+    own = own_dataset(workspace, run)
     if role == "report" and trained.temperature is None:
         measure_classes(workspace, run, "choose", None, None, ())
-        trained = load_weights(run.weights, run.experiment, device)
+        trained = own_weights(run, device)
     roles = own_roles(run, own)
     asked = ask(workspace, run, own, roles, role, protocol, dataset)
     section = run.experiment.dataset

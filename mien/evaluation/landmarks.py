@@ -14,7 +14,7 @@ from mien import environment, nme
 from mien.batches import Batches, Samples, epoch_order, load_faces
 from mien.dataset import Dataset
 from mien.errors import MienError
-from mien.evaluation.asked import Asked, ask, own_dataset, own_roles, record
+from mien.evaluation.asked import Asked, ask, own_dataset, own_roles, own_weights, record
 from mien.files import replacing, write_json
 from mien.framing import framed_points
 from mien.ibug import POINTS
@@ -24,7 +24,7 @@ from mien.protocols import Part, Role, overlap
 from mien.registry import Component
 from mien.run import Run
 from mien.training import EVALUATION_BATCH
-from mien.weights import Trained, load_weights
+from mien.weights import Trained
 from mien.workspace import Workspace
 
 Shares = npt.NDArray[np.float32]
@@ -47,9 +47,9 @@ def measure_run(
     Faces are framed as a detector would, by their true points; see `mien.framing`. Besides the run's own points those
     of the mean shape are measured: for each face the mean of the points that the run was fit on, each in its frame.
     """
-    own = own_dataset(workspace, run)
     device = environment.device("auto")
-    trained = load_weights(run.weights, run.experiment, device)
+    trained = own_weights(run, device)
+    own = own_dataset(workspace, run)
     roles = own_roles(run, own)
     asked = ask(workspace, run, own, roles, role, protocol, dataset)
     frames = {size: load_faces(asked.dataset, asked.parts, size, "gray", "detector") for size in SIZES}

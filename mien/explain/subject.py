@@ -14,14 +14,14 @@ from mien.batches import Samples, load
 from mien.building import of_points
 from mien.dataset import Dataset
 from mien.errors import MienError
-from mien.evaluation.asked import ask, own_dataset, own_roles, record
+from mien.evaluation.asked import ask, own_dataset, own_roles, own_weights, record
 from mien.evaluation.expression import predict
 from mien.labels import LabelScheme
 from mien.predictions import read_predictions
 from mien.protocols import Role, Roles
 from mien.protocols.roles import masks
 from mien.run import Run
-from mien.weights import Trained, load_weights
+from mien.weights import Trained
 from mien.workspace import Workspace
 
 
@@ -114,9 +114,9 @@ def open_subject(run: Run, role: Role = "choose", command: Sequence[str] = ()) -
             expected="a run whose task is expression",
         )
     workspace = Workspace(run.folder.parents[2])
-    dataset = own_dataset(workspace, run)
     device = environment.device("auto")
-    trained = load_weights(run.weights, run.experiment, device)
+    trained = own_weights(run, device)
+    dataset = own_dataset(workspace, run)
     roles = own_roles(run, dataset)
     asked = ask(workspace, run, dataset, roles, role, None, None)
     section = run.experiment.dataset

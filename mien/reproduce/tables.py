@@ -255,7 +255,10 @@ def made_table(parts: Sequence[Mapping[str, Any]]) -> Table:
         "Every run: how it was made, and what is missing",
         ("experiment", "seed", "state", "epochs", "start weights", "computed", "time", "data set", "commit"),
         rows,
-        (f"Each experiment is experiments/{REPORT}/NAME.yaml. The time is that of training.",),
+        (
+            f"Each experiment is experiments/{REPORT}/NAME.yaml. The time is that of training, beside "
+            "whatever else ran on that machine.",
+        ),
         9,
     )
 
