@@ -38,7 +38,8 @@ RULE = (
     f"can't be told. {MARGIN:.2f} is the smallest step that the report draws a conclusion from (0.87 to 0.89). A "
     "conclusion of several differences holds if all of them do, and does not if one of them does not; their p values "
     "are adjusted together (Holm). Seeds of one experiment are compared as a group: the interval then holds the chance "
-    "of seeds and of images."
+    "of seeds and of images. With one seed of each it holds the chance of images alone: a small difference may then be "
+    "one of seeds, whose spread the CNNs' tables show."
 )
 
 
@@ -95,7 +96,8 @@ CLAIMS = (
         "epochs",
         "Validation flattens around epoch 20",
         "Accuracy on PublicTest, which no epoch trains on, in the CNNs' 40 epochs: is it better in 16–20 than in "
-        "6–10, and in 36–40 no different from 16–20? Intervals and p are over runs (Student's t), not over images.",
+        "6–10, and in 36–40 no different from 16–20? Where the first is no better, it had flattened before. "
+        "Intervals and p are over runs (Student's t), not over images.",
     ),
     Claim(
         "face",
