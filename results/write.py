@@ -105,8 +105,8 @@ def report_table(prefix: str, results: Path = RESULTS) -> str:
         verdicts = [f"- {one['text']}: **{one['verdict']}**\n" for one in found["conclusions"]]
         of = parts[0]["runs"][0]
         text += (
-            f"The 2021 report's accuracies, claimed and obtained ([{folder.name}]({prefix}{folder.name}/README.md), by "
-            f"`{found['command']}`). As it measured: {of['paper']['split']}, n = {of['paper']['n']:,}, "
+            f"The 2021 report's accuracies, claimed and obtained ([{folder.name}]({prefix}{folder.name}/README.md)). "
+            f"As it measured: {of['paper']['split']}, n = {of['paper']['n']:,}, "
             f"{percent(of['paper']['contaminated'], 1)} of them trained on; {of['official']['split']}: "
             f"n = {of['official']['n']:,}:\n\n"
             + _table(("model", "claimed", "as it measured, **contaminated**", *_HONEST), claimed)

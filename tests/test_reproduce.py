@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pages import Page
+from safetensors.torch import save_file
 from verbs import call
 
 from mien.dataset import write_dataset
@@ -18,6 +19,7 @@ from mien.experiment import load_experiment
 from mien.ibug import POINTS
 from mien.images import encode_png
 from mien.labels import FACE, FER2013
+from mien.models.mobilenet import MobileNetV2
 from mien.reproduce import write_all
 from mien.reproduce.making import make
 from mien.reproduce.paper import CLAIMED, PARTS, experiment_file
@@ -249,6 +251,41 @@ def test_the_dry_run_tells_what_is_left(home: Workspace) -> None:
     assert left["by"] == "a run here"
     assert left["minutes"] == pytest.approx((14 + 7 / 3) / rate / 60, abs=0.06)
     assert told["minutes"] == left["minutes"]
+
+
+def test_the_whole_report_by_one_command(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    cached = tmp_path / "torch/hub/checkpoints/googlenet-1378be20.pth"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"other weights")
+    (workspace.root / "weights").mkdir(parents=True)
+    save_file(MobileNetV2(3, 224, 1000).state_dict(), workspace.root / "weights/mobilenet_v2_imagenet.safetensors")
+    draw(workspace)
+    given = ["--epochs", 1, "--seeds", 1, "--to", tmp_path / "public", "--workspace", workspace.root, "--json"]
+    told = call("reproduce", "paper-2021", *given)
+    assert (told.code, told.json["failed"]) == (0, [])
+    assert {part["name"]: len(part["runs"]) for part in told.json["parts"]} == {
+        part.name: 0 if part.name == "googlenet-imagenet" else 1 for part in PARTS
+    }
+    (missing,) = next(part["missing"] for part in told.json["parts"] if part["name"] == "googlenet-imagenet")
+    assert missing["state"] == "left out"
+    assert "isn't what its name promises: its SHA-256 begins with" in missing["why"]
+    starts = {part["name"]: part["runs"][0]["start"] for part in told.json["parts"] if part["runs"]}
+    assert {name for name, start in starts.items() if start != "random"} == {
+        "mobilenet-imagenet-48",
+        "mobilenet-imagenet-96",
+    }
+    # With one run of each CNN and one epoch, nothing can be said of epochs; all else has its differences.
+    without = [one["key"] for one in told.json["conclusions"] if not one["differences"]]
+    assert without == ["epochs"]
+    for folder in (tmp_path / "public", workspace.root / "reproductions/paper-2021"):
+        text = (folder / "README.md").read_text()
+        assert "Not complete: 15 of 16 runs are trained and measured." in text
+        assert "Not here" not in text
+        assert "not run yet" not in text
+    before = told.json["parts"]
+    again = call("reproduce", "paper-2021", *given).json["parts"]
+    assert again == before
 
 
 def test_without_any_run_the_page_is_written_and_says_so(

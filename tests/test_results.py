@@ -255,7 +255,6 @@ def reproduction(device: str, epochs: int = 10) -> dict[str, Any]:
     clean = {"n": 3275, "accuracy": {**mean, "mean": 0.47}}
     part = {"name": "cnn2", "title": "CNN 2", "claimed": 0.83, "runs": [run], "seeds": {**seeds, "clean": clean}}
     return {
-        "command": "mien reproduce paper-2021",
         "parts": [part, {"name": "cnn3", "title": "CNN 3", "claimed": 0.77, "runs": [], "seeds": None}],
         "conclusions": [{"text": "Smaller kernels make no difference", "verdict": "can't be told"}],
     }
@@ -266,8 +265,8 @@ def test_a_reproduction_is_told_with_its_claims_and_conclusions(results: Path) -
     write_json(results / "paper-2021" / "reproduction.json", reproduction("NVIDIA H200"))
     text = WRITE["report_table"]("results/", results)
     assert text.startswith(
-        "The 2021 report's accuracies, claimed and obtained ([paper-2021](results/paper-2021/README.md), by "
-        "`mien reproduce paper-2021`). As it measured: Training + PrivateTest, n = 32,298, 88.9 % of them trained on; "
+        "The 2021 report's accuracies, claimed and obtained ([paper-2021](results/paper-2021/README.md)). "
+        "As it measured: Training + PrivateTest, n = 32,298, 88.9 % of them trained on; "
         "PrivateTest: n = 3,589:\n\n| model | claimed |"
     )
     lines = text.splitlines()
