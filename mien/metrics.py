@@ -14,6 +14,7 @@ import numpy.typing as npt
 from sklearn.metrics import classification_report as _text_report
 
 from mien.errors import FailedError
+from mien.latex import escape
 from mien.statistics import Counts, Values, bootstrap, wilson
 
 Labels = npt.NDArray[np.int64]
@@ -174,7 +175,7 @@ def _tex(by_class: Rows, means: Rows, title: str) -> str:
     def lines(rows: Rows) -> list[str]:
         return [
             "    "
-            + " & ".join([_escape(name), *("" if score is None else f"{score:.3f}" for score in scores), str(support)])
+            + " & ".join([escape(name), *("" if score is None else f"{score:.3f}" for score in scores), str(support)])
             + r" \\"
             for name, scores, support in rows
         ]
@@ -184,7 +185,7 @@ def _tex(by_class: Rows, means: Rows, title: str) -> str:
             r"% \usepackage{booktabs}",
             r"\begin{table}",
             r"  \centering",
-            rf"  \caption{{{_escape(title)}}}",
+            rf"  \caption{{{escape(title)}}}",
             r"  \begin{tabular}{lrrrr}",
             r"    \toprule",
             r"    class & precision & recall & F1 & support \\",
@@ -198,17 +199,3 @@ def _tex(by_class: Rows, means: Rows, title: str) -> str:
             "",
         ]
     )
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    **{mark: f"\\{mark}" for mark in "&%$#_"},
-}
-
-
-def _escape(text: str) -> str:
-    return "".join(_LATEX.get(mark, mark) for mark in text)

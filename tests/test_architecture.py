@@ -21,7 +21,7 @@ MODULES = {
 # From left to right as data travels: a module imports only what stands before it. A package stands for all of its own.
 ROWS = (
     "mien",
-    "errors registry files workspace progress",
+    "errors registry files workspace progress latex",
     "labels ibug regions images dataset",
     "importers synthetic",
     "statistics raters audit",

@@ -6,7 +6,7 @@ mean over seeds, with the chance of seeds and of rows together.
 """
 
 from mien.comparison.clean import without_copies
-from mien.comparison.contenders import Contender, find_contender, foreign, group
+from mien.comparison.contenders import Contender, as_one, find_contender, foreign, group
 from mien.comparison.gallery import disagreements, write_galleries
 from mien.comparison.pairs import UNDECIDED, compare, describe_group
 from mien.comparison.points import compare_points, point_tables
@@ -15,6 +15,7 @@ from mien.comparison.telling import markdown, tables, write_comparison
 __all__ = [
     "UNDECIDED",
     "Contender",
+    "as_one",
     "compare",
     "compare_points",
     "describe_group",

@@ -87,15 +87,19 @@ def group(name: str, runs: Sequence[Run]) -> Contender:
                 key=name,
                 expected="a group of runs with a seed of its own each",
             )
+    return as_one(name, runs)
+
+
+def as_one(name: str, runs: Sequence[Run]) -> Contender:
+    """Measured runs as one contender, whatever they differ in."""
     same = aligned([_load(run) for run in runs])
-    shares = [one.contaminated for one in same if one.contaminated is not None]
     return replace(
         same[0],
         name=name,
         runs=tuple(one.runs[0] for one in same),
         names=tuple(run.name for run in runs),
         seeds=tuple(seed for one in same for seed in one.seeds),
-        contaminated=max(shares),
+        contaminated=max(one.contaminated or 0.0 for one in same),
         temperatures=tuple(scale for one in same for scale in one.temperatures),
     )
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,32 +14,14 @@ from mien.importers.points import header
 from mien.landmarks.detector import Detector, Face, crop
 from mien.landmarks.drawing import overlay
 from mien.landmarks.formats import COORDINATES, Photo, Points, as_dict, csv_text, pts_texts
+from mien.landmarks.kept import PointModel
 from mien.progress import progress
 
 Format = Literal["csv", "json", "pts"]
 
 
-class Predictor(Protocol):
-    """What is needed of a landmark model."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 of its weights."""
-
-    @property
-    def limits(self) -> str:
-        """What its weights may not be used for, "" for nothing."""
-
-    def points(self, images: Sequence[Pixels]) -> Points:
-        """The 68 points of faces that fill their images, uint8 (h, w, c): (n, 68, 2) pixel centres of these images."""
-
-
 def landmark_photos(
-    files: Sequence[Path], detector: Detector, predictor: Predictor, folder: Path, format: Format = "csv"
+    files: Sequence[Path], detector: Detector, predictor: PointModel, folder: Path, format: Format = "csv"
 ) -> tuple[dict[str, Any], list[MienError]]:
     """Find the faces of photos and their points; write them into `folder`, and a picture with the points of each photo.
 
@@ -113,7 +95,7 @@ def read(file: Path) -> tuple[Pixels, int]:
     return pixels, of.orientation if of else 1
 
 
-def find_points(pixels: Pixels, detector: Detector, predictor: Predictor) -> list[tuple[Face, Points]]:
+def find_points(pixels: Pixels, detector: Detector, predictor: PointModel) -> list[tuple[Face, Points]]:
     """The faces of an image, uint8 (height, width, 3) RGB, each with its points (68, 2), pixel centres from 0."""
     faces = detector.faces(pixels)
     if not faces:

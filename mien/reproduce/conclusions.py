@@ -191,7 +191,7 @@ def together(verdicts: Sequence[Verdict], complete: bool) -> Verdict:
 
 
 def _by_pairs(workspace: Workspace, plan: Sequence[Planned], pairs: Sequence[Pair]) -> Judged:
-    sides = {name: contender_of(workspace, name, plan) for pair in pairs for name in (pair.a, pair.b)}
+    sides = {name: contender_of(name, plan) for pair in pairs for name in (pair.a, pair.b)}
     tested: list[dict[str, Any]] = []
     missing = []
     for pair in pairs:

@@ -5,6 +5,8 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from mien.latex import escape
+
 
 class Score(NamedTuple):
     """A number with its 95 % interval, None where it has none; `sd` over seeds where there are several."""
@@ -66,42 +68,23 @@ def _spread(cell: Cell) -> list[Any]:
     return [cell.value, low, high, "" if cell.sd is None else cell.sd]
 
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "–": "--",
-    "±": r"$\pm$",
-    "→": r"$\to$",
-    "≥": r"$\ge$",
-    "−": r"$-$",
-    **{mark: f"\\{mark}" for mark in "&%$#_"},
-}
-
-
 def as_latex(table: Table) -> str:
     """The table as LaTeX (booktabs), with what it is of in its caption."""
     lines = [
         r"% \usepackage{booktabs}",
         r"\begin{table}",
         r"  \centering",
-        rf"  \caption{{{_escape(table.title)}. {_escape(table.where)}}}",
+        rf"  \caption{{{escape(table.title)}. {escape(table.where)}}}",
         rf"  \begin{{tabular}}{{{'l' * table.words}{'r' * (len(table.columns) - table.words)}}}",
         r"    \toprule",
-        rf"    {' & '.join(map(_escape, table.columns))} \\",
+        rf"    {' & '.join(map(escape, table.columns))} \\",
         r"    \midrule",
-        *(rf"    {' & '.join(_escape(str(cell)) for cell in row)} \\" for row in table.rows),
+        *(rf"    {' & '.join(escape(str(cell)) for cell in row)} \\" for row in table.rows),
         r"    \bottomrule",
         r"  \end{tabular}",
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _escape(text: str) -> str:
-    return "".join(_LATEX.get(mark, mark) for mark in text)
 
 
 def markdown_lines(table: Table) -> Iterator[str]:

@@ -1,14 +1,12 @@
 """What the runs of a plan scored, as plain data: all that tables, figures and the page are made of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from mien.building import of_points
-from mien.comparison import Contender, describe_group, find_contender, without_copies
-from mien.comparison.contenders import aligned
+from mien.comparison import Contender, as_one, describe_group, without_copies
 from mien.metrics import SCORES, confusion
 from mien.predictions import read_predictions
 from mien.report import wording
@@ -59,7 +57,7 @@ def _part(workspace: Workspace, part: Part, plan: Sequence[Planned]) -> dict[str
         "seeds": None,
     }
     if there and part.kind != "points":
-        contender = contender_of(workspace, part.name, plan)
+        contender = contender_of(part.name, plan)
         assert contender is not None
         left = without_copies(workspace, [contender])
         found["seeds"] = {**_scores(contender), "clean": _scores(left[0]) if left else None}
@@ -71,24 +69,13 @@ def _scores(contender: Contender) -> dict[str, Any]:
     return {"n": of["n"], "split": of["split"], "seeds": of["seeds"], **of["scores"]}
 
 
-def contender_of(workspace: Workspace, name: str, plan: Sequence[Planned]) -> Contender | None:
+def contender_of(name: str, plan: Sequence[Planned]) -> Contender | None:
     """The measured seeds of a part as one contender; None where there are none.
 
     They may differ in how precisely they were computed, which `mien.comparison.group` doesn't allow.
     """
     runs = [one.run for one in plan if one.part.name == name and one.run is not None and measured(one)]
-    if not runs:
-        return None
-    same = aligned([find_contender(workspace, str(run.folder)) for run in runs])
-    return replace(
-        same[0],
-        name=name,
-        runs=tuple(one.runs[0] for one in same),
-        names=tuple(run.name for run in runs),
-        seeds=tuple(seed for one in same for seed in one.seeds),
-        contaminated=max(one.contaminated or 0.0 for one in same),
-        temperatures=tuple(scale for one in same for scale in one.temperatures),
-    )
+    return as_one(name, runs) if runs else None
 
 
 def _run(planned: Planned) -> dict[str, Any]:
