@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
 
 from mien.files import write_json
-from mien.reproduce.conclusions import MARGIN, _epochs, _regions, over_runs, together, verdict
+from mien.reproduce.conclusions import (
+    MARGIN,
+    Spread,
+    _epochs,
+    _regions,
+    over_runs,
+    seed_spread,
+    together,
+    verdict,
+    with_seeds,
+)
 from mien.reproduce.figures import published_exam
 from mien.reproduce.formats import Score, Table, as_csv, as_latex, markdown_lines
 from mien.reproduce.paper import CLAIMED, STORED, part_named
@@ -48,6 +58,26 @@ def test_nothing_is_told_of_a_difference_that_could_be_both(difference, half, wa
         assert found == "can't be told"
     if way == "better" and difference <= 0:
         assert found != "holds"
+
+
+def test_what_has_one_seed_is_judged_as_if_it_had_been_drawn_from_many() -> None:
+    """Differences of two models without a difference, images and seeds drawn: 95 % of the intervals hold 0, or more."""
+    random = np.random.default_rng(0)
+    images, seeds, held = 0.01, 0.017, []
+    for _ in range(2000):
+        spread = seed_spread(random.normal(0.5, seeds, (4, 3)))
+        assert spread is not None
+        found = random.normal(0, (images**2 + 2 * seeds**2) ** 0.5)
+        low, high = with_seeds(found, (found - 1.96 * images, found + 1.96 * images), 2, spread).interval
+        held.append(low <= 0 <= high)
+    assert 0.94 < np.mean(held) < 0.98
+
+
+def test_without_a_spread_over_seeds_the_images_alone_decide() -> None:
+    found = with_seeds(0.02, (0.0004, 0.0396), 2, Spread(0.0, 10**6))
+    assert found.interval == pytest.approx((0.0004, 0.0396), abs=1e-4)
+    assert found.p == pytest.approx(0.0455, abs=1e-3)  # Two standard errors of a normal.
+    assert seed_spread([[0.5], [0.4]]) is None
 
 
 @given(st.lists(st.sampled_from(["holds", "does not hold", "can't be told"]), max_size=4), st.booleans())

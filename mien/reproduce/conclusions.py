@@ -6,6 +6,9 @@ conclusion are adjusted together by Holm.
   p < .05, or its whole 95 % interval lies below `MARGIN`: then there is no advantage worth the name.
 - "a is as good as b" holds where the whole interval lies within ± `MARGIN` and p ≥ .05. It does not hold where p < .05.
 - All else can't be told. A conclusion of several differences holds where all hold, and does not where one does not.
+
+One run tells nothing of what another seed would have given. Where a side has one, the variance over seeds that the CNNs
+show is added to that of the images (`with_seeds`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,14 +16,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.stats import t
+from scipy.stats import norm, t
 
 from mien.comparison import Contender, compare, without_copies
 from mien.errors import MienError
 from mien.files import read_json
 from mien.report.reading import read_history
 from mien.reproduce.numbers import contender_of
-from mien.reproduce.paper import part_named
+from mien.reproduce.paper import PARTS, part_named
 from mien.reproduce.plan import Planned
 from mien.statistics import CONFIDENCE, Estimate, holm
 from mien.workspace import Workspace
@@ -37,9 +40,8 @@ RULE = (
     f"holds if the whole interval lies within ± {MARGIN:.2f} and p ≥ 0.05; it does not hold if p < 0.05. Anything else "
     f"can't be told. {MARGIN:.2f} is the smallest step that the report draws a conclusion from (0.87 to 0.89). A "
     "conclusion of several differences holds if all of them do, and does not if one of them does not; their p values "
-    "are adjusted together (Holm). Seeds of one experiment are compared as a group: the interval then holds the chance "
-    "of seeds and of images. With one seed of each it holds the chance of images alone: a small difference may then be "
-    "one of seeds, whose spread the CNNs' tables show."
+    "are adjusted together (Holm). Intervals and p hold the chance of images and of seeds. Seeds of one experiment are "
+    "compared as a group; a model with one seed is taken to vary over seeds as much as the CNNs do, which have several."
 )
 
 
@@ -125,6 +127,13 @@ CLAIMS = (
 )
 
 
+class Spread(NamedTuple):
+    """How much accuracy varies over seeds: the standard deviation pooled over experiments, its degrees of freedom."""
+
+    sd: float
+    df: int
+
+
 class Judged(NamedTuple):
     """What a conclusion came to, as plain data: see `conclusions`."""
 
@@ -143,9 +152,11 @@ def conclusions(workspace: Workspace, plan: Sequence[Planned]) -> list[dict[str,
         "epochs": lambda: _epochs(plan),
         "regions": lambda: _regions(plan),
     }
+    groups = [contender_of(part.name, plan) for part in PARTS if part.kind == "cnn"]
+    spread = seed_spread([of.correct.mean(axis=1) for of in groups if of is not None])
     found = []
     for claim in CLAIMS:
-        judged = special[claim.key]() if claim.key in special else _by_pairs(workspace, plan, claim.pairs)
+        judged = special[claim.key]() if claim.key in special else _by_pairs(workspace, plan, claim.pairs, spread)
         found.append(
             {
                 "key": claim.key,
@@ -190,7 +201,36 @@ def together(verdicts: Sequence[Verdict], complete: bool) -> Verdict:
     return "holds" if complete and verdicts and set(verdicts) == {"holds"} else "can't be told"
 
 
-def _by_pairs(workspace: Workspace, plan: Sequence[Planned], pairs: Sequence[Pair]) -> Judged:
+def seed_spread(scores: Sequence[Any]) -> Spread | None:
+    """The spread over seeds of several experiments' scores, (seeds,) each; None where none has two seeds.
+
+    >>> found = seed_spread([[0.50, 0.52], [0.40, 0.42], [0.3]])
+    >>> round(found.sd, 4), found.df
+    (0.0141, 2)
+    """
+    several = [np.asarray(one, np.float64) for one in scores if len(one) > 1]
+    df = sum(len(one) - 1 for one in several)
+    return Spread(float(np.sqrt(sum(((one - one.mean()) ** 2).sum() for one in several) / df)), df) if df else None
+
+
+def with_seeds(difference: float, interval: Sequence[float], single: int, spread: Spread) -> Estimate:
+    """A difference with its 95 % interval and p, where `single` of its two models have but one seed.
+
+    The variance of a seed is added to that of the interval for each of them; Student's t with the spread's degrees of
+    freedom, since these are few.
+
+    >>> found = with_seeds(0.024, (0.005, 0.043), 2, Spread(0.017, 8))
+    >>> round(found.interval[0], 2), round(found.interval[1], 2), round(found.p, 2)
+    (-0.04, 0.08, 0.38)
+    """
+    error = (interval[1] - interval[0]) / (2 * float(norm.ppf(0.5 + CONFIDENCE / 2)))
+    total = (error**2 + single * spread.sd**2) ** 0.5
+    half = float(t.ppf(0.5 + CONFIDENCE / 2, spread.df)) * total
+    p = 2 * float(t.sf(abs(difference) / total, spread.df)) if total else float(difference == 0)
+    return Estimate(difference, (difference - half, difference + half), p)
+
+
+def _by_pairs(workspace: Workspace, plan: Sequence[Planned], pairs: Sequence[Pair], spread: Spread | None) -> Judged:
     sides = {name: contender_of(name, plan) for pair in pairs for name in (pair.a, pair.b)}
     tested: list[dict[str, Any]] = []
     missing = []
@@ -198,7 +238,7 @@ def _by_pairs(workspace: Workspace, plan: Sequence[Planned], pairs: Sequence[Pai
         a, b = sides[pair.a], sides[pair.b]
         if a is not None and b is not None:
             try:
-                tested.append(_compared(workspace, pair, a, b))
+                tested.append(_compared(workspace, pair, a, b, spread))
             except MienError as error:
                 missing.append(f"{_title(pair.a)} and {_title(pair.b)} can't be compared: {error.message}.")
     _judge(tested)
@@ -224,15 +264,25 @@ def _judge(differences: list[dict[str, Any]]) -> None:
         one["verdict"] = verdict(one["way"], one["difference"], one["interval"], p)
 
 
-def _compared(workspace: Workspace, pair: Pair, a: Contender, b: Contender) -> dict[str, Any]:
+def _compared(workspace: Workspace, pair: Pair, a: Contender, b: Contender, spread: Spread | None) -> dict[str, Any]:
     left = without_copies(workspace, [a, b])
-    pair_ = compare(left or [a, b])["pairs"][0]
+    of = compare(left or [a, b])["pairs"][0]
     what = "without exact copies" if left else "with copies of rows trained on, which weren't looked for"
+    interval, p = of["interval"], of["p"]
+    single = [len(a.runs), len(b.runs)].count(1)
+    if single and spread is not None:
+        _, ends, p = with_seeds(of["difference"], interval, single, spread)
+        interval = list(ends)
+        what += f"; one seed varies by sd {spread.sd:.3f}, as the CNNs' do (Student's t, df {spread.df})"
+    elif single:
+        what += "; what another seed would give is not in it"
     return {
         "what": f"{_title(pair.a)} − {_title(pair.b)}",
         "way": pair.way,
-        "on": f"{pair_['split']}, {what}",
-        **{key: pair_[key] for key in ("n", "difference", "interval", "p")},
+        "on": f"{of['split']}, {what}",
+        **{key: of[key] for key in ("n", "difference")},
+        "interval": interval,
+        "p": p,
         "seeds": [len(a.runs), len(b.runs)],
     }
 
