@@ -95,8 +95,9 @@ def _mean(values: Values, weights: npt.NDArray[Any]) -> Values:
     return np.asarray((values * weights).sum(axis=-1) / weights.sum(axis=-1))
 
 
-_RESAMPLED = {"balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1, "weighted_f1": weighted_f1}
-SCORES = ("accuracy", *_RESAMPLED)
+# The scores of a confusion matrix whose intervals come from resampled ones.
+RESAMPLED = {"balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1, "weighted_f1": weighted_f1}
+SCORES = ("accuracy", *RESAMPLED)
 
 
 def measure(labels: Labels, logits: Logits, classes: Sequence[str]) -> dict[str, Any]:
@@ -112,11 +113,11 @@ def measure(labels: Labels, logits: Logits, classes: Sequence[str]) -> dict[str,
     matrix = confusion(labels, predict(labels, logits, classes), len(classes))
     by_class = class_scores(matrix)
     interval = {"accuracy": list(wilson(int(np.trace(matrix)), int(matrix.sum())))}
-    interval |= {name: list(bootstrap(matrix, score)) for name, score in _RESAMPLED.items()}
+    interval |= {name: list(bootstrap(matrix, score)) for name, score in RESAMPLED.items()}
     return {
         "n": int(matrix.sum()),
         "accuracy": float(accuracy(matrix)),
-        **{name: float(score(matrix)) for name, score in _RESAMPLED.items()},
+        **{name: float(score(matrix)) for name, score in RESAMPLED.items()},
         "per_class": {
             name: {
                 "precision": float(by_class.precision[i]),

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mien.report.wording import OLDER, left_out, scored, start_weights, view, warning, why_high
+from mien.report.wording import OLDER, left_out, processor, scored, start_weights, view, warning, why_high
 from mien.statistics import percent
 
 ROOT = Path(__file__).parent.parent
@@ -222,14 +222,6 @@ def _mean(score: dict[str, Any]) -> str:
     return f"{score['mean']:.3f} [{low:.3f}, {high:.3f}]{spread}"
 
 
-def processor(made: dict[str, Any]) -> str:
-    """What the run was trained on."""
-    if made["device"] == "cuda":
-        return ", ".join(made["gpus"])
-    used = "" if made["threads"] == made["cores"] else f"{made['threads']} of "
-    return f"{used}{made['cores']} cores ({made['cpu']})"
-
-
 def page(results: Path = RESULTS) -> str:
     """results/README.md."""
     return (
@@ -356,12 +348,9 @@ def with_header(text: str, name: str, results: Path = RESULTS) -> str:
     """
     if (results / name / "metrics.json").is_file():
         text = _told(text, r"", _run_header(results / name))
-    else:
-        for folder in _reproductions(results):
-            for part in read(folder, "reproduction.json")["parts"]:
-                if part["name"] == name and part["runs"] and part["seeds"]:
-                    own = "cores" in part["runs"][0]["device"]
-                    text = _told(text, r"", _part_header(part), kept="" if own else r"    2 cores: [^:]*?(?=    |$)")
+    elif (part := _reproduced(name, results)) is not None:
+        own = "cores" in part["runs"][0]["device"]
+        text = _told(text, r"", _part_header(part), kept="" if own else r"    2 cores: [^:]*?(?=    |$)")
     for folder in published_groups(results):
         group = read(folder, "group.json")
         if group.get("experiment", folder.name) == name:
@@ -378,6 +367,12 @@ def _told(text: str, options: str, told: str, kept: str = "") -> str:
         count=1,
         flags=re.M,
     )
+
+
+def _reproduced(name: str, results: Path) -> dict[str, Any] | None:
+    """The measured part of a published reproduction that is of this experiment, and on classes."""
+    parts = [part for folder in _reproductions(results) for part in read(folder, "reproduction.json")["parts"]]
+    return next((part for part in parts if part["name"] == name and part["seeds"]), None)
 
 
 def _part_header(part: dict[str, Any]) -> str:

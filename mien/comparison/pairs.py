@@ -8,7 +8,7 @@ import numpy as np
 
 from mien.comparison.contenders import Contender, Correct, aligned
 from mien.errors import MienError
-from mien.metrics import balanced_accuracy, macro_f1, weighted_f1
+from mien.metrics import RESAMPLED
 from mien.statistics import (
     CONFIDENCE,
     Estimate,
@@ -84,8 +84,7 @@ def describe_group(contender: Contender) -> dict[str, Any]:
     resampled = resample_seeds(labels, predicted, k)
     right = _described(contender, contender.correct)
     scores = {"accuracy": {"mean": right["accuracy"], **{key: right[key] for key in ("sd", "each", "interval")}}}
-    further = {"balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1, "weighted_f1": weighted_f1}
-    for name, score in further.items():
+    for name, score in RESAMPLED.items():
         each = score(np.stack(cells))
         low, high = np.quantile(score(resampled).mean(axis=1), [_TAIL, 1 - _TAIL])
         scores[name] = {

@@ -201,3 +201,11 @@ def duration(seconds: float) -> str:
     if not minutes:
         return f"{rest} s"
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+
+
+def processor(made: Mapping[str, Any]) -> str:
+    """What a run was trained on, of its environment, as `1 of 2 cores (AMD EPYC)`."""
+    if made["device"] == "cuda":
+        return ", ".join(made["gpus"])
+    used = "" if made["threads"] == made["cores"] else f"{made['threads']} of "
+    return f"{used}{made['cores']} cores ({made['cpu']})"

@@ -90,7 +90,7 @@ def _run(planned: Planned) -> dict[str, Any]:
         "epochs": planned.epochs_done,
         "keep": train.keep,
         "precision": made.get("precision"),
-        "device": ", ".join(made["gpus"]) if made.get("device") == "cuda" else f"{made['cores']} cores ({made['cpu']})",
+        "device": wording.processor(made),
         "minutes": made.get("duration_s", 0.0) / 60,
         "commit": (made.get("commit") or "")[:10],
         "dataset": made["dataset"]["name"],

@@ -39,7 +39,7 @@ def tables(parts: Sequence[Mapping[str, Any]], conclusions: Sequence[Mapping[str
             [part for part in parts if part["kind"] == "pretraining"],
             "48 px is the size of FER2013's images; at 96 px the same images are enlarged.",
         ),
-        points_table([part for part in parts if part["kind"] == "points"]),
+        points_table(by_name["xception"]),
         made_table(parts),
         verdict_table(conclusions),
         *(difference_table(number, one) for number, one in enumerate(conclusions, 1) if one["differences"]),
@@ -193,41 +193,38 @@ def class_table(part: Mapping[str, Any]) -> Table:
 _BY_CLASS = {"precision": "precision", "recall": "recall", "f1": "F1"}
 
 
-def points_table(parts: Sequence[Mapping[str, Any]]) -> Table:
-    """The 68 points: the errors of each part's runs by the size of the face, beside those of the mean shape."""
-    rows: list[tuple[Cell, ...]] = []
-    notes: list[str] = []
-    shape: dict[str, Any] = {}
-    for part in parts:
-        if not part["runs"]:
-            rows.append((part["title"], missing(part), *(NONE,) * 5))
-        for run in part["runs"]:
-            of = run["points"]
-            shape = of["mean_shape"]
-            for size, one in of["sizes"].items():
-                rows.append((part["title"], _epochs(run), f"{size} px", *_errors(one)))
-            notes = [
-                f"Errors in % of the distance of the outer eye corners (or of the pupils) on {of['split']} of "
-                f"{of['dataset']}. “Beyond 8 %” are the faces with a larger error than that. Brackets are 95 % "
-                "intervals over the choice of faces.",
-                *([f"These weights: {of['limits']}."] if of["limits"] else []),
-            ]
-    if shape:
-        rows.append(("mean shape, for comparison", NONE, NONE, *_errors(shape)))
+def points_table(part: Mapping[str, Any]) -> Table:
+    """The 68 points: the errors by the size of the face, beside those of the mean shape."""
+    rows: list[tuple[Cell, ...]] = [] if part["runs"] else [(missing(part), *(NONE,) * 4)]
+    note = ""
+    for run in part["runs"]:
+        of = run["points"]
+        sizes = {f"{size} px": one for size, one in of["sizes"].items()}
+        for name, one in {**sizes, "mean shape, for comparison": of["mean_shape"]}.items():
+            rows.append(
+                (
+                    name,
+                    f"{one['n']:,}",
+                    *(
+                        Score(100 * one[key], [100 * end for end in one["interval"][key]], digits=2)
+                        for key in ("nme_outer_eyes", "nme_inter_pupil", "failure_rate_8")
+                    ),
+                )
+            )
+        note = (
+            f"Errors in % of the distance of the outer eye corners (or of the pupils) on {of['split']} of "
+            f"{of['dataset']}, n = {of['n']:,}; {run['epochs']} epochs, seed {run['seed']}. “Beyond 8 %” are the faces "
+            "with a larger error than that. Brackets are 95 % intervals over the choice of faces."
+        )
+        if of["limits"]:
+            note += f" These weights: {of['limits']}."
     return Table(
         "points",
         "68 points of a face by the Xception-like net (no claim of the report's is known)",
-        ("model", "epochs", "faces of", "n", "NME, %", "NME by pupils, %", "beyond 8 %, %"),
+        ("faces of", "n", "NME, %", "NME by pupils, %", "beyond 8 %, %"),
         rows,
-        tuple(notes),
-        3,
+        (note,) if note else (),
     )
-
-
-def _errors(one: Mapping[str, Any]) -> tuple[Cell, ...]:
-    keys = ("nme_outer_eyes", "nme_inter_pupil", "failure_rate_8")
-    shown = (Score(100 * one[key], [100 * end for end in one["interval"][key]], digits=2) for key in keys)
-    return (f"{one['n']:,}", *shown)
 
 
 def made_table(parts: Sequence[Mapping[str, Any]]) -> Table:
