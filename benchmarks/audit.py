@@ -30,9 +30,9 @@ from mien.audit import audit
 from mien.audit.copies import BLANK_BELOW, copies
 from mien.audit.near import NEAR, near_pairs
 from mien.audit.scan import SIDE, scan, shrink
-from mien.dataset import Dataset, open_dataset
+from mien.data.dataset import Dataset, open_dataset
 from mien.images import decode
-from mien.statistics import wilson
+from mien.intervals import wilson
 from mien.workspace import find_workspace
 
 Gray = npt.NDArray[np.uint8]

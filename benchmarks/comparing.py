@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from mien.comparison import UNDECIDED, Contender, compare
-from mien.predictions import Predictions
+from mien.runs.predictions import Predictions
 
 Bools = npt.NDArray[np.bool_]
 

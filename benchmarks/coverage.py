@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
-from mien import metrics
-from mien.calibration import bin_rows, corrected_ece
-from mien.statistics import bootstrap, resample_seeds, seeds_mean, wilson
+from mien.intervals import bootstrap, resample_seeds, seeds_mean, wilson
+from mien.metrics import classification as metrics
+from mien.metrics.calibration import bin_rows, corrected_ece
 
 Values = npt.NDArray[np.float64]
 

@@ -3,7 +3,7 @@
     python benchmarks/detectors.py helen_68pt.parquet --yunet face_detection_yunet_2023mar.onnx
 
 The file holds HELEN's photos with iBUG's points; only `helen_train` is read. The medians are the constants of
-mien/landmarks/detector.py. The square is what a landmark model would be given with these constants, beside the one that
+mien/faces/detector.py. The square is what a landmark model would be given with these constants, beside the one that
 the true points give: how far its middle is off, in sides of the latter, and how their sides compare.
 """
 
@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from mien.framing import WIDEN
-from mien.ibug import POINTS
+from mien.faces.detector import Detector, Face, open_detector
+from mien.faces.ibug import POINTS
+from mien.faces.squares import WIDEN
 from mien.images import Pixels, decode
-from mien.landmarks.detector import Detector, Face, open_detector
-from mien.statistics import wilson
+from mien.intervals import wilson
 
 Points = npt.NDArray[np.float32]
 SUBSET = "helen_train"

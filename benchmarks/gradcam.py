@@ -12,9 +12,9 @@ import time
 
 import torch
 
+from mien.explain.context import open_subject
 from mien.explain.saliency import TWINS, gradcam, gradcam_maps, last_map
-from mien.explain.subject import open_subject
-from mien.run import find_run
+from mien.runs.run import find_run
 from mien.workspace import find_workspace
 
 # For 3,589 images on 2 cores.

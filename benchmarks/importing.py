@@ -30,7 +30,7 @@ def with_pandas(csv: Path) -> int:
 
 def with_mien(csv: Path) -> int:
     """Import the CSV into a workspace that is thrown away."""
-    from mien.importers import import_dataset
+    from mien.data.importers import import_dataset
     from mien.workspace import Workspace
 
     with tempfile.TemporaryDirectory() as folder:

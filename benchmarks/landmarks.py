@@ -21,15 +21,15 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from mien.batches import load_faces
-from mien.building import build_roles
-from mien.dataset import open_dataset
+from mien.data.dataset import open_dataset
 from mien.environment import describe
 from mien.evaluation.landmarks import SIZES, read_points
+from mien.experiment.building import build_roles
 from mien.files import read_json, write_json, write_text
-from mien.nme import image_errors, measure_points, paired
-from mien.run import Run, find_run
-from mien.weights import Trained, load_weights
+from mien.inference.weights import Trained, load_weights
+from mien.metrics.nme import image_errors, measure_points, paired
+from mien.protocols.batches import load_faces
+from mien.runs.run import Run, find_run
 from mien.workspace import Workspace, find_workspace
 
 Shares = npt.NDArray[np.float32]

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from mien.cropping import SOURCES, cut_images
-from mien.dataset import Dataset, open_dataset
+from mien.data.contact_sheets import contact_sheet
+from mien.data.dataset import Dataset, open_dataset
+from mien.data.synthetic import CLASSES, faces
 from mien.errors import MienError
+from mien.faces.regions import REGIONS
 from mien.files import replacing, write_text
-from mien.regions import REGIONS
-from mien.sheets import contact_sheet
-from mien.statistics import wilson
-from mien.synthetic import CLASSES, faces
+from mien.intervals import wilson
 from mien.workspace import find_workspace
 
 _FACES, _SIDE = 7, 64

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from mien.data.importers.relabel import relabel
+from mien.data.synthetic.dataset import write_faces
 from mien.evaluation import evaluate
-from mien.experiment import load_experiment
-from mien.importers.relabel import relabel
-from mien.run import new_run
-from mien.statistics import wilson
-from mien.suspects import find_suspects, out_of_fold, suspicious
-from mien.synthetic.dataset import write_faces
-from mien.training import train
+from mien.evaluation.label_errors import find_suspects, out_of_fold, suspicious
+from mien.experiment.schema import load_experiment
+from mien.intervals import wilson
+from mien.runs.run import new_run
+from mien.training.fit import train
 from mien.workspace import Workspace
 
 FOLDS = 5

@@ -60,8 +60,8 @@ def main() -> None:
 
 def draw(home: Path, images: int) -> None:
     """A drawn data set, of which eight tenths are trained on, and its training rows as pixel strings."""
+    from mien.data.synthetic.dataset import write_faces
     from mien.images import decode
-    from mien.synthetic.dataset import write_faces
     from mien.workspace import Workspace
 
     dataset = write_faces(Workspace(home), "drawn", n=images * 10 // 8, size=48, color="gray", seed=0)
@@ -94,9 +94,9 @@ def cnn1() -> tuple[Any, Any]:
 
 def by_mien(precision: str, home: Path) -> float:
     """(c): the median of the epochs' training steps, as the run's environment has it."""
-    from mien.experiment import load_experiment
-    from mien.run import new_run
-    from mien.training import train
+    from mien.experiment.schema import load_experiment
+    from mien.runs.run import new_run
+    from mien.training.fit import train
     from mien.workspace import Workspace
 
     file = Path(__file__).parent.parent / "experiments" / "paper-2021" / "cnn1.yaml"

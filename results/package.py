@@ -13,7 +13,7 @@ from typing import Any
 from mien.errors import MienError
 from mien.files import read_json, write_text
 from mien.landmarks.predict import PACKAGED
-from mien.run import Run, find_run
+from mien.runs.run import Run, find_run
 from mien.workspace import find_workspace
 
 LARGEST = 6_000_000  # bytes

@@ -13,8 +13,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mien.intervals import percent
 from mien.report.wording import OLDER, left_out, processor, scored, start_weights, view, warning, why_high
-from mien.statistics import percent
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.dataset import Dataset, open_dataset, write_dataset
+from mien.data.dataset import Dataset, open_dataset, write_dataset
+from mien.data.labels import FER2013
 from mien.images import encode_png
-from mien.labels import FER2013
 from mien.workspace import Workspace
 
 REPOSITORY = Path(__file__).parent.parent

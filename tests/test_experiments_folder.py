@@ -8,18 +8,18 @@ import pytest
 from conftest import REPOSITORY
 from safetensors.torch import save_file
 
-from mien.building import build_model
-from mien.dataset import Dataset, open_dataset, write_dataset
+from mien.data.dataset import Dataset, open_dataset, write_dataset
+from mien.data.labels import FACE, FER2013, LabelScheme
+from mien.data.synthetic import faces
 from mien.evaluation import evaluate
-from mien.experiment import Experiment, load_experiment
-from mien.ibug import POINTS
+from mien.experiment.building import build_model
+from mien.experiment.schema import Experiment, load_experiment
+from mien.experiment.yamlfile import read_yaml
+from mien.faces.ibug import POINTS
 from mien.images import encode_png
-from mien.labels import FACE, FER2013, LabelScheme
-from mien.run import new_run
-from mien.synthetic import faces
-from mien.training import train
+from mien.runs.run import new_run
+from mien.training.fit import train
 from mien.workspace import Workspace
-from mien.yamlfile import read_yaml
 
 FOLDER = REPOSITORY / "experiments"
 NAMED = sorted(file for file in FOLDER.rglob("*.yaml") if "name" in read_yaml(file)[0])

@@ -12,8 +12,8 @@ from PIL import Image
 from skimage.data import astronaut
 
 from mien.cli import main
-from mien.dataset import open_dataset
-from mien.labels import FERPLUS_VOTES
+from mien.data.dataset import open_dataset
+from mien.data.labels import FERPLUS_VOTES
 from mien.workspace import Workspace
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -117,7 +117,7 @@ def test_its_links_lead_somewhere() -> None:
 
 def test_the_small_fer2013_is_no_fer2013(tmp_path: Path) -> None:
     """The commands above run on few rows; the import says that they aren't the challenge's."""
-    from mien.importers import import_dataset
+    from mien.data.importers import import_dataset
 
     small_fer2013(tmp_path)
     made = import_dataset(Workspace(tmp_path), tmp_path / "fer2013.csv", "few", votes=tmp_path / "fer2013new.csv")

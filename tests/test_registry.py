@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from mien import registry
 from mien.errors import MienError
-from mien.experiment import import_components
+from mien.experiment.schema import import_components
 from mien.registry import SUPPLIED, build, entry, load_plugins, names, register
 
 import_components()

@@ -11,7 +11,7 @@ from conftest import REPOSITORY
 
 from mien.errors import MienError
 from mien.report.publishing import publish
-from mien.run import Run
+from mien.runs.run import Run
 
 WRITE = runpy.run_path(str(REPOSITORY / "results" / "write.py"))
 MADE = {

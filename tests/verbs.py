@@ -48,7 +48,7 @@ def call(*arguments: object) -> Result:
 def apart(folder: Path, work: Callable[..., None], *arguments: object) -> Result:
     """Run a function of a test module in a process of its own, forked from one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "pytorch_lightning", "mien.training", "mien.report.page", "verbs"])
+    context.set_forkserver_preload(["torch", "pytorch_lightning", "mien.training.fit", "mien.report.page", "verbs"])
     out, err = folder / "out.txt", folder / "err.txt"
     process = context.Process(target=_redirected, args=(out, err, work, *arguments))
     process.start()

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from mien.audit.groups import ALONE, Groups, exact_groups, joined, near_groups
 from mien.audit.near import near_pairs
 from mien.audit.scan import SIDE, scan
-from mien.dataset import Dataset
+from mien.data.dataset import Dataset
 from mien.errors import MienError
 from mien.files import replacing
 from mien.progress import progress

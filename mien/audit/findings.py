@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 from mien.audit.copies import BLANK_BELOW, Copies, parent, rows_by_id
 from mien.audit.groups import ALONE, Groups
 from mien.audit.scan import scan
-from mien.dataset import Dataset
-from mien.labels import FERPLUS, FERPLUS_VOTES, canonical
-from mien.raters import majority
+from mien.data.dataset import Dataset
+from mien.data.labels import FERPLUS, FERPLUS_VOTES, canonical
+from mien.data.votes import majority
 
 Bools = npt.NDArray[np.bool_]
 Rows = dict[str, Bools]
@@ -121,7 +121,7 @@ def votes_of(dataset: Dataset, split: str) -> npt.NDArray[np.int64] | None:
 def agreement(votes: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Any:
     """Which rows have a raters' majority for a class (n,), and which of those have it for their label (n,).
 
-    The majority is that of `mien.raters.majority`; "unknown" and "not a face" are no classes.
+    The majority is that of `mien.data.votes.majority`; "unknown" and "not a face" are no classes.
     """
     place = {canonical(name): index for index, name in enumerate(FERPLUS.classes)}
     own = np.array([place.get(canonical(name), -1) for name in classes])

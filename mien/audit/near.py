@@ -14,7 +14,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from mien.audit.scan import SIDE
-from mien.importers.parallel import ordered_map
+from mien.parallel import ordered_map
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]

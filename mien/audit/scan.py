@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mien.dataset import Dataset
+from mien.data.dataset import Dataset
 from mien.errors import MienError
 from mien.files import replacing
 from mien.images import Pixels, decode
-from mien.importers.parallel import ordered_map
+from mien.parallel import ordered_map
 from mien.progress import progress
 
 SIDE = 48

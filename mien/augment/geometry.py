@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mien.augment.op import ASCENDING, WHITE, Moved, Positives, Probability, Share, by_kornia, chosen, draw, moved_by
 from mien.errors import MienError
-from mien.ibug import MIRROR
+from mien.faces.ibug import MIRROR
 from mien.registry import register
 
 Degrees = Annotated[float, Field(ge=0, le=180)]

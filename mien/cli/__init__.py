@@ -8,12 +8,24 @@ from typing import Annotated, NoReturn
 import typer
 
 from mien import __version__
-from mien.cli import compare, crop, data, explain, files, landmarks, reproduce, runs, suspects
+from mien.cli import compare, crop, data, explain, files, label_errors, landmarks, reproduce, runs
 from mien.cli.shared import app, from_system
 from mien.errors import FailedError, MienError
 
 # Importing these registers their verbs.
-__all__ = ["app", "compare", "crop", "data", "explain", "files", "landmarks", "main", "reproduce", "runs", "suspects"]
+__all__ = [
+    "app",
+    "compare",
+    "crop",
+    "data",
+    "explain",
+    "files",
+    "label_errors",
+    "landmarks",
+    "main",
+    "reproduce",
+    "runs",
+]
 
 # As the road goes; `data` stands by itself.
 _ORDER = (

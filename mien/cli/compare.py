@@ -10,8 +10,8 @@ from mien.errors import MienError
 from mien.workspace import Workspace, find_workspace
 
 if TYPE_CHECKING:
-    from mien.predictions import Predictions
-    from mien.run import Run
+    from mien.runs.predictions import Predictions
+    from mien.runs.run import Run
 
 
 @app.command()
@@ -35,8 +35,8 @@ def compare(
     """
     from mien.comparison import compare as compare_all
     from mien.comparison import find_contender, foreign, tables, without_copies, write_comparison, write_galleries
-    from mien.run import find_runs
-    from mien.yamlfile import read_yaml
+    from mien.experiment.yamlfile import read_yaml
+    from mien.runs.run import find_runs
 
     home = find_workspace(workspace)
     # Files are told without their folders: what is published tells nothing of the machine.
@@ -100,12 +100,12 @@ def slices(
 
     Example: mien slices cnn1 --by agreement
     """
+    from mien.evaluation.slices import MINIMUM, by_class
+    from mien.evaluation.slices import slices as measure
     from mien.files import read_json
-    from mien.predictions import read_predictions
     from mien.report.wording import warning
-    from mien.run import find_run, is_group
-    from mien.slices import MINIMUM, by_class
-    from mien.slices import slices as measure
+    from mien.runs.predictions import read_predictions
+    from mien.runs.run import find_run, is_group
 
     home = find_workspace(workspace)
     if is_group(run):
@@ -129,8 +129,8 @@ def slices(
 
 
 def _values(home: Workspace, run: "Run", rows: "Predictions", column: str) -> list[Any]:
-    from mien.dataset import open_dataset
-    from mien.slices import read_column
+    from mien.data.dataset import open_dataset
+    from mien.evaluation.slices import read_column
 
     made = run.environment["dataset"]
     dataset = open_dataset(home, made["name"])

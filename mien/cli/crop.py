@@ -34,7 +34,7 @@ def data_crop(
     Example: mien data crop fer2013 --region mouth --as fer2013-mouth
     """
     from mien.cropping import SOURCES, crop_dataset, share, write_sheets
-    from mien.dataset import open_dataset
+    from mien.data.dataset import open_dataset
 
     home = find_workspace(workspace)
     if landmarks == "stored":

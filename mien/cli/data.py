@@ -34,8 +34,8 @@ def data_import(
 
     Example: mien data import fer2013 --as fer2013-2 --relabel suspects/fer2013/suspects.csv
     """
-    from mien.importers import import_dataset
-    from mien.importers.relabel import relabel as change_labels
+    from mien.data.importers import import_dataset
+    from mien.data.importers.relabel import relabel as change_labels
     from mien.registry import load_plugins
 
     home = find_workspace(workspace)
@@ -63,7 +63,7 @@ def synth(
 
     Example: mien data synth --as drawn --n 4000
     """
-    from mien.synthetic.dataset import write_faces
+    from mien.data.synthetic.dataset import write_faces
 
     if color not in ("gray", "rgb"):
         raise MienError(f"no colour is called '{color}'", key="--color", expected="gray or rgb")
@@ -77,7 +77,7 @@ def data_list(workspace: Home = None, as_json: Json = False) -> None:
 
     Example: mien data list
     """
-    from mien.dataset import list_datasets, open_dataset
+    from mien.data.dataset import list_datasets, open_dataset
 
     home = find_workspace(workspace)
     cards = [open_dataset(home, name).card for name in list_datasets(home)]
@@ -105,14 +105,14 @@ def data_show(
     Example: mien data show fer2013 --augment experiments/best/resnet.yaml
     """
     from mien.audit import last_audit
-    from mien.dataset import open_dataset
-    from mien.showing import sheet_of_augmented, sheet_of_classes
+    from mien.data.dataset import open_dataset
+    from mien.report.contact_sheets import sheet_of_augmented, sheet_of_classes
 
     opened = open_dataset(find_workspace(workspace), name)
     if augment is None:
         sheet = sheet_of_classes(opened)
     else:
-        from mien.experiment import load_experiment
+        from mien.experiment.schema import load_experiment
 
         sheet = sheet_of_augmented(opened, load_experiment(augment))
 
@@ -138,7 +138,7 @@ def data_audit(
     Example: mien data audit fer2013
     """
     from mien.audit import audit
-    from mien.dataset import open_dataset
+    from mien.data.dataset import open_dataset
     from mien.report.audit_page import write_audit_page
 
     opened = open_dataset(find_workspace(workspace), name)

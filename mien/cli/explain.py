@@ -9,7 +9,7 @@ from mien.cli.shared import Home, Json, RunName, app, print_result
 from mien.workspace import Workspace, find_workspace
 
 if TYPE_CHECKING:
-    from mien.run import Run
+    from mien.runs.run import Run
 
 
 @app.command()
@@ -49,7 +49,7 @@ def explain(
     Example: mien explain cnn1 activations --image 30769 --layer features.conv2
     """
     from mien.explain import check_names
-    from mien.run import find_run
+    from mien.runs.run import find_run
 
     check_names(names or [])
     home = find_workspace(workspace)
@@ -79,7 +79,7 @@ def explain(
 
 def explain_run(home: Workspace, run: "Run", names: list[str], **asked: Any) -> dict[str, Any]:
     """Make explanations and write the run's report with them anew; `said` are sentences by name."""
-    from mien.explain.making import explain as make
+    from mien.explain.execute import explain as make
     from mien.report.explain_page import sentences
     from mien.report.page import write_report
 

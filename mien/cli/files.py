@@ -23,13 +23,13 @@ def check(
 
     Example: mien check experiments/paper-2021/cnn1.yaml
     """
-    from mien.building import check as check_parts
-    from mien.building import located
-    from mien.dataset import open_dataset
-    from mien.experiment import load_experiment
-    from mien.pretrained import RANDOM, find
-    from mien.pretrained import check as check_start
+    from mien.data.dataset import open_dataset
+    from mien.experiment.building import check as check_parts
+    from mien.experiment.building import located
+    from mien.experiment.schema import load_experiment
     from mien.report.wording import start_weights
+    from mien.training.start_weights import RANDOM, find
+    from mien.training.start_weights import check as check_start
 
     given = overrides or []
     experiment = load_experiment(file, given)
@@ -107,7 +107,7 @@ def schema(plugin: Plugins = None) -> None:
 
     Example: mien schema > mien.schema.json
     """
-    from mien.experiment import import_components, json_schema
+    from mien.experiment.schema import import_components, json_schema
     from mien.registry import load_plugins
 
     import_components()

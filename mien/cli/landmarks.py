@@ -35,7 +35,7 @@ def landmarks(
 
     Example: mien landmarks faces/*.png --detector none --to points --format pts
     """
-    from mien.landmarks.detector import open_detector
+    from mien.faces.detector import open_detector
     from mien.landmarks.photos import landmark_photos
     from mien.landmarks.predict import open_landmarker
 

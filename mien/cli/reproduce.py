@@ -61,7 +61,7 @@ def reproduce(
         return
     from mien.report.page import write_report
     from mien.reproduce import write_all
-    from mien.reproduce.making import make
+    from mien.reproduce.execute import make
     from mien.reproduce.paper import PARTS
 
     # Told without the workspace's and the folder's place: what is published tells nothing of the machine.

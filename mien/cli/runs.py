@@ -12,7 +12,7 @@ from mien.errors import FailedError, MienError
 from mien.workspace import Workspace, find_workspace
 
 if TYPE_CHECKING:
-    from mien.run import Run
+    from mien.runs.run import Run
 
 
 @app.command()
@@ -21,7 +21,7 @@ def demo(workspace: Home = None, as_json: Json = False) -> None:
 
     Example: mien demo
     """
-    from mien.demo import run_demo
+    from mien.workflow import run_demo
 
     run, measured, page = run_demo(find_workspace(workspace))
     print_result(
@@ -76,20 +76,20 @@ def train(
 
 
 def _called(runs: Sequence["Run"]) -> str:
-    from mien.run import group_name
+    from mien.runs.run import group_name
 
     return group_name(runs)
 
 
 def _new(home: Workspace, file: Path, overrides: list[str], seeds: int | None, folds: bool) -> list["Run"]:
     """New runs of an experiment: one, or one for each seed, or for each fold."""
-    from mien.building import check as check_parts
-    from mien.building import located, scheme_for
-    from mien.dataset import open_dataset
-    from mien.experiment import load_experiment
-    from mien.pretrained import check as check_start
+    from mien.data.dataset import open_dataset
+    from mien.experiment.building import check as check_parts
+    from mien.experiment.building import located, scheme_for
+    from mien.experiment.schema import load_experiment
     from mien.protocols import folds as number_of_folds
-    from mien.run import new_group, new_run
+    from mien.runs.run import new_group, new_run
+    from mien.training.start_weights import check as check_start
 
     if seeds and folds:
         raise MienError("--seeds and --folds exclude each other", expected="one of them")
@@ -123,9 +123,9 @@ def _without(overrides: list[str], change: str) -> list[str]:
 
 def _to_resume(home: Workspace, reference: str, overrides: list[str]) -> tuple[list["Run"], int | None]:
     """The runs that still have epochs to go, and the number of epochs if it is to be another."""
-    from mien.run import find_runs
-    from mien.training import check_epochs
-    from mien.yamlfile import parse_value
+    from mien.experiment.yamlfile import parse_value
+    from mien.runs.run import find_runs
+    from mien.training.fit import check_epochs
 
     runs = find_runs(home, reference)
     left = [run for run in runs if run.state != "finished"]
@@ -150,7 +150,7 @@ def _to_resume(home: Workspace, reference: str, overrides: list[str]) -> tuple[l
 def _run_to_end(home: Workspace, run: "Run", epochs: int | None, group: list["Run"]) -> tuple[dict[str, Any], Path]:
     from mien.evaluation import evaluate as measure
     from mien.report.page import write_report
-    from mien.training import train as fit
+    from mien.training.fit import train as fit
 
     again = f"go on with: mien train --resume {_called(group)}"
     try:
@@ -191,9 +191,9 @@ def evaluate(
     Example: mien evaluate cnn1/1-5
     """
     from mien.evaluation import evaluate as measure
-    from mien.experiment import read_protocol
+    from mien.experiment.schema import read_protocol
     from mien.report.page import write_report
-    from mien.run import find_runs
+    from mien.runs.run import find_runs
 
     home = find_workspace(workspace)
     found = find_runs(home, run)
@@ -211,7 +211,7 @@ def evaluate(
     if other is not None or dataset is not None:
         print_result(as_json, {"runs": results}, lambda: None)
         return
-    from mien.groups import describe
+    from mien.comparison.seeds_and_folds import describe
 
     group = describe(home, run)
     print_result(as_json, {"group": group, "runs": results}, lambda: _show_group(group))
@@ -350,11 +350,11 @@ def report(
     from mien.report.page import write_report
     from mien.report.reading import read_ledger
     from mien.report.wording import opened
-    from mien.run import find_run, is_group
+    from mien.runs.run import find_run, is_group
 
     home = find_workspace(workspace)
     if is_group(run):
-        from mien.groups import publish_group
+        from mien.comparison.seeds_and_folds import publish_group
 
         if to is None:
             raise MienError("a group has no page of its own", expected="--to FOLDER, or one of its runs")
@@ -382,8 +382,8 @@ def runs(workspace: Home = None, as_json: Json = False) -> None:
 
     Example: mien runs
     """
-    from mien.run import list_runs, overview
-    from mien.statistics import percent
+    from mien.intervals import percent
+    from mien.runs.run import list_runs, overview
 
     found = [overview(run) for run in list_runs(find_workspace(workspace))]
 

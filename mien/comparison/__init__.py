@@ -7,10 +7,10 @@ mean over seeds, with the chance of seeds and of rows together.
 
 from mien.comparison.clean import without_copies
 from mien.comparison.contenders import Contender, as_one, find_contender, foreign, group
-from mien.comparison.gallery import disagreements, write_galleries
+from mien.comparison.disagreements import disagreements, write_galleries
+from mien.comparison.landmarks import compare_points, point_tables
 from mien.comparison.pairs import UNDECIDED, compare, describe_group
-from mien.comparison.points import compare_points, point_tables
-from mien.comparison.telling import markdown, tables, write_comparison
+from mien.comparison.tables import markdown, tables, write_comparison
 
 __all__ = [
     "UNDECIDED",

@@ -6,8 +6,8 @@ from dataclasses import replace
 from mien.comparison.contenders import Contender
 from mien.errors import MienError
 from mien.evaluation import copied_rows
-from mien.predictions import Predictions, read_predictions
-from mien.run import Run
+from mien.runs.predictions import Predictions, read_predictions
+from mien.runs.run import Run
 from mien.workspace import Workspace
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mien.calibration import probabilities
+from mien.data.labels import canonical
 from mien.errors import MienError
+from mien.experiment.yamlfile import read_yaml
 from mien.files import read_json
-from mien.labels import canonical
-from mien.predictions import Predictions, read_foreign, read_predictions, told
-from mien.run import Run, find_runs
+from mien.metrics.calibration import probabilities
+from mien.runs.predictions import Predictions, read_foreign, read_predictions, told
+from mien.runs.run import Run, find_runs
 from mien.workspace import Workspace
-from mien.yamlfile import read_yaml
 
 Correct = npt.NDArray[np.bool_]
 Values = npt.NDArray[np.float64]

@@ -8,8 +8,7 @@ import numpy as np
 
 from mien.comparison.contenders import Contender, Correct, aligned
 from mien.errors import MienError
-from mien.metrics import RESAMPLED
-from mien.statistics import (
+from mien.intervals import (
     CONFIDENCE,
     Estimate,
     holm,
@@ -20,6 +19,7 @@ from mien.statistics import (
     seeds_mean,
     wilson,
 )
+from mien.metrics.classification import RESAMPLED
 
 UNDECIDED = "not distinguishable"
 EXACT, STUDENT = "McNemar, exact", "Student's t over seeds and rows"

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from mien.faces.regions import Region, is_empty, levelled, mean_points, region_boxes, stretched
 from mien.images import Pixels
 from mien.landmarks.checks import check_points
-from mien.regions import Region, is_empty, levelled, mean_points, region_boxes, stretched
 
 Array = npt.NDArray[np.float32]
 

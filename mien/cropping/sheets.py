@@ -8,11 +8,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mien.cropping.writing import MEAN_SHAPE
-from mien.dataset import Dataset
+from mien.data.contact_sheets import gallery, pictures_of
+from mien.data.dataset import Dataset
+from mien.faces.regions import Points, mean_points, region_named, turned_corners
 from mien.files import replacing
 from mien.images import Pixels
-from mien.regions import Points, mean_points, region_named, turned_corners
-from mien.sheets import gallery, pictures_of
 
 _SHOWN = 64
 _ACROSS = 8

@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mien.cropping.cutting import Array, Cuts, cut_images
-from mien.dataset import Dataset, Shard, open_dataset, write_dataset
+from mien.data.dataset import Dataset, Shard, open_dataset, write_dataset
+from mien.data.framing import stored_points
 from mien.errors import MienError
-from mien.framing import stored_points
-from mien.ibug import POINTS
+from mien.faces.ibug import POINTS
+from mien.faces.regions import Region, moved, region_named
 from mien.images import Pixels, stored_pngs
-from mien.landmarks.kept import PointModel, decoded, predict_points
+from mien.landmarks.stored_points import PointModel, decoded, predict_points
 from mien.progress import progress
-from mien.regions import Region, moved, region_named
 from mien.workspace import Workspace, check_name
 
 Stored = Literal["stored"]

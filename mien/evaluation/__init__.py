@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mien.building import of_points
 from mien.evaluation.expression import copied_rows, measure_classes
 from mien.evaluation.landmarks import measure_run
+from mien.experiment.building import of_points
 from mien.protocols import Role
 from mien.registry import Component
-from mien.run import Run
+from mien.runs.run import Run
 from mien.workspace import Workspace
 
 __all__ = ["copied_rows", "evaluate"]

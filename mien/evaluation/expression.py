@@ -11,22 +11,25 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from mien import environment, metrics, raters, slices
-from mien.batches import Batches, Samples, epoch_order, load
-from mien.building import build_samples, left_out, scheme_for
-from mien.calibration import fit_temperature, measure_calibration
-from mien.dataset import Dataset
+from mien import environment
+from mien.data import votes as raters
+from mien.data.dataset import Dataset
+from mien.data.labels import FERPLUS_VOTES
 from mien.errors import MienError
-from mien.evaluation.asked import Asked, ask, own_dataset, own_roles, own_weights, record
+from mien.evaluation import slices
+from mien.evaluation.request import Asked, ask, own_dataset, own_roles, own_weights, record
+from mien.experiment.building import build_samples, left_out, scheme_for
 from mien.files import replacing, write_json
-from mien.labels import FERPLUS_VOTES
+from mien.inference.tta import VIEWS, mean_logits, views
+from mien.inference.weights import Trained, store_temperature
+from mien.metrics import classification as metrics
+from mien.metrics.calibration import fit_temperature, measure_calibration
 from mien.progress import progress
 from mien.protocols import Overlap, Role, overlap
+from mien.protocols.batches import Batches, Samples, epoch_order, load
 from mien.registry import Component
-from mien.run import Run
-from mien.training import EVALUATION_BATCH
-from mien.tta import VIEWS, mean_logits, views
-from mien.weights import Trained, store_temperature
+from mien.runs.run import Run
+from mien.training.fit import EVALUATION_BATCH
 from mien.workspace import Workspace
 
 Logits = npt.NDArray[np.float32]

@@ -10,21 +10,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from mien import environment, nme
-from mien.batches import Batches, Samples, epoch_order, load_faces
-from mien.dataset import Dataset
+from mien import environment
+from mien.data.dataset import Dataset
+from mien.data.framing import framed_points
 from mien.errors import MienError
-from mien.evaluation.asked import Asked, ask, own_dataset, own_roles, own_weights, record
+from mien.evaluation.request import Asked, ask, own_dataset, own_roles, own_weights, record
+from mien.faces.ibug import POINTS
+from mien.faces.shares import as_shares
 from mien.files import replacing, write_json
-from mien.framing import framed_points
-from mien.ibug import POINTS
-from mien.points import as_shares
+from mien.inference.weights import Trained
+from mien.metrics import nme
 from mien.progress import progress
 from mien.protocols import Part, Role, overlap
+from mien.protocols.batches import Batches, Samples, epoch_order, load_faces
 from mien.registry import Component
-from mien.run import Run
-from mien.training import EVALUATION_BATCH
-from mien.weights import Trained
+from mien.runs.run import Run
+from mien.training.fit import EVALUATION_BATCH
 from mien.workspace import Workspace
 
 Shares = npt.NDArray[np.float32]
@@ -44,8 +45,9 @@ def measure_run(
 ) -> dict[str, Any]:
     """What `evaluate` does for a run whose task is landmarks.
 
-    Faces are framed as a detector would, by their true points; see `mien.framing`. Besides the run's own points those
-    of the mean shape are measured: for each face the mean of the points that the run was fit on, each in its frame.
+    Faces are framed as a detector would, by their true points; see `mien.data.framing`. Besides the run's own points
+    those of the mean shape are measured: for each face the mean of the points that the run was fit on, each in its
+    frame.
     """
     device = environment.device("auto")
     trained = own_weights(run, device)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from mien.errors import MienError, nearest
-from mien.experiment import EXPLANATIONS
+from mien.experiment.schema import EXPLANATIONS
 
 
 def check_names(names: Iterable[str]) -> None:

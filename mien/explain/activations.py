@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mien.calibration import probabilities
+from mien.data.labels import canonical
+from mien.data.synthetic import CLASSES, faces
+from mien.explain.context import Subject, prepare
 from mien.explain.layers import choose_layers, map_layers, outputs_of
 from mien.explain.rows import RULE, probabilities_of, row_facts, surest, typical_classes, typical_rows
-from mien.explain.storing import Arrays
-from mien.explain.subject import Subject, prepare
-from mien.labels import canonical
-from mien.synthetic import CLASSES, faces
+from mien.explain.storage import Arrays
+from mien.metrics.calibration import probabilities
 
 CHANNELS = 64
 _DRAWN, _SEED = 70, 2021

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mien.explain.context import Subject
 from mien.explain.face_points import FacePoints, outline
 from mien.explain.rows import RULE, probabilities_of, row_facts, typical_rows
-from mien.explain.storing import Arrays
-from mien.explain.subject import Subject
-from mien.ibug import GROUPS
+from mien.explain.storage import Arrays
+from mien.faces.ibug import GROUPS
+from mien.intervals import Values, percentile_interval, resampled_means
 from mien.progress import progress
-from mien.statistics import Values, percentile_interval, resampled_means
 
 Points = npt.NDArray[np.floating[Any]]
 Masks = npt.NDArray[np.float32]

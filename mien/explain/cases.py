@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mien.data.votes import majority_labels, read_votes
+from mien.explain.context import Subject
 from mien.explain.rows import Values, probabilities_of, row_facts
-from mien.explain.storing import Arrays
-from mien.explain.subject import Subject
-from mien.raters import majority_labels, read_votes
-from mien.statistics import wilson
+from mien.explain.storage import Arrays
+from mien.intervals import wilson
 
 SHOWN = 18
 Indices = npt.NDArray[np.int64]

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mien.dataset import Dataset
-from mien.framing import stored_points
-from mien.ibug import POINTS
+from mien.data.dataset import Dataset
+from mien.data.framing import stored_points
+from mien.faces.ibug import POINTS
+from mien.faces.regions import MEAN_SHAPE, mean_points
 from mien.images import decode
 from mien.landmarks.checks import check_points
-from mien.landmarks.kept import PointModel, predict_points
-from mien.regions import MEAN_SHAPE, mean_points
+from mien.landmarks.stored_points import PointModel, predict_points
 
 Points = npt.NDArray[np.float32]
 

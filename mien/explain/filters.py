@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mien.explain.context import Subject
 from mien.explain.layers import choose_layers, inputs_of, map_layers
-from mien.explain.storing import Arrays
-from mien.explain.subject import Subject
+from mien.explain.storage import Arrays
 
 OUTPUTS, INPUTS = 32, 16
 _LOOKED_AT = 8

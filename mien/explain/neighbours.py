@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from mien.audit import copies
-from mien.batches import Samples
+from mien.explain.context import Subject, fit_samples, prepare, split_and_id
 from mien.explain.layers import feature_layer, flat, inputs_of
 from mien.explain.rows import Values, probabilities_of, row_facts, typical_rows
-from mien.explain.storing import Arrays
-from mien.explain.subject import Subject, fit_samples, prepare, split_and_id
+from mien.explain.storage import Arrays
+from mien.intervals import wilson
 from mien.progress import progress
-from mien.statistics import wilson
-from mien.training import EVALUATION_BATCH
+from mien.protocols.batches import Samples
+from mien.training.fit import EVALUATION_BATCH
 
 NEAREST = 5
 _COPIES, _LIKEST = 3, 4

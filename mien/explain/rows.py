@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mien.calibration import probabilities
+from mien.data.labels import LabelScheme, canonical
 from mien.errors import MienError, nearest
-from mien.explain.subject import Subject
-from mien.labels import LabelScheme, canonical
+from mien.explain.context import Subject
+from mien.metrics.calibration import probabilities
 
 Indices = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]

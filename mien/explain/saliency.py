@@ -16,16 +16,16 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from mien.building import build_model
 from mien.errors import MienError
+from mien.experiment.building import build_model
+from mien.explain.context import Subject
 from mien.explain.face_points import outline
 from mien.explain.rows import RULE, probabilities_of, row_facts, typical_rows
-from mien.explain.storing import Arrays
-from mien.explain.subject import Subject
+from mien.explain.storage import Arrays
+from mien.inference.weights import Trained
+from mien.intervals import Values, percentile_interval, resampled_means
 from mien.progress import progress
-from mien.run import Run
-from mien.statistics import Values, percentile_interval, resampled_means
-from mien.weights import Trained
+from mien.runs.run import Run
 
 Maps = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]

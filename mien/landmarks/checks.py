@@ -12,7 +12,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from mien.ibug import GROUPS, MIRROR, OUTER_EYES, PUPILS
+from mien.faces.ibug import GROUPS, MIRROR, OUTER_EYES, PUPILS
 
 Points = npt.NDArray[np.floating]
 Sizes = npt.NDArray[np.integer]

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mien.faces.detector import Box
 from mien.images import Pixels
-from mien.landmarks.detector import Box
 
 Points = npt.NDArray[np.float32]
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mien.ibug import POINTS
-from mien.importers.points import Header, upright
-from mien.landmarks.detector import Face
+from mien.data.importers.face_points import Header, upright
+from mien.faces.detector import Face
+from mien.faces.ibug import POINTS
 
 Points = npt.NDArray[np.float32]
 

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from mien.data.importers.face_points import header
 from mien.errors import FailedError, MienError, reason
+from mien.faces.detector import Detector, Face, crop
 from mien.files import replacing, write_json, write_text
 from mien.images import Pixels, decode, encode_png
-from mien.importers.points import header
-from mien.landmarks.detector import Detector, Face, crop
 from mien.landmarks.drawing import overlay
 from mien.landmarks.formats import COORDINATES, Photo, Points, as_dict, csv_text, pts_texts
-from mien.landmarks.kept import PointModel
+from mien.landmarks.stored_points import PointModel
 from mien.progress import progress
 
 Format = Literal["csv", "json", "pts"]

@@ -11,12 +11,12 @@ import torch
 
 from mien import environment
 from mien.augment import Gray
-from mien.building import of_points
 from mien.errors import MienError
-from mien.ibug import POINTS
+from mien.experiment.building import of_points
+from mien.faces.ibug import POINTS
 from mien.images import Pixels
-from mien.run import find_run
-from mien.weights import Trained, load_packaged, load_weights
+from mien.inference.weights import Trained, load_packaged, load_weights
+from mien.runs.run import find_run
 from mien.workspace import Workspace
 
 # What mien ships; its licence and card stand beside it.

@@ -55,10 +55,10 @@ class GoogLeNet(nn.Module):
     """GoogLeNet, 22 layers deep, with torchvision's parameter names, shapes, start values and forward pass.
 
     `dropout` is the share of the 1024 last features that is zeroed in training. `pretrained` names the weights that a
-    training starts from, `imagenet` or a file, see `mien.pretrained`; without it they are random. Images (n,
-    in_channels, image_size, image_size) give logits (n, num_classes); below 15 px is a MienError. Start values: weights
-    of convolutions and of `fc` from a normal distribution (mean 0, sd 0.01) cut at −2 and 2; batch norm 1 and 0; biases
-    as torch has them.
+    training starts from, `imagenet` or a file, see `mien.training.start_weights`; without it they are random. Images
+    (n, in_channels, image_size, image_size) give logits (n, num_classes); below 15 px is a MienError. Start values:
+    weights of convolutions and of `fc` from a normal distribution (mean 0, sd 0.01) cut at −2 and 2; batch norm 1 and
+    0; biases as torch has them.
 
     >>> model = GoogLeNet(in_channels=3, image_size=48, num_classes=7)
     >>> sum(parameter.numel() for parameter in model.parameters())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.errors import MienError
-from mien.ibug import POINTS
+from mien.faces.ibug import POINTS
 from mien.models.resnet import BasicBlock
 from mien.registry import register
 

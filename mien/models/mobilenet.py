@@ -52,9 +52,9 @@ class MobileNetV2(nn.Module):
     """MobileNetV2 with torchvision's parameter names, shapes, start values and forward pass.
 
     `dropout` is the share of the 1280 last features that is zeroed in training. `pretrained` names a file of weights
-    that a training starts from, see `mien.pretrained`; without it they are random. Images (n, in_channels, image_size,
-    image_size) give logits (n, num_classes). Start values: convolutions by He's normal distribution (fan out), the
-    last layer from a normal distribution of sd 0.01; batch norm 1 and 0; biases 0.
+    that a training starts from, see `mien.training.start_weights`; without it they are random. Images
+    (n, in_channels, image_size, image_size) give logits (n, num_classes). Start values: convolutions by He's normal
+    distribution (fan out), the last layer from a normal distribution of sd 0.01; batch norm 1 and 0; biases 0.
 
     >>> model = MobileNetV2(in_channels=3, image_size=48, num_classes=7)
     >>> sum(parameter.numel() for parameter in model.parameters())

@@ -1,6 +1,15 @@
 """Protocols: which rows a model is fit on, which it is chosen by, which it is reported on, and what it saw of these."""
 
-from mien.protocols.named import folder, folds, k_fold, leave_one_subject_out, official, paper_2021, splits, stratified
+from mien.protocols.named import (
+    folder,
+    folds,
+    k_fold,
+    leave_one_subject_out,
+    official,
+    paper_2021,
+    splits,
+    stratified,
+)
 from mien.protocols.overlap import CONTAMINATED, Overlap, overlap
 from mien.protocols.roles import ROLES, Part, Role, Roles, check_roles, role_ids, without
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from mien.dataset import Dataset
+from mien.data.dataset import Dataset
 from mien.errors import MienError, nearest
 from mien.protocols.roles import ROLES, Part, Roles
 from mien.registry import Component, register

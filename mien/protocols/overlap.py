@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from mien.audit.copies import copies, parent, rows_by_id
 from mien.audit.scan import pixel_hashes
-from mien.dataset import Dataset
+from mien.data.dataset import Dataset
 from mien.protocols.roles import Bools, Part, Roles, masks
 
 # From this share of report rows on, copies of rows that were fit or chosen on make a protocol contaminated.

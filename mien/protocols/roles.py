@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mien.audit import FLAGS, found_flags
-from mien.dataset import Dataset
+from mien.data.dataset import Dataset
 from mien.errors import FailedError, MienError, nearest
 
 Bools = npt.NDArray[np.bool_]

@@ -14,13 +14,13 @@ from mien.audit import FLAGS, last_audit, read_flags
 from mien.audit.findings import mixed
 from mien.audit.groups import ALONE
 from mien.audit.scan import scan
-from mien.dataset import Dataset
+from mien.data.dataset import Dataset
 from mien.errors import FailedError
 from mien.files import write_text
 from mien.images import Pixels
+from mien.intervals import percent, wilson
 from mien.report.rendering import render
 from mien.report.wording import span
-from mien.statistics import percent, wilson
 
 # So many groups, or single pictures, of a kind are shown, and so many pictures of a group.
 _GROUPS, _SINGLE, _PICTURES = 24, 36, 6

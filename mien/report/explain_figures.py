@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from mien.explain.storing import Arrays, read
+from mien.explain.storage import Arrays, read
 from mien.report.explain_pictures import Drawing, Picture, caption
 from mien.report.explain_tiles import SIGNED, Tile, Values, colored, grid, matrix, picture
 from mien.report.style import Caption
 from mien.report.wording import seeds
-from mien.run import Run
+from mien.runs.run import Run
 
 Result = Mapping[str, Any]
 

@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mien.explain.storing import folder, read
+from mien.explain.storage import folder, read
 from mien.files import replacing
+from mien.intervals import percent
 from mien.report import explain_figures
 from mien.report.explain_pictures import Picture, rows_of
 from mien.report.tables import Cell
 from mien.report.wording import seeds, span, warning
-from mien.run import Run
-from mien.statistics import percent
+from mien.runs.run import Run
 
 Result = Mapping[str, Any]
 

@@ -4,10 +4,10 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from mien.experiment.yamlfile import read_yaml
 from mien.report import figures, wording
 from mien.report.reading import read_ledger
-from mien.run import Run
-from mien.yamlfile import read_yaml
+from mien.runs.run import Run
 
 # What a page shows in a place of its own, or twice.
 _ELSEWHERE = ("dataset", "command", "sessions")

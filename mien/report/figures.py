@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from mien.calibration import BINS, Bins
+from mien.intervals import Counts, Values, wilson
+from mien.metrics.calibration import BINS, Bins
 from mien.report.style import BLUE, DEEP, FAINT, GREEN, INK, ORANGE, VERMILION, WIDTH, Caption, figure, styled
-from mien.statistics import Counts, Values, wilson
 
 History = Mapping[str, Values]
 PANELS = ("loss", "accuracy")

@@ -8,20 +8,21 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from mien.dataset import open_dataset
+from mien.data.dataset import open_dataset
+from mien.data.framing import faces
+from mien.data.synthetic import faces as draw_faces
 from mien.errors import FailedError, MienError
 from mien.evaluation.landmarks import read_points
-from mien.framing import cut, detector_squares, faces, into
+from mien.faces.shares import as_pixels
+from mien.faces.squares import cut, detector_squares, into
 from mien.images import Pixels
-from mien.nme import image_errors, measure_points
-from mien.points import as_pixels
+from mien.inference.weights import load_weights
+from mien.metrics.nme import image_errors, measure_points
 from mien.report.landmark_figures import Points, overlays
 from mien.report.landmark_tables import bracketed
 from mien.report.style import Caption, png
 from mien.report.wording import seeds, warning
-from mien.run import Run
-from mien.synthetic import faces as draw_faces
-from mien.weights import load_weights
+from mien.runs.run import Run
 from mien.workspace import Workspace
 
 SIZE = 128

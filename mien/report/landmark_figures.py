@@ -17,9 +17,9 @@ from matplotlib.path import Path as Outline
 from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
 
-from mien.ibug import GROUPS, POINTS
+from mien.faces.ibug import GROUPS, POINTS
 from mien.images import Pixels
-from mien.nme import LIMIT
+from mien.metrics.nme import LIMIT
 from mien.report.style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, Caption, figure, styled
 
 Results = Mapping[str, Mapping[str, Any]]

@@ -18,7 +18,7 @@ from mien.report.pictures import curve_caption, curve_pictures
 from mien.report.reading import read_content, read_history, read_metrics, read_others
 from mien.report.rendering import render
 from mien.report.tables import Cell
-from mien.run import Run
+from mien.runs.run import Run
 
 _PANELS = ("loss", "nme")
 

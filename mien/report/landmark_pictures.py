@@ -5,13 +5,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mien.ibug import GROUPS
+from mien.faces.ibug import GROUPS
 from mien.report.landmark_figures import error_curve, group_bars
 from mien.report.landmark_tables import bracketed, results
 from mien.report.pictures import drawn
 from mien.report.style import Caption
 from mien.report.wording import seeds, warning
-from mien.run import Run
+from mien.runs.run import Run
 
 
 def caption(run: Run, metrics: Mapping[str, Any]) -> Caption:

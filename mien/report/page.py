@@ -8,16 +8,16 @@ from typing import Any
 from markupsafe import Markup
 
 from mien.errors import MienError
+from mien.evaluation.slices import MINIMUM
 from mien.files import write_text
-from mien.metrics import classification_report, confusion, predict
-from mien.predictions import read_predictions
+from mien.metrics.classification import classification_report, confusion, predict
 from mien.report import figures, pictures, tables, wording
 from mien.report.explain_page import Section, sections, write_pictures
 from mien.report.facts import about, opened, record, training
 from mien.report.reading import of_points, read_content, read_history, read_metrics, read_others
 from mien.report.rendering import render
-from mien.run import Run
-from mien.slices import MINIMUM
+from mien.runs.predictions import read_predictions
+from mien.runs.run import Run
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from mien.calibration import bin_rows, probabilities, risk_coverage
-from mien.predictions import Predictions
+from mien.intervals import Counts, percent, wilson
+from mien.metrics.calibration import bin_rows, probabilities, risk_coverage
 from mien.report import figures
 from mien.report.figures import History
 from mien.report.style import ALARM, DEEP, INK, Caption, save, svg
 from mien.report.wording import scored, seeds, span, warning
-from mien.run import Run
-from mien.statistics import Counts, percent, wilson
+from mien.runs.predictions import Predictions
+from mien.runs.run import Run
 
 
 def caption(run: Run, metrics: Mapping[str, Any]) -> Caption:

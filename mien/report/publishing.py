@@ -7,7 +7,7 @@ from mien.errors import MienError
 from mien.files import replacing
 from mien.report.reading import read_metrics
 from mien.report.wording import OLDER
-from mien.run import Run
+from mien.runs.run import Run
 
 _SHOWN = (
     "experiment.yaml",

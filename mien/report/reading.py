@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from mien.errors import FailedError
+from mien.experiment.yamlfile import read_yaml
 from mien.files import read_json
-from mien.ledger import entries
-from mien.metrics import SCORES
+from mien.metrics.classification import SCORES
 from mien.report.figures import History
-from mien.run import Run
-from mien.yamlfile import read_yaml
+from mien.runs.ledger import entries
+from mien.runs.run import Run
 
 _NEEDED = {"protocol", "split", "n", "per_class", "interval", "contaminated", *SCORES}
 _NEEDED_OF_POINTS = {"protocol", "split", "n", "normaliser", "sizes", "mean_shape", "contaminated", "overlap"}

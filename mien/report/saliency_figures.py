@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mien.explain.by_region import ALL, PARTS
-from mien.explain.storing import Arrays, read
-from mien.ibug import GROUPS
+from mien.explain.storage import Arrays, read
+from mien.faces.ibug import GROUPS
+from mien.intervals import percent
 from mien.report.explain_pictures import Drawing, Picture, caption
 from mien.report.explain_tiles import SIGNED, Pixels, Tile, colored, grid, picture
 from mien.report.style import BLUE, FAINT, INK, VERMILION, Caption, figure, styled
-from mien.run import Run
-from mien.statistics import percent
+from mien.runs.run import Run
 
 Result = Mapping[str, Any]
 Values = npt.NDArray[np.floating[Any]]

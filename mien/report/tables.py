@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mien.metrics import class_scores
+from mien.intervals import Counts, bootstrap, percent, wilson
+from mien.metrics.classification import class_scores
 from mien.report.wording import OLDER, fit_on, left_out, span, view
-from mien.statistics import Counts, bootstrap, percent, wilson
 
 SCORES = {
     "accuracy": ("Accuracy", "share of rows predicted right"),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mien.statistics import percent
+from mien.intervals import percent
 
 OLDER = "measured by an older mien"
 
@@ -45,7 +45,7 @@ def seeds(metrics: Mapping[str, Any]) -> str:
 
 
 def start_weights(record: Mapping[str, Any]) -> str:
-    """What a training began with, of the record that `mien.pretrained.start` gives.
+    """What a training began with, of the record that `mien.training.start_weights.start` gives.
 
     >>> start_weights({"name": "random"})
     'random'

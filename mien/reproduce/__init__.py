@@ -11,10 +11,10 @@ from mien.reproduce import figures
 from mien.reproduce.conclusions import conclusions
 from mien.reproduce.figures import Picture
 from mien.reproduce.formats import as_csv, as_latex
-from mien.reproduce.numbers import gather
 from mien.reproduce.page import FACES, Page, html, readme
 from mien.reproduce.paper import EXPLAINED, REPORT, part_named
 from mien.reproduce.plan import Planned, make_plan
+from mien.reproduce.scores import gather
 from mien.reproduce.tables import tables
 from mien.workspace import Workspace
 

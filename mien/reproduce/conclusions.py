@@ -21,11 +21,11 @@ from scipy.stats import norm, t
 from mien.comparison import Contender, compare, without_copies
 from mien.errors import MienError
 from mien.files import read_json
+from mien.intervals import CONFIDENCE, Estimate, holm
 from mien.report.reading import read_history
-from mien.reproduce.numbers import contender_of
 from mien.reproduce.paper import PARTS, part_named
 from mien.reproduce.plan import Planned
-from mien.statistics import CONFIDENCE, Estimate, holm
+from mien.reproduce.scores import contender_of
 from mien.workspace import Workspace
 
 Verdict = Literal["holds", "does not hold", "can't be told"]

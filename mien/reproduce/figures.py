@@ -18,13 +18,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from mien.building import of_points
 from mien.cropping import cut_images
+from mien.data.contact_sheets import contact_sheet, pictures_of
+from mien.data.synthetic import CLASSES, faces
 from mien.errors import MienError
-from mien.explain.storing import read
+from mien.experiment.building import of_points
+from mien.explain.storage import read
+from mien.faces.regions import region_named
 from mien.files import replacing, write_text
 from mien.images import Pixels
-from mien.regions import region_named
 from mien.report import explain_figures, figures, saliency_figures
 from mien.report.explain_pictures import Drawing
 from mien.report.landmark_faces import drawn_faces, measured_faces
@@ -33,9 +35,7 @@ from mien.report.reading import read_history, read_metrics
 from mien.report.style import BLUE, INK, ORANGE, Caption, figure, png, styled, svg
 from mien.reproduce.paper import CLAIMED, CUTS, STORED, TRAINED_ON, VALIDATION
 from mien.reproduce.plan import Planned, dataset_of
-from mien.run import Run
-from mien.sheets import contact_sheet, pictures_of
-from mien.synthetic import CLASSES, faces
+from mien.runs.run import Run
 from mien.workspace import Workspace
 
 

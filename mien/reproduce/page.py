@@ -8,6 +8,7 @@ from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
 
 import mien.report
 from mien import __version__
+from mien.intervals import percent
 from mien.report.rendering import firm
 from mien.report.wording import spoken
 from mien.reproduce.conclusions import RULE
@@ -15,7 +16,6 @@ from mien.reproduce.figures import Picture
 from mien.reproduce.formats import Score, Table, markdown_lines
 from mien.reproduce.paper import REPORT, SOURCE, TRAINED_ON, VALIDATION
 from mien.reproduce.tables import missing
-from mien.statistics import percent
 
 # Figures beside the curves, by how their names begin.
 FACES = {

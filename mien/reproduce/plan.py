@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from mien import pretrained
-from mien.dataset import Dataset, list_datasets, open_dataset
+from mien.data.dataset import Dataset, list_datasets, open_dataset
 from mien.errors import MienError
-from mien.experiment import Experiment, load_experiment
+from mien.experiment.schema import Experiment, load_experiment
+from mien.experiment.yamlfile import read_yaml
 from mien.files import read_json
 from mien.landmarks.predict import PACKAGED
 from mien.reproduce.paper import CUTS, DATA, PARTS, Part, experiment_file
-from mien.run import Run, list_runs
+from mien.runs.run import Run, list_runs
+from mien.training import start_weights as pretrained
 from mien.workspace import Workspace
-from mien.yamlfile import read_yaml
 
 # finished; trained by another process now; begun, to go on with; not begun; data set missing; not to be had here.
 State = Literal["finished", "running", "begun", "new", "waits", "left out"]

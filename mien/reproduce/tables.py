@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mien.comparison.telling import p_value
+from mien.comparison.tables import p_value
+from mien.intervals import percent
 from mien.report.tables import SCORES
 from mien.report.wording import duration
 from mien.reproduce.formats import Cell, Score, Table
 from mien.reproduce.paper import REPORT
-from mien.statistics import percent
 
 NONE = "–"
 # What all tables of scores have to say.

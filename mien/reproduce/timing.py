@@ -9,13 +9,20 @@ from typing import Any, NamedTuple
 import torch
 
 from mien import environment
-from mien.building import build_model, build_optimizer, build_pipeline, build_roles, input_shape, scheme_for
-from mien.dataset import Dataset
-from mien.experiment import Experiment
+from mien.data.dataset import Dataset
+from mien.experiment.building import (
+    build_model,
+    build_optimizer,
+    build_pipeline,
+    build_roles,
+    input_shape,
+    scheme_for,
+)
+from mien.experiment.schema import Experiment
 from mien.protocols import Part
 from mien.reproduce.paper import CUTS
 from mien.reproduce.plan import Planned, dataset_of
-from mien.run import list_runs
+from mien.runs.run import list_runs
 from mien.workspace import Workspace
 
 _SECONDS = 1.0

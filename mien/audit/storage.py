@@ -1,0 +1,199 @@
+"""An audit's files: `audit/audit.json` and `audit/audit.parquet` beside the data set."""
+
+import datetime
+from collections.abc import Sequence
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mien.audit.copies import VERSION, Copies, copies, parent
+from mien.audit.findings import FLAGS, NOT_A_FACE, agreement, fallbacks, inherit, mixed, owners, table_of, votes_of
+from mien.audit.groups import ALONE, Groups
+from mien.audit.scan import scan
+from mien.data.dataset import Dataset
+from mien.errors import MienError
+from mien.files import read_json, replacing, write_json
+
+
+def audit(dataset: Dataset, *, near: bool = True) -> dict[str, Any]:
+    """Look at every image of a data set, write `audit.json` and `audit.parquet`, and return what the first holds.
+
+    Without `near`, near copies are not looked for; those that an earlier audit found still count.
+    """
+    found = copies(dataset, near=near)
+    table = _table(dataset, found)
+    content = _content(dataset, found, table)
+    folder = dataset.folder / "audit"
+    with replacing(folder / "audit.parquet") as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    write_json(folder / "audit.json", content)
+    return content
+
+
+def last_audit(dataset: Dataset) -> dict[str, Any] | None:
+    """What the last audit of this very data set said; None where there is none."""
+    path = dataset.folder / "audit" / "audit.json"
+    try:
+        content: dict[str, Any] = read_json(path)
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if _stamp(content) == _of(dataset) else None
+
+
+def read_flags(dataset: Dataset) -> pa.Table | None:
+    """The flags of all rows: `split`, `id`, a bool column for each of `FLAGS`, `exact_group`, `near_group`.
+
+    In the data set's order, split after split. None where this very data set has no audit and none is inherited: that
+    of the set whose rows it cut or relabelled, by split and id, with copies and labels compared anew.
+    """
+    path = dataset.folder / "audit" / "audit.parquet"
+    if path.exists():
+        table = pq.read_table(path)
+        said = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+        if (said.get("fingerprint"), said.get("version")) == _of(dataset):
+            # Near copies that were found after an audit that didn't look for them count too.
+            now = copies(dataset, near=False)
+            return table if said["near"] == str(_has_near(now)) else _table(dataset, now)
+    origin = parent(dataset)
+    if origin is None or read_flags(origin) is None:
+        return None
+    return _table(dataset, copies(dataset))
+
+
+def found_flags(dataset: Dataset, names: Sequence[str]) -> pa.Table:
+    """The flags of all rows as `read_flags` gives them, where an audit looked for these.
+
+    Raises MienError where there is no audit, and for flags of near copies where nobody looked for those: they would
+    all be false, which isn't what was found. So would those of raters' votes be in a data set without any, and
+    `fallback` in one that isn't cut; asked for alone, that one needs no audit, and only its column is given.
+    """
+    name = dataset.card.name
+    if "fallback" in names and "source" not in dataset.card.columns:
+        raise MienError(
+            f"data set '{name}' isn't cut, so nothing is known of 'fallback'", expected="one that mien data crop made"
+        )
+    if set(names) == {"fallback"}:
+        return fallbacks(dataset)
+    table = read_flags(dataset)
+    if table is None:
+        raise MienError(f"data set '{name}' has no audit", expected=f"mien data audit {name}")
+    if any(flag.startswith("near_") for flag in names) and not _has_near(copies(dataset, near=False)):
+        raise MienError(
+            f"the audit of data set '{name}' looked for no near copies",
+            expected=f"mien data audit {name}, with near copies",
+        )
+    voted = [flag for flag in names if flag in ("not_a_face", "vote_conflict")]
+    if voted and parent(dataset) is None and not _has_votes(dataset):
+        raise MienError(
+            f"data set '{name}' has no rater votes, so nothing is known of '{voted[0]}'",
+            expected="a data set imported with --votes",
+        )
+    return table
+
+
+def _of(dataset: Dataset) -> tuple[str, str]:
+    return dataset.card.fingerprint, str(VERSION)
+
+
+def _stamp(content: dict[str, Any]) -> tuple[Any, Any]:
+    return content.get("fingerprint"), str(content.get("version"))
+
+
+def _table(dataset: Dataset, found: Copies) -> pa.Table:
+    table = table_of(dataset, found)
+    origin = parent(dataset)
+    older = read_flags(origin) if origin is not None else None
+    if older is not None:
+        table = inherit(dataset, table, older)
+    fingerprint, version = _of(dataset)
+    return table.replace_schema_metadata(
+        {"fingerprint": fingerprint, "version": version, "near": str(_has_near(found))}
+    )
+
+
+def _has_near(found: Copies) -> bool:
+    return found.near(next(iter(found.splits))) is not None
+
+
+def _content(dataset: Dataset, found: Copies, table: pa.Table) -> dict[str, Any]:
+    splits = list(dataset.card.splits)
+    count = np.array([dataset.rows(split) for split in splits])
+    split_of = np.repeat(np.arange(len(splits)), count)
+    labels = np.concatenate([dataset.labels(split) for split in splits])
+    exact = np.asarray(table["exact_group"], dtype=np.int64)
+    near = np.asarray(table["near_group"], dtype=np.int64) if _has_near(found) else None
+    flags = {name: np.asarray(table[name], dtype=np.bool_) for name in FLAGS}
+    scans = {split: scan(dataset, split) for split in splits}
+    return {
+        "dataset": dataset.card.name,
+        "fingerprint": dataset.card.fingerprint,
+        "version": VERSION,
+        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "n": len(table),
+        "splits": dict(zip(splits, count.tolist(), strict=True)),
+        "exact": _counted(exact),
+        "near": None if near is None else _counted(near),
+        "across": _across(exact, split_of, splits),
+        "near_across": None if near is None else _across(near, split_of, splits),
+        "conflicting": _groups(exact, mixed(exact, labels)),
+        "near_conflicting": None if near is None else _groups(near, mixed(near, labels)),
+        "blank": int(flags["blank"].sum()),
+        "constant": sum(int(((of["hash"] != b"") & (of["deviation"] == 0)).sum()) for of in scans.values()),
+        "tiny": int(flags["tiny"].sum()),
+        "undecodable": int(flags["undecodable"].sum()),
+        "not_a_face": int(flags["not_a_face"].sum()) if _has_votes(dataset) else None,
+        "flags": {
+            name: {split: int(flags[name][split_of == i].sum()) for i, split in enumerate(splits)} for name in FLAGS
+        },
+        "votes": _agreements(dataset) if _has_votes(dataset) else None,
+        "classes": {
+            split: dict(zip(dataset.card.classes, rows, strict=True)) for split, rows in dataset.card.splits.items()
+        },
+        "shared": owners(dataset),
+    }
+
+
+def _counted(groups: Groups) -> dict[str, int]:
+    """Groups, rows in them, and rows beyond the first of each."""
+    rows = int((groups != ALONE).sum())
+    number = len(np.unique(groups[groups != ALONE]))
+    return {"groups": number, "rows": rows, "extra": rows - number}
+
+
+def _groups(groups: Groups, rows: Any) -> int:
+    return len(np.unique(groups[rows & (groups != ALONE)]))
+
+
+def _across(groups: Groups, split_of: Any, splits: list[str]) -> dict[str, int]:
+    """By pair of splits: how many rows of the second have a copy in the first."""
+    inside = [np.unique(groups[(split_of == i) & (groups != ALONE)]) for i in range(len(splits))]
+    return {
+        f"{splits[a]}/{splits[b]}": int(np.isin(groups[split_of == b], inside[a]).sum())
+        for a, b in permutations(range(len(splits)), 2)
+    }
+
+
+def _has_votes(dataset: Dataset) -> bool:
+    return votes_of(dataset, next(iter(dataset.card.splits))) is not None
+
+
+def _agreements(dataset: Dataset) -> dict[str, dict[str, dict[str, int]]]:
+    """By split and class: `rows`, those with a `majority`, and those whose majority `agrees` with the label."""
+    told: dict[str, dict[str, dict[str, int]]] = {}
+    for split in dataset.card.splits:
+        votes, labels = votes_of(dataset, split), dataset.labels(split)
+        assert votes is not None
+        decided, agreed = agreement(votes, labels, dataset.card.classes)
+        decided &= votes[:, -1] < NOT_A_FACE
+        told[split] = {
+            name: {
+                "rows": int((labels == i).sum()),
+                "majority": int((decided & (labels == i)).sum()),
+                "agrees": int((decided & agreed & (labels == i)).sum()),
+            }
+            for i, name in enumerate(dataset.card.classes)
+        }
+    return told

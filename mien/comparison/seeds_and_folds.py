@@ -1,0 +1,119 @@
+"""What several runs of one experiment come to: seeds as a mean with its spread, folds as one measurement."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.comparison.contenders import Contender, group
+from mien.comparison.pairs import describe_group
+from mien.errors import FailedError, MienError
+from mien.evaluation import copied_rows
+from mien.experiment.yamlfile import read_yaml
+from mien.files import read_json, write_json, write_text
+from mien.metrics import classification as metrics
+from mien.runs.predictions import read_predictions
+from mien.runs.run import Run, find_runs
+from mien.workspace import Workspace
+
+Bools = npt.NDArray[np.bool_]
+_TWINS = ("clean", "near_clean")
+
+
+def describe(workspace: Workspace, reference: str) -> dict[str, Any]:
+    """The scores of a group that was measured on its reporting role, as plain data.
+
+    `kind` is "seeds" or "folds". Each of `metrics.SCORES` that the kind has gives `mean`, `sd` and `each` over the
+    runs, and the 95 % `interval`: of seeds that of the mean, as if seeds and rows had both been drawn from many; of
+    folds that of all rows together, each predicted by the run that wasn't trained on it, and `mean` is their score.
+    `clean` and `near_clean` give `n` and the same without exact and without near copies of what the runs have seen.
+    Of seeds, `overlap` says what they all have seen of the rows, as in a run's metrics.
+    Raises MienError for a run that isn't measured and for runs that are no group.
+    """
+    runs = find_runs(workspace, reference)
+    measured = [_measured(run) for run in runs]
+    first = measured[0]
+    about = {
+        "name": reference,
+        "experiment": runs[0].folder.parent.name,
+        "runs": [run.name for run in runs],
+        "seeds": sorted({seed for one in measured for seed in one["seeds"]}),
+        "split": " + ".join(dict.fromkeys(split for one in measured for split in one["split"].split(" + "))),
+        **{key: first[key] for key in ("protocol", "dataset", "labels")},
+        "contaminated": max(one["contaminated"] for one in measured),
+    }
+    copied = [copied_rows(workspace, run) for run in runs]
+    folds = [read_yaml(run.experiment_file)[0]["protocol"].get("fold") for run in runs]
+    if len(set(folds)) > 1:
+        scores = _of_folds(runs, [None] * len(runs))
+        twins = {name: _of_folds(runs, [one[i] for one in copied]) for i, name in enumerate(_TWINS)}
+        return {"kind": "folds", **about, **(scores or {}), **twins}
+    together = group(reference, runs)
+    # All seeds have the same roles.
+    twins = {name: _of_seeds(together, mask) for name, mask in zip(_TWINS, copied[0], strict=True)}
+    about["overlap"] = first.get("overlap")
+    return {"kind": "seeds", **about, **(_of_seeds(together, np.zeros(len(together.runs[0]), bool)) or {}), **twins}
+
+
+def _measured(run: Run) -> dict[str, Any]:
+    if not run.metrics_file("report").is_file():
+        raise MienError(
+            f"run {run.name} has not been measured on its reporting role", expected=f"mien evaluate {run.name} first"
+        )
+    found: dict[str, Any] = read_json(run.metrics_file("report"))
+    return found
+
+
+def _of_seeds(together: Contender, copied: Bools | None) -> dict[str, Any] | None:
+    """The scores of seeds on the rows that aren't copied; None where nobody looked, or no row is left."""
+    if copied is None or copied.all():
+        return None
+    left = np.flatnonzero(~copied).tolist()
+    found = describe_group(replace(together, runs=tuple(run.take(left) for run in together.runs)))
+    return {"n": found["n"], **found["scores"]}
+
+
+def _of_folds(runs: list[Run], copied: Sequence[Bools | None]) -> dict[str, Any] | None:
+    """The scores of all folds together, on the rows that aren't copied; None where no row is left."""
+    parts = [read_predictions(run.predictions("report")) for run in runs]
+    rows = [row for part in parts for row in part.rows]
+    if len(set(rows)) < len(rows):
+        raise FailedError(f"{len(rows) - len(set(rows)):,} rows are reported on by more than one of {len(runs)} folds")
+    parts = [
+        part if mask is None else part.take(np.flatnonzero(~mask).tolist())
+        for part, mask in zip(parts, copied, strict=True)
+    ]
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        return None
+    each = [metrics.measure(part.labels, part.logits, part.classes) for part in parts]
+    labels, logits = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "logits"))
+    pooled = metrics.measure(labels, logits, parts[0].classes)
+    scores = {
+        key: {
+            "mean": pooled[key],
+            "sd": float(np.std([one[key] for one in each], ddof=1)) if len(each) > 1 else None,
+            "each": [one[key] for one in each],
+            "interval": pooled["interval"][key],
+        }
+        for key in metrics.SCORES
+    }
+    return {"n": pooled["n"], **scores}
+
+
+def publish_group(workspace: Workspace, reference: str, folder: Path) -> dict[str, Any]:
+    """Write what can be shown of a group into a folder: `group.json`, the experiment and the environment of its first.
+
+    Raises MienError where the folder holds something else.
+    """
+    found = describe(workspace, reference)
+    first = find_runs(workspace, reference)[0]
+    if folder.exists() and not (folder / "group.json").exists() and any(folder.iterdir()):
+        raise MienError("this folder holds something else", file=str(folder), expected="a new or published folder")
+    write_text(folder / "experiment.yaml", first.experiment_file.read_text(encoding="utf-8"))
+    write_json(folder / "environment.json", first.environment)
+    write_json(folder / "group.json", found)
+    return found

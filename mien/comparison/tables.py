@@ -1,0 +1,122 @@
+"""A comparison as tables: on the screen, and as a page of Markdown."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mien.files import write_json, write_text
+from mien.intervals import percent
+
+_NUMBERS = ("difference", "95 % interval", "p", "p by Holm", "n")
+
+
+class Table(NamedTuple):
+    """A title, the names of the columns, and the cells; columns from number `right` on hold numbers."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    right: int
+
+
+def tables(compared: dict[str, Any]) -> list[Table]:
+    """What `compare` found as tables: the contenders, the pairs, the pairs without copies, and the pairs by class."""
+    where = _where(compared)
+    contenders = [
+        (
+            one["name"],
+            one["protocol"] or "not known",
+            _contamination(one["contaminated"]),
+            f"{one['accuracy']:.3f} [{one['interval'][0]:.3f}, {one['interval'][1]:.3f}]",
+            "–" if one["sd"] is None else f"{one['sd']:.4f}",
+            str(len(one["each"])),
+            " ".join(f"{value:.3f}" for value in one["each"]),
+        )
+        for one in compared["contenders"]
+    ]
+    by_class = [
+        (f"{pair['a']} − {pair['b']}", name, *_numbers(one), f"{one['n']:,}", one["verdict"])
+        for pair in compared["pairs"]
+        for name, one in pair["per_class"].items()
+    ]
+    clean = compared.get("clean")
+    twin = [_pairs(clean, f"the same without exact copies, {_where(clean)}")] if clean else []
+    return [
+        Table(
+            f"accuracy, {where}",
+            ("contender", "protocol", "seen these rows", "accuracy [95 %]", "sd", "seeds", "each"),
+            contenders,
+            3,
+        ),
+        _pairs(compared, f"differences of accuracy, {where}"),
+        *twin,
+        Table(
+            f"differences of recall by class, {compared['split']}; p by Holm over all classes of all pairs",
+            ("pair", "class", *_NUMBERS, "verdict"),
+            by_class,
+            10,
+        ),
+    ]
+
+
+def _where(compared: dict[str, Any]) -> str:
+    return f"{compared['split']}, n = {compared['n']:,}"
+
+
+def _pairs(compared: dict[str, Any], title: str) -> Table:
+    rows = [
+        (
+            f"{pair['a']} − {pair['b']}",
+            *_numbers(pair),
+            f"{pair['n']:,}",
+            pair["verdict"],
+            pair["test"],
+            pair["protocol"] or "not known",
+            _contamination(pair["contaminated"]),
+        )
+        for pair in compared["pairs"]
+    ]
+    return Table(title, ("pair", *_NUMBERS, "verdict", "test", "protocol", "seen these rows"), rows, 10)
+
+
+def _numbers(pair: dict[str, Any]) -> tuple[str, str, str, str]:
+    if pair["difference"] is None:
+        return "–", "–", "–", "–"
+    low, high = pair["interval"]
+    return f"{pair['difference']:+.3f}", f"{low:+.3f} to {high:+.3f}", p_value(pair["p"]), p_value(pair["p_holm"])
+
+
+def p_value(value: float) -> str:
+    """A p value as tables show it.
+
+    >>> p_value(0.0123), p_value(0.00001)
+    ('0.012', '< 0.001')
+    """
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def _contamination(share: float | None) -> str:
+    if share is None:
+        return "not known"
+    return f"contaminated: {percent(share)}" if share else "no"
+
+
+def markdown(compared: dict[str, Any], shown: Sequence[Table], command: str) -> str:
+    """The tables of a comparison as a page of Markdown; `command` is what made it."""
+    names = " and ".join(dict.fromkeys(one["name"] for one in compared["contenders"]))
+    lines = [f"# {names}", "", f"Written by `{command}`. What each number is stands in docs/statistics.md.", ""]
+    for table in shown:
+        lines += [f"## {table.title[0].upper()}{table.title[1:]}", "", *_rows(table), ""]
+    lines += [f"- {note}" for note in compared["notes"]]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def write_comparison(folder: Path, compared: dict[str, Any], shown: Sequence[Table], command: str) -> None:
+    """Write `comparison.json` and `comparison.md` into a folder; they hold numbers and names, never a face."""
+    write_json(folder / "comparison.json", compared)
+    write_text(folder / "comparison.md", markdown(compared, shown, command))
+
+
+def _rows(table: Table) -> Sequence[str]:
+    marks = ["---:" if place >= table.right else "---" for place in range(len(table.columns))]
+    return [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in (table.columns, marks, *table.rows)]

@@ -1,0 +1,165 @@
+"""Contact sheets, as one PNG: rows of pictures with a caption each, or a gallery in which each picture has its own."""
+
+import io
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from mien.data.dataset import Dataset
+from mien.images import Pixels, decode
+
+# A picture is shown between these sizes: small ones enlarged by a whole number, so that each pixel stays a square.
+_SMALLEST, _LARGEST = 80, 160
+_GAP = 4
+_MARGIN = 12
+_LETTERS = 14
+_LINE = 18
+_INK, _SOFT, _PAPER = 36, 100, 255
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[Pixels]], captions: Sequence[str], title: str = "", *, columns: Sequence[str] = ()
+) -> bytes:
+    """A PNG of rows of pictures, each row with its caption at the left.
+
+    Each picture is uint8 (height, width, 1 or 3), of any size; rows may differ in length. `captions` has one text a
+    row, whose first line is bold; `title` stands on top; `columns` may name the columns. The sheet is gray when all
+    pictures are.
+
+    >>> contact_sheet([[np.zeros((48, 48, 1), np.uint8)]], ["happy"])[1:4]
+    b'PNG'
+    """
+    if len(rows) != len(captions):
+        raise ValueError(f"{len(rows)} rows of pictures and {len(captions)} captions")
+    shown = [[_scaled(_picture(pixels)) for pixels in row] for row in rows]
+    every = [picture for row in shown for picture in row]
+    mode = "RGB" if any(picture.mode == "RGB" for picture in every) else "L"
+    bold, plain = _font("DejaVuSans-Bold.ttf"), _font("DejaVuSans.ttf")
+
+    texts = [caption.split("\n") for caption in captions]
+    label = max((_width(font, line) for text in texts for font, line in _styled(text, bold, plain)), default=0)
+    names = [_width(plain, name) for name in columns]
+    cell = max([picture.width for picture in every] + names, default=0)
+    heights = [
+        max([picture.height for picture in row] + [_LINE * len(text)]) for row, text in zip(shown, texts, strict=True)
+    ]
+    left = _MARGIN + (label + _MARGIN if label else 0)
+    top = _MARGIN + (_LINE + 8 if title else 0) + (_LINE if columns else 0)
+    count = max([len(row) for row in shown] + [len(columns)], default=0)
+    size = (
+        max(left + count * (cell + _GAP) - _GAP, _MARGIN + _width(bold, title)) + _MARGIN,
+        top + sum(heights) + _GAP * max(len(heights) - 1, 0) + _MARGIN,
+    )
+
+    sheet = Image.new(mode, size, _shade(_PAPER, mode))
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_MARGIN, _MARGIN), title, _shade(_INK, mode), bold)
+    for number, name in enumerate(columns):
+        draw.text((left + number * (cell + _GAP), top - _LINE), name, _shade(_SOFT, mode), plain)
+    y = top
+    for row, text, height in zip(shown, texts, heights, strict=True):
+        line_y = y + (height - _LINE * len(text)) // 2
+        for font, line in _styled(text, bold, plain):
+            draw.text((_MARGIN, line_y), line, _shade(_INK if font is bold else _SOFT, mode), font)
+            line_y += _LINE
+        for number, picture in enumerate(row):
+            sheet.paste(picture, (left + number * (cell + _GAP), y))
+        y += height + _GAP
+    packed = io.BytesIO()
+    sheet.save(packed, "png", optimize=True)
+    return packed.getvalue()
+
+
+def gallery(
+    pictures: Sequence[Pixels],
+    captions: Sequence[str],
+    title: str = "",
+    *,
+    columns: int = 8,
+    largest: int = _LARGEST,
+    colors: int | None = None,
+) -> bytes:
+    """A PNG of pictures from left to right and from top to bottom, each with its caption under it.
+
+    Pictures and captions are as `contact_sheet` takes them, `columns` pictures to a line; pictures with a longer side
+    than `largest` are made smaller. A colour sheet with only so many `colors`, up to 256, has a third of the bytes.
+
+    >>> gallery([np.zeros((48, 48, 1), np.uint8)] * 9, ["happy"] * 9)[1:4]
+    b'PNG'
+    """
+    if len(pictures) != len(captions):
+        raise ValueError(f"{len(pictures)} pictures and {len(captions)} captions")
+    shown = [_scaled(_picture(pixels), largest) for pixels in pictures]
+    mode = "RGB" if any(picture.mode == "RGB" for picture in shown) else "L"
+    bold, plain = _font("DejaVuSans-Bold.ttf"), _font("DejaVuSans.ttf")
+    texts = [caption.split("\n") for caption in captions]
+    widths = [_width(font, line) for text in texts for font, line in _styled(text, bold, plain)]
+    cell = max([picture.width for picture in shown] + widths, default=0) + 2 * _GAP
+    tallest = max((picture.height for picture in shown), default=0)
+    height = tallest + _LINE * max(map(len, texts), default=0) + 2 * _GAP
+    top = _MARGIN + (_LINE + 8 if title else 0)
+    across = min(columns, len(shown))
+    lines = -(-len(shown) // columns)
+    size = (max(across * cell, _width(bold, title)) + 2 * _MARGIN, top + lines * height + _MARGIN)
+    sheet = Image.new(mode, size, _shade(_PAPER, mode))
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_MARGIN, _MARGIN), title, _shade(_INK, mode), bold)
+    for number, (picture, text) in enumerate(zip(shown, texts, strict=True)):
+        x, y = _MARGIN + number % columns * cell, top + number // columns * height
+        sheet.paste(picture, (x, y + tallest - picture.height))
+        for line_number, (font, line) in enumerate(_styled(text, bold, plain)):
+            ink = _shade(_INK if font is bold else _SOFT, mode)
+            draw.text((x, y + tallest + _LINE * line_number), line, ink, font)
+    if colors is not None and mode == "RGB":
+        sheet = sheet.quantize(colors, Image.Quantize.FASTOCTREE)
+    packed = io.BytesIO()
+    sheet.save(packed, "png", optimize=True)
+    return packed.getvalue()
+
+
+def pictures_of(dataset: Dataset, rows: Collection[tuple[str, str]]) -> dict[tuple[str, str], Pixels]:
+    """The pictures of some rows by split and id, uint8 (height, width, 3), or 1 for those without colour."""
+    found = {}
+    for split in sorted({split for split, _ in rows}):
+        for id_, data in zip(dataset.ids(split), dataset.images(split), strict=True):
+            if (split, id_) in rows:
+                pixels = decode(data, "rgb")
+                found[split, id_] = pixels if (pixels != pixels[:, :, :1]).any() else pixels[:, :, :1]
+    return found
+
+
+def _picture(pixels: Pixels) -> Image.Image:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
+        raise ValueError(f"a picture of {pixels.dtype} {pixels.shape}, not uint8 (height, width, 1 or 3)")
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _scaled(picture: Image.Image, largest: int = _LARGEST) -> Image.Image:
+    longest = max(picture.size)
+    if longest > largest:
+        size = [max(round(side * largest / longest), 1) for side in picture.size]
+        return picture.resize((size[0], size[1]), Image.Resampling.LANCZOS)
+    times = -(-_SMALLEST // longest)
+    return picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
+
+
+def _styled(
+    text: list[str], bold: ImageFont.FreeTypeFont, plain: ImageFont.FreeTypeFont
+) -> list[tuple[ImageFont.FreeTypeFont, str]]:
+    return [(plain if number else bold, line) for number, line in enumerate(text)]
+
+
+def _font(name: str) -> ImageFont.FreeTypeFont:
+    # matplotlib brings these letters along, so a sheet looks the same on every machine.
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, _LETTERS)
+
+
+def _width(font: ImageFont.FreeTypeFont, text: str) -> int:
+    return int(np.ceil(font.getlength(text)))
+
+
+def _shade(gray: int, mode: str) -> int | tuple[int, int, int]:
+    return gray if mode == "L" else (gray, gray, gray)

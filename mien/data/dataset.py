@@ -1,0 +1,381 @@
+"""A data set: a folder with Parquet shards and a card. Written once, whole; then only read.
+
+Shards are `<split>-NNNNN.parquet` with the `huggingface` schema metadata, and `README.md` holds the card's YAML, so
+that `datasets.load_dataset(folder)` opens it with its splits, pictures and class names. `card.json` is mien's own.
+"""
+
+import contextlib
+import datetime
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mien import __version__
+from mien.data.labels import LabelScheme
+from mien.errors import FailedError, MienError, nearest
+from mien.files import new_folder, read_json, write_json
+from mien.workspace import Workspace, check_name
+
+_SHARD_BYTES = 256 * 2**20
+_GROUP_ROWS = 1000
+_GROUP_BYTES = 32 * 2**20
+_SPLIT = re.compile(r"\w+")
+
+# What splits are called, in the order in which they are told: what is trained on first, what is tested on last.
+_SPLIT_ORDER = (
+    "training",
+    "train",
+    "publictest",
+    "privatetest",
+    "validation",
+    "valid",
+    "val",
+    "dev",
+    "testing",
+    "test",
+)
+SPLIT_NAMES = frozenset(_SPLIT_ORDER)
+
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+class Shard(BaseModel):
+    """One Parquet file of a data set: its split, number of rows, bytes and SHA-256."""
+
+    model_config = ConfigDict(frozen=True)
+    file: str
+    split: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class Parent(BaseModel):
+    """The data set that another was cut or relabelled from: its name and fingerprint then."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    fingerprint: str
+
+
+class Card(BaseModel):
+    """What a data set is and where it came from.
+
+    `labels` and `classes` are the label scheme. `splits` gives the number of rows by class, in the scheme's order.
+    `image_sizes` counts the commonest width × height.
+    `fingerprint` is the SHA-256 of the classes and of all shards' digests: it changes when any byte does.
+    `notes` are warnings that a reader must see; `skipped` are the bad rows that `--skip-bad` left out.
+    `parent` is the set whose rows these are, with the same ids, cut or relabelled.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    labels: str
+    classes: tuple[str, ...]
+    splits: dict[str, tuple[int, ...]]
+    columns: tuple[str, ...]
+    shards: tuple[Shard, ...]
+    fingerprint: str
+    source: str
+    format: str
+    made: str
+    mien: str
+    image_sizes: dict[str, int]
+    notes: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    details: dict[str, Any] = {}
+    parent: Parent | None = None
+
+    @property
+    def scheme(self) -> LabelScheme:
+        """The label scheme of the data set."""
+        return LabelScheme(self.labels, self.classes)
+
+
+class Dataset:
+    """An opened data set: its card, and its rows by split."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.card = Card.model_validate(read_json(folder / "card.json"))
+        except (ValueError, ValidationError) as error:
+            reason = str(error).splitlines()[0]
+            raise MienError(f"the card can't be read ({reason})", file=str(folder / "card.json")) from error
+
+    def rows(self, split: str) -> int:
+        """The number of rows of a split."""
+        return sum(self.card.splits[self._known(split)])
+
+    def table(self, split: str, columns: Sequence[str]) -> pa.Table:
+        """Columns of a split as an Arrow table, in the data set's order."""
+        return pa.concat_tables([self._open(shard).read(columns=list(columns)) for shard in self._shards(split)])
+
+    def labels(self, split: str) -> npt.NDArray[np.int64]:
+        """The labels of a split, int64 (rows,)."""
+        return np.asarray(self.table(split, ["label"])["label"], dtype=np.int64)
+
+    def ids(self, split: str) -> list[str]:
+        """The row ids of a split."""
+        ids: list[str] = self.table(split, ["id"])["id"].to_pylist()
+        return ids
+
+    def images(self, split: str) -> Iterator[bytes]:
+        """The image files' bytes of a split, row by row, without holding the split in memory."""
+        for shard in self._shards(split):
+            for batch in self._open(shard).iter_batches(batch_size=_GROUP_ROWS, columns=["image"]):
+                for value in batch.column("image").field("bytes"):
+                    yield value.as_py()
+
+    def _known(self, split: str) -> str:
+        if split not in self.card.splits:
+            raise MienError(
+                f"data set '{self.card.name}' has no split '{split}'",
+                expected="one of " + ", ".join(self.card.splits),
+                nearest=nearest(split, self.card.splits),
+            )
+        return split
+
+    def _shards(self, split: str) -> list[Shard]:
+        return [shard for shard in self.card.shards if shard.split == self._known(split)]
+
+    def _open(self, shard: Shard) -> pq.ParquetFile:
+        path = self.folder / shard.file
+        if not path.is_file() or path.stat().st_size != shard.bytes:
+            raise FailedError("this shard isn't the one that the card describes; import again", file=str(path))
+        return pq.ParquetFile(path)
+
+
+def open_dataset(workspace: Workspace, name: str) -> Dataset:
+    """The data set of that name in the workspace; an unknown name is an error with the nearest one."""
+    folder = workspace.datasets / name
+    if not (folder / "card.json").is_file():
+        known = list_datasets(workspace)
+        raise MienError(
+            f"no data set is called '{name}'",
+            expected=f"one of {', '.join(known)}" if known else f"a data set in {workspace.datasets}",
+            nearest=nearest(name, known),
+        )
+    return Dataset(folder)
+
+
+def list_datasets(workspace: Workspace) -> list[str]:
+    """The names of the workspace's data sets, sorted."""
+    return sorted(card.parent.name for card in workspace.datasets.glob("[!.]*/card.json"))
+
+
+def split_rank(split: str) -> tuple[int, str]:
+    """A sorting key for names of splits.
+
+    >>> sorted(["test", "other", "val", "train"], key=split_rank)
+    ['train', 'val', 'test', 'other']
+    """
+    known = split.lower() in SPLIT_NAMES
+    return (_SPLIT_ORDER.index(split.lower()) if known else len(_SPLIT_ORDER), split)
+
+
+class Writer:
+    """Takes rows of a new data set one by one; made by `write_dataset`."""
+
+    def __init__(self, folder: Path, scheme: LabelScheme, columns: Mapping[str, pa.DataType]) -> None:
+        self._folder = folder
+        self._scheme = scheme
+        self._schema = _schema(scheme, columns)
+        self._extra = dict(columns)
+        self._rows: dict[str, list[tuple[str, bytes, str | None, int, Mapping[str, Any]]]] = {}
+        self._bytes: Counter[str] = Counter()
+        self._writers: dict[str, tuple[pq.ParquetWriter, Path]] = {}
+        self._files: list[tuple[str, str]] = []
+        self.counts: dict[str, list[int]] = {}
+        self.sizes: Counter[str] = Counter()
+
+    def add(
+        self,
+        split: str,
+        id: str,
+        image: bytes,
+        label: int,
+        *,
+        size: tuple[int, int],
+        path: str | None = None,
+        **extra: Any,
+    ) -> None:
+        """Append one row: the image file's bytes as they came, the label as an index into the scheme, width × height.
+
+        `path` is the image's file name where it had one; `extra` are the values of the extra columns.
+        """
+        if split not in self.counts:
+            if not _SPLIT.fullmatch(split):
+                raise MienError(f"'{split}' can't be the name of a split", expected="letters, digits or '_'")
+            self.counts[split] = [0] * len(self._scheme)
+            self._rows[split] = []
+        self.counts[split][label] += 1
+        self.sizes[f"{size[0]}×{size[1]}"] += 1
+        self._rows[split].append((id, image, path, label, extra))
+        self._bytes[split] += len(image)
+        if len(self._rows[split]) >= _GROUP_ROWS or self._bytes[split] >= _GROUP_BYTES:
+            self._flush(split)
+
+    def _flush(self, split: str) -> None:
+        if not self._rows[split]:
+            return
+        ids, images, paths, labels, extras = zip(*self._rows[split], strict=True)
+        columns = [
+            _texts(ids),
+            pa.StructArray.from_arrays([_bytes(images, pa.binary()), _texts(paths)], fields=list(IMAGE)),
+            pa.Array.from_buffers(pa.int64(), len(labels), [None, pa.py_buffer(np.array(labels, np.int64))]),
+            *(pa.array([extra.get(name) for extra in extras], kind) for name, kind in self._extra.items()),
+        ]
+        if split not in self._writers:
+            number = sum(of == split for of, _ in self._files)
+            name = f"{split}-{number:05d}.parquet"
+            self._files.append((split, name))
+            path = self._folder / name
+            # Pictures are compressed already or stored for this to compress; the other columns are small.
+            self._writers[split] = (pq.ParquetWriter(path, self._schema, compression="zstd"), path)
+        writer, path = self._writers[split]
+        writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+        self._rows[split] = []
+        self._bytes[split] = 0
+        if path.stat().st_size >= _SHARD_BYTES:
+            writer.close()
+            del self._writers[split]
+
+    def abandon(self) -> None:
+        """Close the files as they are, whatever state they are in: their folder goes."""
+        for writer, _ in self._writers.values():
+            with contextlib.suppress(Exception):
+                writer.close()
+
+    def close(self) -> tuple[Shard, ...]:
+        """Write what is left; the shards in the order of splits and, within one, of rows."""
+        for split in self._rows:
+            self._flush(split)
+        for writer, _ in self._writers.values():
+            writer.close()
+        self._writers = {}
+        return tuple(
+            Shard(
+                file=name,
+                split=split,
+                rows=pq.read_metadata(self._folder / name).num_rows,
+                bytes=(self._folder / name).stat().st_size,
+                sha256=_sha256(self._folder / name),
+            )
+            for split, name in sorted(self._files, key=lambda file: (split_rank(file[0]), file[1]))
+        )
+
+
+@contextlib.contextmanager
+def write_dataset(
+    workspace: Workspace,
+    name: str,
+    scheme: LabelScheme,
+    *,
+    source: str,
+    format: str,
+    columns: Mapping[str, pa.DataType] | None = None,
+    notes: list[str] | None = None,
+    skipped: list[str] | None = None,
+    details: dict[str, Any] | None = None,
+    parent: Card | None = None,
+) -> Iterator[Writer]:
+    """A writer for a new data set, which stands there whole when the block ends without an error, else not at all.
+
+    `columns` are extra columns by name; `notes`, `skipped` and `details` may be filled while writing. `parent` is the
+    card of the set whose rows, with their ids, the new set cuts or relabels.
+    Raises MienError when the name is taken or no row was written.
+    """
+    target = workspace.datasets / check_name(name, "a data set")
+    if target.exists():
+        raise MienError(
+            f"there is a data set '{name}' already",
+            file=str(target),
+            expected="another name, or remove that folder",
+        )
+    with new_folder(target) as folder:
+        writer = Writer(folder, scheme, columns or {})
+        try:
+            yield writer
+            shards = writer.close()
+        except BaseException:
+            writer.abandon()
+            raise
+        if not shards:
+            raise MienError("there are no rows", file=source)
+        digest = hashlib.sha256("\n".join([scheme.name, *scheme.classes, *(s.sha256 for s in shards)]).encode())
+        card = Card(
+            name=name,
+            labels=scheme.name,
+            classes=scheme.classes,
+            splits={split: tuple(writer.counts[split]) for split in sorted(writer.counts, key=split_rank)},
+            columns=tuple(writer._schema.names),
+            shards=shards,
+            fingerprint=digest.hexdigest(),
+            source=source,
+            format=format,
+            made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            mien=__version__,
+            image_sizes=dict(writer.sizes.most_common(20)),
+            notes=tuple(notes or ()),
+            skipped=tuple(skipped or ()),
+            details=details or {},
+            parent=Parent(name=parent.name, fingerprint=parent.fingerprint) if parent else None,
+        )
+        write_json(folder / "card.json", card.model_dump(mode="json"))
+        (folder / "README.md").write_text(_readme(card), encoding="utf-8")
+
+
+def _schema(scheme: LabelScheme, columns: Mapping[str, pa.DataType]) -> pa.Schema:
+    fields = {"id": pa.string(), "image": IMAGE, "label": pa.int64(), **columns}
+    features: dict[str, Any] = {name: _feature(kind) for name, kind in fields.items()}
+    features["image"] = {"_type": "Image"}
+    features["label"] = {"names": list(scheme.classes), "_type": "ClassLabel"}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    return pa.schema(list(fields.items()), metadata=metadata)
+
+
+def _texts(values: Iterable[str | None]) -> pa.Array:
+    return _bytes([None if value is None else value.encode() for value in values], pa.string())
+
+
+def _bytes(values: Sequence[bytes | None], kind: pa.DataType) -> pa.Array:
+    """`pa.array(values, kind)`, which would import pandas, and that takes longer than to write a small data set."""
+    offsets = np.zeros(len(values) + 1, np.int32)
+    np.cumsum([len(value or b"") for value in values], out=offsets[1:])
+    there = np.packbits([value is not None for value in values], bitorder="little")
+    content = b"".join(value or b"" for value in values)
+    return pa.Array.from_buffers(kind, len(values), [pa.py_buffer(part) for part in (there, offsets, content)])
+
+
+def _feature(kind: pa.DataType) -> dict[str, Any]:
+    if pa.types.is_fixed_size_list(kind):
+        return {"feature": _feature(kind.value_type), "length": kind.list_size, "_type": "List"}
+    if pa.types.is_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "List"}
+    return {"dtype": {"float": "float32", "double": "float64"}.get(str(kind), str(kind)), "_type": "Value"}
+
+
+def _readme(card: Card) -> str:
+    files = "\n".join(f"  - split: {split}\n    path: {split}-*.parquet" for split in card.splits)
+    rows = "\n".join(f"| {split} | {sum(counts):,} |" for split, counts in card.splits.items())
+    return (
+        f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}\n---\n"
+        f"# {card.name}\n\nLabels: `{card.labels}` ({', '.join(card.classes)}). Written by mien {card.mien}.\n\n"
+        f"| split | rows |\n| --- | ---: |\n{rows}\n"
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

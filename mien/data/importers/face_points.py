@@ -1,0 +1,193 @@
+"""What importers of landmarks share: the 68 points of a face, checked, and moved to the image as it is decoded.
+
+Points are pixel centres from 0 inside. A source that counts otherwise is converted by its importer, which says so in
+the card.
+"""
+
+import contextlib
+import io
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from PIL import Image
+
+from mien.data.importers.source import BadRow
+from mien.errors import MienError
+from mien.faces.ibug import MIRROR, POINTS
+from mien.files import read_json
+from mien.images import FORMATS, MAX_PIXELS
+
+COLUMN = "landmarks"
+KIND = pa.list_(pa.float32(), 2 * POINTS)
+# The row whose picture is the same, mirrored or not: rows of one group stay in one split.
+GROUP = "group"
+GROUP_KIND = pa.string()
+
+TERMS = (
+    "300-W's annotations (AFW, HELEN, iBUG, LFPW, 300-W) are for research only, no commercial products; "
+    "weights that are trained on them carry that limit"
+)
+_OF_300_W = re.compile(r"(?i)(?<![a-z])(300[-_ ]?w|ibug|helen|lfpw|afw)(?![a-z])")
+
+_ORIENTATION = 0x0112
+# Without one of these a PNG has no orientation; with them Pillow decodes all of it to say which.
+_PNG_METADATA = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
+
+Points = npt.NDArray[np.float64]
+
+
+def parse_number(text: str) -> float:
+    """A finite number as people write it, or a MienError.
+
+    >>> parse_number("-12.5e1")
+    -125.0
+    """
+    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text, re.ASCII) or not math.isfinite(float(text)):
+        shown = f"{text[:20]}…" if len(text) > 20 else text
+        raise MienError(f"'{shown}' is no coordinate", expected="a number")
+    return float(text)
+
+
+def of_numbers(values: Sequence[Any]) -> Points:
+    """The points of a list of 136 numbers, x and y in turn, or of 68 pairs; MienError for anything else."""
+    pairs = bool(values) and all(isinstance(value, list) and len(value) == 2 for value in values)
+    flat = [number for pair in values for number in pair] if pairs else values
+    if len(flat) != 2 * POINTS:
+        found = f"{len(flat)} numbers" if len(flat) % 2 else f"{len(flat) // 2} points"
+        raise MienError(found, expected=f"{POINTS} points, x and y of each")
+    for index, value in enumerate(flat):
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise MienError(f"the {'xy'[index % 2]} of point {index // 2 + 1} is {value}", expected="a number")
+    return np.array(flat, np.float64).reshape(POINTS, 2)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself: width and height as stored, and the EXIF orientation, 1 to 8."""
+
+    width: int
+    height: int
+    orientation: int
+
+    @property
+    def turned(self) -> "Header":
+        """The header of the image as it is decoded: upright."""
+        lying = self.orientation >= 5
+        return Header(*((self.height, self.width) if lying else (self.width, self.height)), 1)
+
+
+def header(image: bytes) -> Header | None:
+    """The header of an image file; None for what has none, of which decoding it will tell."""
+    try:
+        with Image.open(io.BytesIO(image), formats=FORMATS) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                return None
+            orientation = 1
+            if opened.format != "PNG" or any(word in image for word in _PNG_METADATA):
+                orientation = opened.getexif().get(_ORIENTATION, 1)
+            return Header(*opened.size, orientation if orientation in range(1, 9) else 1)
+    except Exception:  # Pillow's parsers raise whatever the broken bytes led them to.
+        return None
+
+
+def far_outside(points: Points, of: Header) -> tuple[int, str, str] | None:
+    """The first point that is more than one image side away from the image, what is wrong and what was expected."""
+    size = np.array([of.width, of.height])
+    wrong = ((points < -size) | (points > 2 * size)).any(axis=1)
+    if not wrong.any():
+        return None
+    index = int(wrong.argmax())
+    x, y = points[index]
+    reason = f"point {index + 1} at ({x:.6g}, {y:.6g}) is far outside of the image"
+    return index, reason, f"at most one image side away from its {of.width} × {of.height} pixels"
+
+
+def upright(points: Points, of: Header) -> Points:
+    """Points of the stored pixels, moved to where those are when the image is turned as its EXIF orientation says.
+
+    Where that mirrors the picture, left and right change places, as they do for whoever looks at it.
+
+    >>> upright(np.full((68, 2), [9.0, 0.0]), Header(10, 20, 6))[0].tolist()
+    [19.0, 9.0]
+    """
+    x, y = points[:, 0], points[:, 1]
+    right, bottom = of.width - 1 - x, of.height - 1 - y
+    places = ((x, y), (right, y), (right, bottom), (x, bottom), (y, x), (bottom, x), (bottom, right), (y, right))
+    moved = np.stack(places[of.orientation - 1], axis=1)
+    mirrored = of.orientation in (2, 4, 5, 7)
+    return moved[list(MIRROR)] if mirrored else moved
+
+
+def stored_points(
+    row: str, image: bytes, points: Points, lines: Sequence[int] | None = None, file: str | None = None
+) -> list[float] | BadRow:
+    """The row's value of `landmarks` from points of the image as it is stored, or why it has none.
+
+    `lines` are those at which the points stand in a text file, and `file` is that file below the source.
+    """
+    of = header(image)
+    if of is None:
+        return _numbers(points)
+    far = far_outside(points, of)
+    if far is None:
+        return _numbers(upright(points, of))
+    index, reason, expected = far
+    return BadRow(row, COLUMN, reason, expected, lines[index] if lines else None, file)
+
+
+def listed_points(row: str, column: str, image: bytes, values: Sequence[Any]) -> list[float] | BadRow:
+    """The row's value of `landmarks` from a Parquet column's, points of the image as decoded, or why it has none."""
+    try:
+        points = of_numbers(values)
+    except MienError as error:
+        return BadRow(row, column, error.message, error.expected)
+    of = header(image)
+    far = of and far_outside(points, of.turned)
+    return BadRow(row, COLUMN, *far[1:]) if far else _numbers(points)
+
+
+def _numbers(points: Points) -> list[float]:
+    numbers: list[float] = points.ravel().tolist()
+    return numbers
+
+
+def details(convention: str, limited: bool) -> dict[str, Any]:
+    """What the card says of points that were given by some convention, and whether 300-W's terms hold for them."""
+    told = {"from": convention, "to": "pixel centres from 0"}
+    return {COLUMN: {**told, "terms": "research only"} if limited else told}
+
+
+def notes(convention: str, limited: bool) -> list[str]:
+    """The same as sentences for a reader."""
+    told = f"68 points in iBUG's order, stored as pixel centres from 0; they come from {convention}"
+    return [told, TERMS] if limited else [told]
+
+
+def restricted(source: Path, splits: Iterable[Any]) -> bool:
+    """Whether 300-W's terms hold for the points of some Parquet: by its name, its splits', or the card beside it.
+
+    >>> restricted(Path("faces.parquet"), ["training", "helen_test"])
+    True
+    """
+    card = source / "card.json"
+    if card.is_file():
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            if read_json(card).get("details", {}).get(COLUMN, {}).get("terms"):
+                return True
+    return any(_OF_300_W.search(name) for name in [source.name, *splits] if isinstance(name, str))
+
+
+def original(path: str) -> str:
+    """The path, without suffix, of the image that a mirrored twin was made of, after dlib's habit; or of any other.
+
+    >>> original("helen/trainset/1_mirror.jpg"), original("helen/trainset/1.png")
+    ('helen/trainset/1', 'helen/trainset/1')
+    """
+    return re.sub(r"\.\w+$", "", path).removesuffix("_mirror")

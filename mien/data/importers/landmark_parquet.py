@@ -1,0 +1,152 @@
+"""Parquet with a column `image` and the 68 points of each face, but no expressions: HELEN's and others' points.
+
+Points are 136 numbers, x and y in turn, or 68 pairs: pixel centres from 0 of the image as it is decoded.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mien.data.importers import face_points as of_points
+from mien.data.importers.parquet import CONVENTION, IDS, LABELS
+from mien.data.importers.source import BadRow, Row, Source
+from mien.data.importers.tables import (
+    BATCH_ROWS,
+    are_ids,
+    column_called,
+    extra_columns,
+    image_of,
+    is_image,
+    open_parquet,
+    paths_of,
+    readable,
+    rows_in,
+    split_of,
+    values_of,
+)
+from mien.data.labels import FACE
+from mien.errors import MienError
+from mien.registry import register
+
+_SPLITS = ("split", "usage", "subset")
+_IDS = (*IDS, "name")
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file, how its columns of images, points and splits are called, and the split that its name gives."""
+
+    path: Path
+    opened: pq.ParquetFile
+    image: str
+    points: str
+    split_column: str | None
+    split: str | None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns and their types."""
+        return self.opened.schema_arrow
+
+
+@register("importer", "landmark-parquet")
+def landmark_parquet(source: Path) -> Source | None:
+    """A Parquet file, or a folder of some, with images and landmarks and without labels.
+
+    Files of one folder need not have the same columns: those that all of them have are kept.
+    """
+    files = [_file(path) for path in paths_of(source)]
+    if not files or None in files:
+        return None
+    known = [file for file in files if file is not None]
+    paths = [file.path for file in known]
+    total = rows_in((file.opened for file in known), source)
+    named = [file.split_column is not None or file.split is not None for file in known]
+    if any(named) and not all(named):
+        path = known[named.index(False)].path
+        expected = f"a column {', '.join(_SPLITS)} in each file, or in none"
+        raise MienError("nothing says of which split its rows are", file=str(path), expected=expected)
+
+    schema, left_out = _shared(known)
+    key = column_called(schema, _IDS)
+    if key is not None and not are_ids(values_of(paths, key), total):
+        key = None
+    extra, of_no_type = extra_columns(schema, {key})
+    left_out += of_no_type
+    splits = [value for file in known if file.split_column for value in values_of([file.path], file.split_column)]
+    limited = of_points.restricted(source, {*splits, *(file.path.stem for file in known)})
+    notes = of_points.notes(CONVENTION, limited)
+    if len(known) > 1 and left_out:
+        notes.append("columns left out, since not every file has them: " + ", ".join(left_out))
+    return Source(
+        rows=_rows(known, key, extra),
+        classes=FACE.classes,
+        total=total,
+        columns={of_points.COLUMN: of_points.KIND, **dict(extra.values())},
+        labels=None if all(named) else [FACE.classes[0]] * total,
+        details=of_points.details(CONVENTION, limited) | ({"left_out": left_out} if left_out else {}),
+        notes=notes,
+    )
+
+
+def _file(path: Path) -> _File | None:
+    """A file of landmarks; None for one that has labels or no points."""
+    opened = open_parquet(path)
+    schema = opened.schema_arrow
+    image, label, split = (column_called(schema, names) for names in (("image",), LABELS, _SPLITS))
+    points = column_called(schema, (of_points.COLUMN,))
+    if label is not None or points is None or image is None or not is_image(schema.field(image).type):
+        return None
+    return _File(path, opened, image, points, split, None if split else split_of(path))
+
+
+def _shared(files: list[_File]) -> tuple[pa.Schema, list[str]]:
+    """The further columns that every file has, with types that hold the values of all, and the names of the others."""
+    fields, left_out = [], []
+    for name in dict.fromkeys(name for file in files for name in file.schema.names):
+        having = [file for file in files if name in file.schema.names]
+        if any(name in (file.image, file.points, file.split_column) for file in having):
+            continue
+        schemas = [pa.schema([file.schema.field(name)]) for file in having]
+        try:
+            unified = pa.unify_schemas(schemas, promote_options="permissive")
+        except pa.ArrowException:
+            unified = None
+        if unified is None or len(having) < len(files):
+            left_out.append(name)
+        else:
+            fields.append(unified.field(name))
+    return pa.schema(fields), left_out
+
+
+def _rows(files: list[_File], key: str | None, extra: dict[str, tuple[str, pa.DataType]]) -> Iterator[Row | BadRow]:
+    number = 0
+    for file in files:
+        wanted = [name for name in (file.image, file.points, file.split_column, key, *extra) if name is not None]
+        with open_parquet(file.path) as opened, readable(file.path):
+            for batch in opened.iter_batches(BATCH_ROWS, columns=wanted, use_threads=False):
+                for values in batch.to_pylist():
+                    yield _row(values, str(number if key is None else values[key]), file, extra)
+                    number += 1
+
+
+def _row(values: dict[str, Any], row: str, file: _File, extra: dict[str, tuple[str, pa.DataType]]) -> Row | BadRow:
+    split = file.split
+    if file.split_column is not None:
+        split = values[file.split_column]
+        if not isinstance(split, str):
+            return BadRow(row, file.split_column, "no split")
+    image = image_of(values[file.image], row, file.image)
+    if isinstance(image, BadRow):
+        return image
+    if not isinstance(values[file.points], list):
+        return BadRow(row, file.points, "no points")
+    placed = of_points.listed_points(row, file.points, image[0], values[file.points])
+    if isinstance(placed, BadRow):
+        return placed
+    others = {new: values[name] for name, (new, _) in extra.items()}
+    return Row(split, row, image[0], FACE.classes[0], path=image[1], extra={**others, of_points.COLUMN: placed})

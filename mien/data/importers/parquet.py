@@ -1,0 +1,151 @@
+"""Parquet with a column `image` (bytes, or {bytes, path}) and a label: mien's own data sets, Hugging Face's, or any."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mien.data.importers import face_points as of_points
+from mien.data.importers.source import OFFICIAL_SPLITS, BadRow, Row, Source
+from mien.data.importers.tables import (
+    BATCH_ROWS,
+    are_ids,
+    column_called,
+    extra_columns,
+    image_of,
+    is_image,
+    is_text,
+    open_parquet,
+    paths_of,
+    readable,
+    rows_in,
+    split_of,
+    values_of,
+)
+from mien.data.labels import FER2013
+from mien.errors import MienError
+from mien.registry import register
+
+LABELS = ("label", "emotion", "expression")
+_SPLITS = ("split", "usage")
+IDS = ("id", "row")
+# Of the image as it is decoded: turned as its EXIF orientation says.
+CONVENTION = "Parquet, pixel centres from 0"
+
+
+@register("importer", "parquet")
+def parquet(source: Path) -> Source | None:
+    """A Parquet file, or a folder of `<split>-*.parquet`."""
+    paths = paths_of(source)
+    if not paths:
+        return None
+    files = [open_parquet(path) for path in paths]
+    schema = files[0].schema_arrow
+    for path, file in zip(paths, files, strict=True):
+        if not file.schema_arrow.equals(schema):
+            raise MienError(f"its columns differ from those of {paths[0].name}", file=str(path))
+    total = rows_in(files, source)
+    image, label, split, key = (column_called(schema, names) for names in (("image",), LABELS, _SPLITS, IDS))
+    if image is None or not is_image(schema.field(image).type):
+        raise MienError("there is no column of images", file=str(source), expected="'image' as bytes or {bytes, path}")
+    if label is None:
+        raise MienError("there is no column of labels", file=str(source), expected="one of " + ", ".join(LABELS))
+    splits = [split_of(path) for path in paths]
+    if split is None and None in splits and any(splits):
+        raise MienError("some files are called by their split and others aren't", file=str(source))
+
+    classes, usages = _classes(schema, label), None
+    if classes is None and is_text(schema.field(label).type):
+        classes = tuple(sorted({value for value in values_of(paths, label) if value is not None}))
+    elif not pa.types.is_integer(schema.field(label).type):
+        kind = schema.field(label).type
+        raise MienError(f"the labels have the type {kind}", file=str(source), key=label, expected="integers or text")
+    elif classes is None and split is not None and (label.lower(), split.lower()) == ("emotion", "usage"):
+        # These two columns are the challenge's own, and so are their values.
+        classes, usages = FER2013.classes, OFFICIAL_SPLITS
+
+    ids = values_of(paths, key) if key is not None else []
+    if not are_ids(ids, total):
+        key = None
+    extra, left_out = extra_columns(schema, {image, label, split, key})
+    details: dict[str, Any] = {"left_out": left_out} if left_out else {}
+    notes: list[str] = []
+    if dict(extra.values()).get(of_points.COLUMN) == of_points.KIND:
+        restricted = of_points.restricted(source, [*splits, *(values_of(paths, split) if split else [])])
+        details |= of_points.details(CONVENTION, restricted)
+        notes = of_points.notes(CONVENTION, restricted)
+    return Source(
+        rows=_rows(list(zip(splits, paths, strict=True)), _Columns(image, label, split, key, usages, extra)),
+        classes=classes,
+        total=total,
+        columns=dict(extra.values()),
+        labels=values_of(paths, label) if split is None and None in splits else None,
+        label_column=label,
+        numbered=len(files) == 1 if key is None else {str(value) for value in ids} == set(map(str, range(total))),
+        details=details,
+        notes=notes,
+    )
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The columns that a row is made of; `usages` are the only splits allowed, `extra` maps to new name and type."""
+
+    image: str
+    label: str
+    split: str | None
+    id: str | None
+    usages: tuple[str, ...] | None
+    extra: dict[str, tuple[str, pa.DataType]]
+
+    @property
+    def points(self) -> bool:
+        """Whether the column `landmarks` is that of our own data sets."""
+        return self.extra.get(of_points.COLUMN) == (of_points.COLUMN, of_points.KIND)
+
+    @property
+    def names(self) -> list[str]:
+        """All columns to read."""
+        return [name for name in (self.image, self.label, self.split, self.id, *self.extra) if name is not None]
+
+
+def _classes(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
+    """The class names of the label column, if the `huggingface` metadata has them."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        names = features[label]["names"]
+    except (KeyError, ValueError, TypeError):
+        return None
+    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+
+
+def _rows(files: list[tuple[str | None, Path]], columns: _Columns) -> Iterator[Row | BadRow]:
+    number = 0
+    for split, path in files:
+        with open_parquet(path) as file, readable(path):
+            for batch in file.iter_batches(BATCH_ROWS, columns=columns.names, use_threads=False):
+                for values in batch.to_pylist():
+                    yield _row(values, split, number, columns)
+                    number += 1
+
+
+def _row(values: dict[str, Any], split: str | None, number: int, columns: _Columns) -> Row | BadRow:
+    row = str(number if columns.id is None else values[columns.id])
+    if columns.split is not None:
+        split = values[columns.split]
+        if columns.usages is not None and split not in columns.usages:
+            return BadRow(row, columns.split, f"'{split}' is no usage", ", ".join(columns.usages))
+        if not isinstance(split, str):
+            return BadRow(row, columns.split, "no split")
+    image = image_of(values[columns.image], row, columns.image)
+    if isinstance(image, BadRow):
+        return image
+    extra = {new: values[name] for name, (new, _) in columns.extra.items()}
+    if columns.points and values[of_points.COLUMN] is not None:
+        placed = of_points.listed_points(row, of_points.COLUMN, image[0], values[of_points.COLUMN])
+        if isinstance(placed, BadRow):
+            return placed
+    return Row(split, row, image[0], values[columns.label], path=image[1], extra=extra)

@@ -1,0 +1,199 @@
+"""A data set with some labels changed, as a new data set: what a CSV of suspects, looked through by a person, is for.
+
+The CSV has a header and the columns `split`, `id`, `given` and `suggested`, in any order; `given` is the label that the
+data set has now, `suggested` the new one, both by class name. A row with no `suggested` label, or with "no" in the
+column `apply`, changes nothing. Other columns are ignored, so `suspects.csv` is such a file as it is.
+"""
+
+import csv
+import hashlib
+import io
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from mien.data.dataset import Dataset, open_dataset, write_dataset
+from mien.data.labels import LabelScheme, canonical
+from mien.errors import MienError, nearest
+from mien.images import decode
+from mien.progress import progress
+from mien.workspace import Workspace
+
+COLUMNS = ("split", "id", "given", "suggested")
+_OWN = ("id", "image", "label")
+_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Change:
+    """One row of the CSV, at `line` of the file: the row that it means, its label now, and the new one or None."""
+
+    line: int
+    split: str
+    id: str
+    given: int
+    new: int | None
+
+
+def relabel(workspace: Workspace, source: str, file: Path, name: str) -> Dataset:
+    """The data set `source` of the workspace with the labels that a CSV gives, as the data set `name`.
+
+    Rows, ids, images, order and further columns stay as they are; the card says how many labels changed, from what to
+    what, by which file (SHA-256), and has `source` as its parent. Raises MienError, with file and line, for a row or a
+    class that isn't there, a row named twice, a wrong `given` label, and a file that changes nothing.
+    """
+    old = open_dataset(workspace, source)
+    content = _read(file)
+    changes = {(one.split, one.id): one for one in read_changes(content, old.card.scheme, file)}
+    _check_rows(old, changes, file)
+    new = {key: one.new for key, one in changes.items() if one.new is not None and one.new != one.given}
+    if not new:
+        raise MienError("no label is changed by this", file=str(file), expected="rows with another 'suggested' label")
+    classes = old.card.classes
+    digest = hashlib.sha256(content).hexdigest()
+    by_class = Counter(f"{classes[changes[key].given]} → {classes[label]}" for key, label in new.items())
+    schema = pq.read_schema(old.folder / old.card.shards[0].file)
+    columns = {column.name: column.type for column in schema if column.name not in _OWN}
+    note = (
+        f"{len(new):,} label{'s' if len(new) > 1 else ''} changed by {file.name} (SHA-256 {digest[:16]}): "
+        + ", ".join(f"{what} {number:,}" for what, number in by_class.most_common())
+    )
+    details = {
+        "relabelled": {
+            "file": file.name,
+            "sha256": digest,
+            "changed": len(new),
+            "by_class": dict(by_class.most_common()),
+        }
+    }
+    with (
+        write_dataset(
+            workspace,
+            name,
+            old.card.scheme,
+            source=source,
+            format="relabelled",
+            columns=columns,
+            notes=[*old.card.notes, note],
+            skipped=list(old.card.skipped),
+            details=details,
+            parent=old.card,
+        ) as writer,
+        progress(f"writing {name}", sum(shard.rows for shard in old.card.shards)) as done,
+    ):
+        for shard in old.card.shards:
+            for batch in pq.ParquetFile(old.folder / shard.file).iter_batches(batch_size=_BATCH):
+                for row in batch.to_pylist():
+                    label = new.get((shard.split, row["id"]), row["label"])
+                    image = row["image"]
+                    height, width, _ = decode(image["bytes"], "gray").shape
+                    extra = {column: row[column] for column in columns}
+                    size = (width, height)
+                    writer.add(shard.split, row["id"], image["bytes"], label, size=size, path=image["path"], **extra)
+                done(len(batch))
+    return open_dataset(workspace, name)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise MienError(f"this can't be read ({error.strerror or error})", file=str(file)) from error
+
+
+def read_changes(content: bytes, scheme: LabelScheme, file: Path) -> list[Change]:
+    """The rows of such a CSV, in its order; `file` is named in errors."""
+    try:
+        reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        lines = [(reader.line_num, fields) for fields in reader if fields]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise MienError(f"this is no CSV ({error})", file=str(file)) from error
+    names = [field.strip().lower() for field in lines[0][1]] if lines else []
+    missing = [column for column in COLUMNS if column not in names]
+    if missing:
+        raise MienError(
+            f"there is no column '{missing[0]}'",
+            file=str(file),
+            line=1,
+            expected="the columns " + ", ".join(COLUMNS) + ", and perhaps apply",
+        )
+    found: list[Change] = []
+    seen: dict[tuple[str, str], int] = {}
+    for line, fields in lines[1:]:
+        if len(fields) != len(names):
+            raise MienError(f"{len(fields)} columns", file=str(file), line=line, expected=str(len(names)))
+        row = {name: field.strip() for name, field in zip(names, fields, strict=True)}
+        key = (row["split"], row["id"])
+        if key in seen:
+            raise MienError(
+                f"row '{key[1]}' of {key[0]} stands there twice",
+                file=str(file),
+                line=line,
+                expected=f"line {seen[key]} only",
+            )
+        seen[key] = line
+        given = _class(row["given"], scheme, "given", file, line)
+        new = _class(row["suggested"], scheme, "suggested", file, line) if row["suggested"] else None
+        if not _applies(row.get("apply", ""), file, line):
+            new = None
+        found.append(Change(line, *key, given, new))
+    return found
+
+
+def _class(text: str, scheme: LabelScheme, column: str, file: Path, line: int) -> int:
+    for index, name in enumerate(scheme.classes):
+        if canonical(name) == canonical(text):
+            return index
+    raise MienError(
+        f"'{text}' is no class",
+        file=str(file),
+        line=line,
+        key=column,
+        expected="one of " + ", ".join(scheme.classes),
+        nearest=nearest(text, scheme.classes),
+    )
+
+
+def _applies(text: str, file: Path, line: int) -> bool:
+    if text.lower() not in ("", "yes", "no"):
+        raise MienError(f"'{text}' doesn't say whether", file=str(file), line=line, key="apply", expected="yes or no")
+    return text.lower() != "no"
+
+
+def _check_rows(dataset: Dataset, changes: dict[tuple[str, str], Change], file: Path) -> None:
+    """An error for the first row of the file that the data set doesn't have just once, with the given label."""
+    ids = {split: dataset.ids(split) for split in dataset.card.splits}
+    labels = {
+        (split, id_): label
+        for split in ids
+        for id_, label in zip(ids[split], dataset.labels(split).tolist(), strict=True)
+    }
+    if len(labels) < sum(map(len, ids.values())):
+        raise MienError(f"data set '{dataset.card.name}' has rows of one split with the same id", file=str(file))
+    for key, one in changes.items():
+        if one.split not in ids:
+            raise MienError(
+                f"data set '{dataset.card.name}' has no split '{one.split}'",
+                file=str(file),
+                line=one.line,
+                key="split",
+                expected="one of " + ", ".join(ids),
+                nearest=nearest(one.split, ids),
+            )
+        if key not in labels:
+            raise MienError(
+                f"data set '{dataset.card.name}' has no row '{one.id}' in {one.split}",
+                file=str(file),
+                line=one.line,
+                key="id",
+            )
+        if labels[key] != one.given:
+            raise MienError(
+                f"row '{one.id}' of {one.split} has the label '{dataset.card.classes[labels[key]]}'",
+                file=str(file),
+                line=one.line,
+                key="given",
+                expected=f"a file made for this data set; here it is '{dataset.card.classes[one.given]}'",
+            )

@@ -1,0 +1,152 @@
+"""Parquet files of a source: which belong to it, their splits by name, their columns and values."""
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mien.data.dataset import SPLIT_NAMES, split_rank
+from mien.data.importers.source import MAX_IMAGE_BYTES, BadRow
+from mien.errors import MienError
+
+# `train-00000.parquet`, and `train-00000-of-00001.parquet` with or without a hash behind it.
+_SHARD = re.compile(r"(\w+?)-\d{4,}(-of-\d+)?(-[0-9a-f]+)?")
+# What a writer of data sets takes by these names; columns that are called so get a new name.
+_TAKEN = frozenset({"id", "image", "label", "split", "size", "path", "self"})
+BATCH_ROWS = 64
+_MAX_ROWS = 20_000_000
+
+
+def paths_of(source: Path) -> list[Path]:
+    """The Parquet files of a source, a file or a folder, in the order of their splits; none for what isn't Parquet."""
+    if source.is_file():
+        with source.open("rb") as file:
+            return [source] if source.suffix.lower() == ".parquet" or file.read(4) == b"PAR1" else []
+    found = list(source.glob("[!.]*.parquet")) or list(source.glob("data/[!.]*.parquet"))
+    return sorted(found, key=lambda path: (split_rank(split_of(path) or ""), path.name))
+
+
+def split_of(path: Path) -> str | None:
+    """The split that a file's name gives: `train-00000.parquet`, `train.parquet`."""
+    shard = _SHARD.fullmatch(path.stem)
+    if shard is not None:
+        return shard[1]
+    return path.stem if path.stem.lower() in SPLIT_NAMES else None
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """The file, to be read page by page and not a whole row group at a time."""
+    with readable(path):
+        file = pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
+        names = file.schema_arrow.names
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise MienError(f"two columns are called '{twice}'", file=str(path))
+        return file
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Errors of reading become a MienError that names the file."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise MienError(f"the file can't be read as Parquet ({reason})", file=str(path)) from error
+
+
+def column_called(schema: pa.Schema, wanted: tuple[str, ...]) -> str | None:
+    """The first column that is called so, whatever its case."""
+    for one in wanted:
+        for name in schema.names:
+            if name.strip().lower() == one:
+                return str(name)
+    return None
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column holds text."""
+    if pa.types.is_dictionary(kind):
+        return is_text(kind.value_type)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def is_image(kind: pa.DataType) -> bool:
+    """Whether a column holds image files: bytes, or {bytes, path}."""
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _is_bytes(kind.field("bytes").type)
+    return _is_bytes(kind)
+
+
+def values_of(paths: Iterable[Path], column: str) -> list[Any]:
+    """The values of a column, file after file."""
+    values: list[Any] = []
+    for path in paths:
+        with open_parquet(path) as file, readable(path):
+            for batch in file.iter_batches(columns=[column], use_threads=False):
+                values.extend(batch.column(column).to_pylist())
+    return values
+
+
+def rows_in(files: Iterable[pq.ParquetFile], source: Path) -> int:
+    """How many rows there are; MienError for none or too many."""
+    total: int = sum(file.metadata.num_rows for file in files)
+    if total == 0:
+        raise MienError("there are no rows", file=str(source))
+    if total > _MAX_ROWS:
+        raise MienError(f"there are {total:,} rows", file=str(source), expected=f"at most {_MAX_ROWS:,}")
+    return total
+
+
+def are_ids(values: list[Any], total: int) -> bool:
+    """Whether the values of a column name each of `total` rows and no two alike."""
+    if not values or None in values or not all(isinstance(value, int | str) for value in values):
+        return False
+    return len(set(values)) == total
+
+
+def image_of(value: Any, row: str, column: str) -> tuple[bytes, str | None] | BadRow:
+    """The bytes of an image and its file name, if it has one. A path alone is never read."""
+    image, path = (value["bytes"], value.get("path")) if isinstance(value, dict) else (value, None)
+    if image is None:
+        return BadRow(row, column, "no bytes")
+    if len(image) > MAX_IMAGE_BYTES:
+        return BadRow(row, column, f"{len(image):,} bytes", f"at most {MAX_IMAGE_BYTES:,}")
+    return image, path if isinstance(path, str) else None
+
+
+def extra_columns(schema: pa.Schema, used: set[str | None]) -> tuple[dict[str, tuple[str, pa.DataType]], list[str]]:
+    """The other columns of plain types, with the names and types to store; and the names of those left out."""
+    extra: dict[str, tuple[str, pa.DataType]] = {}
+    left_out = []
+    for field in schema:
+        if field.name in used:
+            continue
+        kind = _plain(field.type)
+        if kind is None:
+            left_out.append(field.name)
+        else:
+            extra[field.name] = (f"source_{field.name}" if field.name in _TAKEN else field.name, kind)
+    return extra, left_out
+
+
+def _plain(kind: pa.DataType) -> pa.DataType | None:
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_float32(kind) or pa.types.is_float64(kind):
+        return kind
+    if is_text(kind):
+        return pa.string()
+    if pa.types.is_fixed_size_list(kind):
+        value = _plain(kind.value_type)
+        return value and pa.list_(value, kind.list_size)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        value = _plain(kind.value_type)
+        return value and pa.list_(value)
+    return None

@@ -1,0 +1,307 @@
+"""Likely label errors by confident learning, from predictions of models that weren't trained on the rows they predict.
+
+C. G. Northcutt, L. Jiang, I. L. Chuang (2021), Confident learning: estimating uncertainty in dataset labels, Journal of
+Artificial Intelligence Research 70, sections 3.1 and 3.2: the confident joint and the rows off its diagonal.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.data.contact_sheets import gallery, pictures_of
+from mien.data.dataset import Dataset, open_dataset
+from mien.data.votes import majority_labels, read_votes
+from mien.errors import MienError
+from mien.experiment.yamlfile import read_yaml
+from mien.files import read_json, replacing, write_json, write_text
+from mien.intervals import percent, wilson
+from mien.metrics.calibration import probabilities
+from mien.metrics.classification import confusion
+from mien.runs.predictions import Predictions, read_predictions, told
+from mien.runs.run import Run, find_runs
+from mien.workspace import Workspace
+
+Labels = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
+
+# The protocols under which each row is reported on by one run, which never saw it.
+FOLDED = ("k-fold", "leave-one-subject-out")
+COLUMNS = ("rank", "split", "id", "given", "suggested", "p_given", "p_suggested", "apply")
+_SHOWN = 64
+_FIRST = (100, 300, 1000, 3000, 10_000)
+# Rows that are all equally sure reach their own mean, in whatever order it was summed.
+_ROUNDING = 1e-9
+
+
+def thresholds(labels: Labels, given: Values) -> Values:
+    """How sure a model is of each class on the rows that have its label: the mean of their probabilities, (k,).
+
+    `given` are probabilities (n, k). A class without rows has no threshold that a row could reach: infinity.
+    """
+    k = given.shape[1]
+    own = np.bincount(labels, given[np.arange(len(labels)), labels], minlength=k)
+    n = np.bincount(labels, minlength=k)
+    return np.where(n > 0, own / np.maximum(n, 1), np.inf)
+
+
+def confident(labels: Labels, given: Values) -> Labels:
+    """The class that each row confidently is, int64 (n,): of those whose threshold it reaches the likeliest, else -1.
+
+    >>> given = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8], [0.3, 0.7]])
+    >>> confident(np.array([0, 0, 0, 1]), given).tolist()
+    [0, -1, 1, 1]
+    """
+    reached = np.where(given >= thresholds(labels, given) - _ROUNDING, given, -np.inf)
+    found = reached.argmax(axis=1)
+    return np.where(np.isfinite(reached.max(axis=1)), found, -1).astype(np.int64)
+
+
+def confident_joint(labels: Labels, given: Values) -> npt.NDArray[np.int64]:
+    """How many rows with each label (down) confidently are of each class (across), int64 (k, k)."""
+    found = confident(labels, given)
+    counted = found >= 0
+    return confusion(labels[counted], found[counted], given.shape[1])
+
+
+def margins(labels: Labels, given: Values) -> Values:
+    """The normalised margin of each row, -1 … 1: the probability of its label less the highest of any other class."""
+    others = given.copy()
+    others[np.arange(len(labels)), labels] = -np.inf
+    return np.asarray(given[np.arange(len(labels)), labels] - others.max(axis=1))
+
+
+def suspicious(labels: Labels, given: Values) -> tuple[Labels, Labels]:
+    """The rows off the diagonal of the confident joint, the lowest normalised margin first, and what each rather is.
+
+    `labels` is int64 (n,), `given` probabilities (n, k) by models that weren't trained on these rows; gives row numbers
+    and classes, both int64 (suspects,). Rows with the same margin stay in their order.
+    """
+    found = confident(labels, given)
+    rows = np.flatnonzero((found >= 0) & (found != labels))
+    rows = rows[np.argsort(margins(labels, given)[rows], kind="stable")]
+    return rows, found[rows]
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Rows of a data set with labels int64 (n,) and probabilities (n, k) by runs that weren't trained on them."""
+
+    dataset: Dataset
+    runs: tuple[str, ...]
+    rows: tuple[tuple[str, str], ...]
+    labels: Labels
+    given: Values
+
+
+def out_of_fold(workspace: Workspace, reference: str) -> OutOfFold:
+    """What the runs of a fold group (`name/1-5`) predict of their reporting rows, each by the run of its fold.
+
+    Probabilities are by each run's own temperature, where one was fitted. Raises MienError for runs that differ in more
+    than the fold, aren't measured or whose protocol has no folds or is contaminated, for a data set that has changed
+    or isn't measured by its own labels, and for a row that two runs predict.
+    """
+    if "/" not in reference:  # It would be the latest run alone.
+        raise MienError(f"'{reference}' is no group of runs", expected="a name and numbers, as in name/1-5 or name/1,3")
+    runs = find_runs(workspace, reference)
+    _check_runs(reference, runs)
+    content, _ = read_yaml(runs[0].experiment_file)
+    dataset = open_dataset(workspace, content["dataset"]["name"])
+    parts: list[Predictions] = []
+    given: list[Values] = []
+    seen: dict[tuple[str, str], str] = {}
+    for run in runs:
+        measured = _measured(run, dataset)
+        part = read_predictions(run.predictions("report"))
+        for row in part.rows:
+            if row in seen:
+                raise MienError(
+                    f"row {told(row)} is predicted by runs {seen[row]} and {run.name}",
+                    key=reference,
+                    expected="runs of different folds",
+                )
+            seen[row] = run.name
+        parts.append(part)
+        given.append(probabilities(part.logits, (measured.get("calibration") or {}).get("temperature", 1.0)))
+    return OutOfFold(
+        dataset,
+        tuple(run.name for run in runs),
+        tuple(row for part in parts for row in part.rows),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate(given),
+    )
+
+
+def _check_runs(reference: str, runs: Sequence[Run]) -> None:
+    contents = []
+    for run in runs:
+        content, _ = read_yaml(run.experiment_file)
+        protocol = dict(content["protocol"])
+        if protocol["name"] not in FOLDED:
+            raise MienError(
+                f"the protocol of run {run.name} is '{protocol['name']}', which reports on the same rows in each run",
+                key=reference,
+                expected=f"a group of runs under {' or '.join(FOLDED)}, one for each fold",
+            )
+        protocol.pop("fold", None)
+        contents.append({**content, "protocol": protocol})
+    for run, content in zip(runs, contents, strict=True):
+        differ = sorted(key for key in content.keys() | contents[0].keys() if content.get(key) != contents[0].get(key))
+        if differ:
+            raise MienError(
+                f"runs {runs[0].name} and {run.name} differ in {', '.join(differ)}",
+                key=reference,
+                expected="a group of runs that differ in nothing but protocol.fold",
+            )
+
+
+def _measured(run: Run, dataset: Dataset) -> dict[str, Any]:
+    """What was measured of a run on its reporting role; MienError where that isn't what suspects can be found by."""
+    if not run.metrics_file("report").is_file() or not run.predictions("report").is_file():
+        raise MienError(
+            f"run {run.name} hasn't been measured on its reporting role",
+            file=str(run.folder),
+            expected=f"mien evaluate {run.name} first",
+        )
+    measured: dict[str, Any] = read_json(run.metrics_file("report"))
+    if measured["contaminated"]:
+        raise MienError(
+            f"run {run.name} was trained on {percent(measured['contaminated'])} of the rows that it predicts",
+            file=str(run.folder),
+            expected="predictions by models that haven't seen the rows",
+        )
+    if run.environment["dataset"]["fingerprint"] != dataset.card.fingerprint:
+        raise MienError(
+            f"data set '{dataset.card.name}' isn't the one that run {run.name} was trained on", file=str(dataset.folder)
+        )
+    if measured["labels"] != dataset.card.labels:
+        raise MienError(
+            f"run {run.name} is measured by labels under {measured['labels']}",
+            file=str(run.folder),
+            expected=f"the data set's own labels ({dataset.card.labels}), which are the ones to be looked through",
+        )
+    return measured
+
+
+def find_suspects(workspace: Workspace, reference: str) -> dict[str, Any]:
+    """Write the likely label errors that a fold group finds, and give what was found as plain data.
+
+    Into `suspects/<data set>/` go `suspects.csv`, which `mien data import --relabel` takes, `suspects.png` with the
+    first 64 as pictures, and `suspects.json` with what this returns: `dataset`, `fingerprint`, `runs`, `split`, `n`
+    rows predicted of `rows`, `suspects`, `share`, `interval`, `joint` (the confident joint, labels down), `per_class`
+    (of the rows with each label: n, suspects, share, interval, and `rather`, the suggested classes) and `raters`: see
+    `raters_say`. Intervals are Wilson's of 95 %.
+    """
+    found = out_of_fold(workspace, reference)
+    card = found.dataset.card
+    rows, suggested = suspicious(found.labels, found.given)
+    suspect = np.zeros(len(found.labels), np.bool_)
+    suspect[rows] = True
+    joint = confident_joint(found.labels, found.given)
+    folder = workspace.root / "suspects" / card.name
+    result = {
+        "dataset": card.name,
+        "fingerprint": card.fingerprint,
+        "runs": list(found.runs),
+        "split": " + ".join(split for split in card.splits if any(row[0] == split for row in found.rows)),
+        "rows": sum(sum(counts) for counts in card.splits.values()),
+        **_share(suspect),
+        "joint": joint.tolist(),
+        "per_class": {
+            name: {**_share(suspect[found.labels == index]), "rather": _rather(joint[index], index, card.classes)}
+            for index, name in enumerate(card.classes)
+        },
+        "raters": raters_say(found, rows, suggested),
+        "csv": str(folder / "suspects.csv"),
+        "gallery": str(folder / "suspects.png"),
+    }
+    write_text(folder / "suspects.csv", as_csv(found, rows, suggested))
+    with replacing(folder / "suspects.png") as temporary:
+        temporary.write_bytes(_gallery(found, rows, suggested))
+    write_json(folder / "suspects.json", result)
+    return result
+
+
+def _share(suspect: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    n, number = len(suspect), int(suspect.sum())
+    return {"n": n, "suspects": number, "share": number / n if n else None, "interval": list(wilson(number, n))}
+
+
+def _rather(counts: npt.NDArray[np.int64], label: int, classes: Sequence[str]) -> dict[str, int]:
+    order = np.argsort(-counts, kind="stable").tolist()
+    return {classes[other]: int(counts[other]) for other in order if other != label and counts[other]}
+
+
+def as_csv(found: OutOfFold, rows: Labels, suggested: Labels) -> str:
+    """Suspects as CSV: rank from 1, split, id, given and suggested class, the probability of each, and `apply`.
+
+    `apply` is "yes" everywhere: whoever looks through the list writes "no" where the given label is right.
+    """
+    classes = found.dataset.card.classes
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for rank, (row, new) in enumerate(zip(rows.tolist(), suggested.tolist(), strict=True), start=1):
+        old = int(found.labels[row])
+        sure = [f"{found.given[row, label]:.4f}" for label in (old, new)]
+        writer.writerow([rank, *found.rows[row], classes[old], classes[new], *sure, "yes"])
+    return text.getvalue()
+
+
+def raters_say(found: OutOfFold, rows: Labels, suggested: Labels) -> dict[str, Any] | None:
+    """What the raters' majority says of suspects, as plain data; None for a data set without votes.
+
+    Of the suspects that have a majority among the classes (`n`; `dropped` have none): how often it is the suggested
+    label, the given one or neither, and, beside it, how often it is the given one of the rows that are no suspects
+    (`others`): each `{n, value, interval}`, with Wilson's interval of 95 %. `first` says it of the most suspicious 100,
+    300, 1,000, … rows, as far as there are so many: `{rows, suggested, given}`.
+    """
+    dataset = found.dataset
+    if "votes" not in dataset.card.columns:
+        return None
+    voted: dict[tuple[str, str], int] = {}
+    for split in {split for split, _ in found.rows}:
+        labels, _ = majority_labels(read_votes(dataset, split), dataset.card.scheme)
+        voted.update(zip(((split, id_) for id_ in dataset.ids(split)), labels.tolist(), strict=True))
+    most = np.array([voted[row] for row in found.rows], dtype=np.int64)
+    decided = most[rows] >= 0
+    said = most[rows][decided]
+    new, old = said == suggested[decided], said == found.labels[rows][decided]
+    # Of the first rows, how many have a majority.
+    known = np.concatenate([[0], np.cumsum(decided)])
+    others = np.setdiff1d(np.flatnonzero(most >= 0), rows)
+    return {
+        "n": len(said),
+        "dropped": int((~decided).sum()),
+        "suggested": _proportion(new),
+        "given": _proportion(old),
+        "neither": _proportion(~new & ~old),
+        "others": _proportion(most[others] == found.labels[others]),
+        "first": [
+            {"rows": number, "suggested": _proportion(new[: known[number]]), "given": _proportion(old[: known[number]])}
+            for number in _FIRST
+            if number < len(rows)
+        ],
+    }
+
+
+def _proportion(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    n = len(right)
+    return {"n": n, "value": float(right.mean()) if n else None, "interval": list(wilson(int(right.sum()), n))}
+
+
+def _gallery(found: OutOfFold, rows: Labels, suggested: Labels) -> bytes:
+    classes = found.dataset.card.classes
+    shown = rows[:_SHOWN].tolist()
+    pictures = pictures_of(found.dataset, {found.rows[row] for row in shown})
+    captions = [
+        f"{classes[found.labels[row]]} → {classes[new]}\n{found.given[row, found.labels[row]]:.2f} → "
+        f"{found.given[row, new]:.2f}\n{found.rows[row][1]}"
+        for row, new in zip(shown, suggested[: len(shown)].tolist(), strict=True)
+    ]
+    title = f"{found.dataset.card.name}: the {len(shown)} most suspicious of {len(rows):,} suspects"
+    return gallery([pictures[found.rows[row]] for row in shown], captions, title)

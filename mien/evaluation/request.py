@@ -1,0 +1,122 @@
+"""What is measured: whose rows, under which protocol, and where the numbers go; the same for every task."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+
+from mien.data.dataset import Dataset, open_dataset
+from mien.errors import MienError
+from mien.experiment.building import build_roles
+from mien.inference.weights import Trained, load_weights
+from mien.protocols import Part, Role, Roles, check_roles
+from mien.registry import Component, build
+from mien.runs import ledger
+from mien.runs.run import Run
+from mien.workspace import Workspace
+
+
+class Asked(NamedTuple):
+    """Whose rows are measured: of which data set, under which protocol, and where the numbers go.
+
+    `parameters` are those of the protocol that aren't its defaults.
+    """
+
+    dataset: Dataset
+    protocol: str
+    parameters: dict[str, Any]
+    parts: tuple[Part, ...]
+    metrics: Path
+    predictions: Path
+
+    @property
+    def splits(self) -> str:
+        """The splits that the rows are of, as one text."""
+        return " + ".join(dict.fromkeys(part.split for part in self.parts))
+
+
+def own_weights(run: Run, device: str) -> Trained:
+    """The weights of a finished run on a device."""
+    if not run.weights.exists():
+        raise MienError(
+            f"run {run.name} is {run.state} and has no weights",
+            file=str(run.folder),
+            expected=f"a finished run: mien train --resume {run.name}",
+        )
+    return load_weights(run.weights, run.experiment, device)
+
+
+def own_dataset(workspace: Workspace, run: Run) -> Dataset:
+    """The data set that a run was trained on, unchanged."""
+    dataset = open_dataset(workspace, run.experiment.dataset.name)
+    made = run.environment["dataset"]["fingerprint"]
+    if dataset.card.fingerprint != made:
+        raise MienError(
+            f"data set '{dataset.card.name}' isn't the one that run {run.name} was trained on",
+            file=str(dataset.folder),
+            expected=f"fingerprint {made[:16]}, but it is {dataset.card.fingerprint[:16]}",
+        )
+    return dataset
+
+
+def own_roles(run: Run, dataset: Dataset) -> Roles:
+    """The rows that a run was fit and chosen on; an error where they can't be found again."""
+    roles = build_roles(run.experiment, dataset)
+    if run.roles.exists():
+        check_roles(dataset, roles, pq.read_table(run.roles))
+    return roles
+
+
+def ask(
+    workspace: Workspace,
+    run: Run,
+    own: Dataset,
+    roles: Roles,
+    role: Role,
+    protocol: Component | None,
+    dataset: str | None,
+) -> Asked:
+    """The rows that are asked for: the run's own of a role, or the report rows of another protocol or data set."""
+    other = open_dataset(workspace, dataset) if dataset not in (None, own.card.name) else own
+    given = run.experiment.protocol
+    if other is own and protocol in (None, given):
+        return Asked(own, given.called, _set(given), roles.of(role), run.metrics_file(role), run.predictions(role))
+    parameters = _set(protocol) if protocol is not None else {}
+    if protocol is not None:
+        called, parts = protocol.called, build("protocol", protocol, dataset=other).of(role)
+    else:
+        called, parts = _usual(other)
+    # Two protocols of one name and other parameters don't share a folder.
+    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:8]
+    folder = run.evaluation(f"{called}-{digest}" if parameters else called, None if other is own else other.card.name)
+    return Asked(other, called, parameters, parts, folder / "metrics.json", folder / "predictions.parquet")
+
+
+def _set(protocol: Component) -> dict[str, Any]:
+    """The parameters of a protocol that aren't its defaults."""
+    return {
+        key: value for key, value in protocol.model_dump(mode="json", exclude_defaults=True).items() if key != "name"
+    }
+
+
+def _usual(dataset: Dataset) -> tuple[str, tuple[Part, ...]]:
+    """The rows that a data set is reported on when nobody says which: its own test split, else all of its rows."""
+    for split in ("PrivateTest", "test", "Testing", "testing"):
+        if split in dataset.card.splits:
+            return "test-split", (Part(split),)
+    return "all-rows", tuple(Part(split) for split in dataset.card.splits)
+
+
+def record(workspace: Workspace, run: Run, asked: Asked, n: int, command: Sequence[str]) -> None:
+    """Write into the ledger that the report role is opened."""
+    told = {
+        "protocol": asked.protocol,
+        "parameters": asked.parameters,
+        "dataset": asked.dataset.card.name,
+        "role": "report",
+        "split": asked.splits,
+    }
+    ledger.record(workspace, run, {**told, "n": n, "command": list(command)})

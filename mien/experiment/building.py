@@ -1,0 +1,286 @@
+"""From the experiment to its parts: the one place that knows both, so that the parts stay plain."""
+
+import contextlib
+import importlib.util
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from mien import environment
+from mien.augment import Pipeline
+from mien.data.dataset import Dataset
+from mien.data.framing import require_points
+from mien.data.labels import FER2013, SCHEMES, LabelScheme, scheme
+from mien.data.votes import by_majority, check_votes, labels_under
+from mien.errors import MienError, nearest, reason
+from mien.experiment.schema import Experiment, problem_at
+from mien.faces.ibug import POINTS
+from mien.faces.squares import Frame
+from mien.models.summary import Summary, summarize
+from mien.optimizers import Factor
+from mien.protocols import ROLES, Part, Role, Roles, without
+from mien.protocols.batches import Samples, load, load_faces
+from mien.registry import Component, build
+
+
+@dataclass(frozen=True)
+class Check:
+    """What `mien check` shows: the model, and the rows of each role where the data set is there.
+
+    `left_out` counts the rows of each role that have no label under the scheme, by reason.
+    """
+
+    summary: Summary
+    scheme: LabelScheme
+    rows: dict[Role, int] | None
+    left_out: dict[Role, dict[str, int]] | None
+
+
+def check(experiment: Experiment, dataset: Dataset | None) -> Check:
+    """Build every part of an experiment once, without training; raises MienError for the first that can't be built.
+
+    Without the data set its label scheme is taken to be what the file names, else FER2013's.
+    """
+    names = scheme_for(experiment, dataset)
+    channels, size = input_shape(experiment)
+    model = build_model(experiment, names)
+    with _at("model"):
+        summary = summarize(model, channels, size)
+        if summary.output_shape != (number := outputs(experiment, names),):
+            what = f"one logit for each class of {names.name}"
+            raise MienError(
+                f"the model gives outputs of shape {summary.output_shape}",
+                expected=f"({number},), {'x and y of 68 points' if of_points(experiment) else what}",
+            )
+    section = experiment.dataset
+    shape = (1 if section.color == "gray" else 3, section.size, section.size)
+    # Faces to fit points on come with room around them, which `frame` takes away.
+    wide = (shape[0], 2 * section.size, 2 * section.size) if of_points(experiment) else shape
+    if (changed := _shape_after(experiment.augment, "augment", wide)) != shape:
+        raise MienError(
+            f"augment makes {_size(changed)} of {_size(shape)}",
+            key="augment",
+            expected="what changes shapes in preprocess",
+        )
+    counts = {role: [1] * len(names) for role in ROLES}
+    without = None
+    if dataset is not None:
+        roles = build_roles(experiment, dataset)
+        counts = {role: class_counts(dataset, roles.of(role), names) for role in ROLES}
+        for role in ROLES:
+            if sum(counts[role]) == 0:
+                raise MienError(f"the {role} role has no rows", key="protocol")
+        if wants_votes(experiment):
+            check_votes(dataset)
+        if of_points(experiment):
+            require_points(dataset)
+        without = {role: left_out(dataset, roles.of(role), names) for role in ROLES}
+    build_loss(experiment, counts["fit"])
+    # Without the data set, enough rows that no warm-up is rounded to the whole training.
+    fit = sum(counts["fit"]) if dataset is not None else 1000 * experiment.train.batch_size
+    steps = -(-fit // experiment.train.batch_size)
+    build_optimizer(experiment, model)
+    build_schedule(experiment, steps)
+    environment.device(experiment.train.device)
+    if experiment.train.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise MienError(
+            "TensorBoard isn't installed", key="train.tensorboard", expected="pip install 'mien[tensorboard]'"
+        )
+    rows = {role: sum(counts[role]) for role in ROLES} if dataset is not None else None
+    return Check(summary, names, rows, without)
+
+
+@contextlib.contextmanager
+def _at(key: str) -> Iterator[None]:
+    """Say at which key an error arises, where it doesn't say so itself."""
+    try:
+        yield
+    except MienError as error:
+        error.key = error.key or key
+        raise
+
+
+def located(error: MienError, file: Path, overrides: Sequence[str]) -> MienError:
+    """An error of building, with the file and line of the key that it names."""
+    return error if error.file or not error.key else problem_at(file, overrides, error.key, error)
+
+
+def of_points(experiment: Experiment) -> bool:
+    """Whether an experiment is on points instead of classes."""
+    return experiment.task == "landmarks"
+
+
+def outputs(experiment: Experiment, names: LabelScheme) -> int:
+    """How many numbers the model gives for an image: a logit a class, or x and y of each point."""
+    return 2 * POINTS if of_points(experiment) else len(names)
+
+
+def scheme_for(experiment: Experiment, dataset: Dataset | None) -> LabelScheme:
+    """The label scheme of an experiment: the one that it names, else the data set's own."""
+    wanted = experiment.dataset.labels
+    if dataset is not None and wanted in (None, dataset.card.labels):
+        if len(dataset.card.classes) == 1 and not of_points(experiment):
+            raise MienError(
+                f"data set '{dataset.card.name}' has a single class, {dataset.card.classes[0]}",
+                key="dataset.name",
+                expected="a data set of expressions, or task: landmarks",
+            )
+        return dataset.card.scheme
+    if wanted is None:
+        return FER2013
+    if wanted not in SCHEMES:
+        known = list(dict.fromkeys([*SCHEMES, *([dataset.card.labels] if dataset else [])]))
+        raise MienError(
+            f"no label scheme is called '{wanted}'",
+            key="dataset.labels",
+            expected="one of " + ", ".join(known),
+            nearest=nearest(wanted, known),
+        )
+    return scheme(wanted)
+
+
+def build_roles(experiment: Experiment, dataset: Dataset) -> Roles:
+    """The rows of each role under the experiment's protocol, without the fit and choose rows that it excludes."""
+    return _roles(experiment, dataset)[0]
+
+
+def excluded(experiment: Experiment, dataset: Dataset) -> dict[str, dict[str, int]]:
+    """How many fit and choose rows the experiment excludes, by flag and, as `rows`, altogether; {} for no flags."""
+    return _roles(experiment, dataset)[1]
+
+
+def _roles(experiment: Experiment, dataset: Dataset) -> tuple[Roles, dict[str, dict[str, int]]]:
+    with _at("protocol"):
+        roles: Roles = build("protocol", experiment.protocol, dataset=dataset)
+    return without(dataset, roles, experiment.exclude)
+
+
+def build_samples(experiment: Experiment, dataset: Dataset, roles: Roles, role: Role, names: LabelScheme) -> Samples:
+    """The rows of one role as the experiment wants them; opens no other role's."""
+    section = experiment.dataset
+    votes = wants_votes(experiment) and role != "report"
+    if of_points(experiment):
+        frame: Frame = "wide" if role == "fit" else "detector"
+        size = 2 * section.size if role == "fit" else section.size
+        samples = load_faces(dataset, roles.of(role), size, section.color, frame)
+    else:
+        samples = load(dataset, roles.of(role), section.size, section.color, names, votes=votes)
+    if len(samples) == 0:
+        raise MienError(f"the {role} role has no rows", key="protocol")
+    return samples
+
+
+def build_pipeline(ops: Sequence[Component]) -> Pipeline:
+    """The ops of a list, in order."""
+    return Pipeline([build("op", op) for op in ops])
+
+
+def input_shape(experiment: Experiment) -> tuple[int, int]:
+    """Channels and size of what reaches the model, after `preprocess`."""
+    section = experiment.dataset
+    channels = 1 if section.color == "gray" else 3
+    after = _shape_after(experiment.preprocess, "preprocess", (channels, section.size, section.size))
+    if after[1] != after[2]:
+        raise MienError(f"preprocess gives {_size(after)}", key="preprocess", expected="square images")
+    return after[0], after[1]
+
+
+def _shape_after(ops: Sequence[Component], key: str, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    with _at(key):
+        pipeline = build_pipeline(ops)
+        try:
+            return pipeline.output_shape(shape)
+        except MienError:
+            raise
+        except Exception as error:
+            raise MienError(f"an op fails on {_size(shape)} ({reason(error)})") from error
+
+
+def _size(shape: tuple[int, int, int]) -> str:
+    channels, height, width = shape
+    return f"{'gray' if channels == 1 else 'colour'} images of {width} × {height}"
+
+
+def build_model(experiment: Experiment, names: LabelScheme) -> nn.Module:
+    """The model with weights drawn by the experiment's seed, in channels-last memory."""
+    channels, size = input_shape(experiment)
+    torch.manual_seed(experiment.train.seed)
+    with _at("model"):
+        model: nn.Module = build(
+            "model", experiment.model, in_channels=channels, image_size=size, num_classes=outputs(experiment, names)
+        )
+        if not isinstance(model, nn.Module) or "_modules" not in vars(model):
+            raise MienError(
+                f"{experiment.model.entry} is no torch.nn.Module, or its __init__ doesn't call super().__init__()"
+            )
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def build_loss(experiment: Experiment, class_counts: list[int]) -> nn.Module:
+    """The loss; `class_counts` are the fit rows of each class."""
+    with _at("loss"):
+        loss: nn.Module = build("loss", experiment.loss, num_classes=len(class_counts), class_counts=class_counts)
+    return loss
+
+
+def wants_votes(experiment: Experiment) -> bool:
+    """Whether the loss is on raters' votes instead of labels."""
+    return getattr(experiment.loss.entry.build, "targets", "label") == "votes"
+
+
+def build_optimizer(experiment: Experiment, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser over all of the model's parameters."""
+    with _at("optimizer"):
+        optimizer: torch.optim.Optimizer = build("optimizer", experiment.optimizer, parameters=model.parameters())
+    return optimizer
+
+
+def build_schedule(experiment: Experiment, steps_per_epoch: int) -> Factor:
+    """The factor on the learning rate, by step."""
+    total = steps_per_epoch * experiment.train.epochs
+    with _at("schedule"):
+        factor: Factor = build("schedule", experiment.schedule, steps_per_epoch=steps_per_epoch, total_steps=total)
+    return factor
+
+
+def class_counts(dataset: Dataset, parts: Iterable[Part], names: LabelScheme) -> list[int]:
+    """The number of rows of some parts in each class of a scheme; see `_counted` for which splits are opened."""
+    counts = np.zeros(len(names), np.int64)
+    for part in parts:
+        counts += _counted(dataset, part, names)[0]
+    return counts.tolist()
+
+
+def left_out(dataset: Dataset, parts: Iterable[Part], names: LabelScheme) -> dict[str, int]:
+    """How many rows of some parts have no label under a scheme, by reason: see `mien.data.votes.labels_under`."""
+    found: Counter[str] = Counter()
+    for part in parts:
+        found.update(_counted(dataset, part, names)[1])
+    return dict(found.most_common())
+
+
+def _counted(dataset: Dataset, part: Part, names: LabelScheme) -> tuple[list[int], dict[str, int]]:
+    """Rows by class of a scheme, and rows without one by reason.
+
+    Whole splits are counted by the card, unopened, unless their labels are made of the raters' votes.
+    """
+    if part.index is None and not by_majority(dataset, names):
+        counts = [0] * len(names)
+        without = {}
+        to = dataset.card.scheme.to(names)
+        for name, index, number in zip(dataset.card.classes, to, dataset.card.splits[part.split], strict=True):
+            if index is not None:
+                counts[index] += number
+            elif number:
+                without[name] = number
+        return counts, without
+    labels, reasons = labels_under(dataset, part.split, names)
+    if part.index is not None:
+        labels, reasons = labels[part.index], reasons[part.index]
+    there = labels >= 0
+    return np.bincount(labels[there], minlength=len(names)).tolist(), dict(Counter(reasons[~there].tolist()))

@@ -1,0 +1,61 @@
+"""Explanations in a run's folder: `explain/<name>.json`, what is said, and `explain/<name>.npz`, arrays beside it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.errors import FailedError
+from mien.files import read_json, replacing, write_json
+from mien.runs.run import Run
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+# What every result says of its rows; see `Subject.about`.
+ABOUT = ("run", "seeds", "dataset", "protocol", "split", "role", "n", "contaminated")
+
+
+def folder(run: Run) -> Path:
+    """Where a run's explanations stand."""
+    return run.folder / "explain"
+
+
+def store(run: Run, name: str, result: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]] | None = None) -> None:
+    """Replace an explanation's files: plain data that says what `ABOUT` names, and arrays by name (no objects)."""
+    missing = [key for key in ABOUT if key not in result]
+    if missing:
+        raise ValueError(f"the result of {name} doesn't say {', '.join(missing)}")
+    path = folder(run) / f"{name}.json"
+    # The JSON file is the last to come and the first to go: where it stands, what it tells of stands too.
+    path.unlink(missing_ok=True)
+    if arrays:
+        with replacing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
+            # A keyword may be any text, but not "file".
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    else:
+        path.with_suffix(".npz").unlink(missing_ok=True)
+    write_json(path, result)
+
+
+def read(run: Run, name: str) -> tuple[dict[str, Any], Arrays] | None:
+    """An explanation's result and arrays; None where there is none, FailedError for files that are broken."""
+    path = folder(run) / f"{name}.json"
+    if not path.is_file():
+        return None
+    try:
+        result = read_json(path)
+        missing = [key for key in ABOUT if key not in result]
+    except (ValueError, TypeError) as error:
+        raise FailedError(f"the file isn't JSON ({error})", file=str(path)) from error
+    if missing:
+        raise FailedError(f"the explanation doesn't say {', '.join(missing)}", file=str(path))
+    arrays: Arrays = {}
+    if path.with_suffix(".npz").is_file():
+        try:
+            with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
+                arrays = {key: file[key] for key in file.files}
+        except (OSError, ValueError, EOFError) as error:
+            raise FailedError(f"the arrays can't be read ({error})", file=str(path.with_suffix(".npz"))) from error
+    return result, arrays

@@ -1,0 +1,34 @@
+"""Points as models and losses have them: shares of an image's side from its middle, in batches of torch's tensors."""
+
+from torch import Tensor
+
+from mien.faces.ibug import OUTER_EYES
+
+
+def as_shares(points: Tensor, side: int) -> Tensor:
+    """Points (n, 68, 2) in pixel centres of images of `side` pixels as (n, 136): (p + 0.5) / side − 0.5.
+
+    >>> import torch
+    >>> as_shares(torch.tensor([[[-0.5, 31.5]]]), 64).tolist()
+    [[-0.5, 0.0]]
+    """
+    shares: Tensor = (points + 0.5) / side - 0.5
+    return shares.flatten(1)
+
+
+def as_pixels(shares: Tensor, side: int) -> Tensor:
+    """What `as_shares` undoes: (n, 136) as points (n, 68, 2)."""
+    points: Tensor = shares.unflatten(1, (-1, 2))
+    return (points + 0.5) * side - 0.5
+
+
+def normalized_errors(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Each image's mean distance of its points, (n, 136) both, over that of the true outer eye corners: (n,).
+
+    Source: as in `mien.metrics.nme`, which measures runs; this one is for the history while a model trains.
+    """
+    error: Tensor = (outputs - targets).unflatten(1, (-1, 2))
+    true: Tensor = targets.unflatten(1, (-1, 2))
+    apart: Tensor = (true[:, OUTER_EYES[0]] - true[:, OUTER_EYES[1]]).norm(dim=-1)
+    off: Tensor = error.norm(dim=-1).mean(dim=1)
+    return off / apart

@@ -1,0 +1,88 @@
+"""Squares about faces, and pixels and points in them: with room for training, or as a detector would frame a face."""
+
+import hashlib
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mien.images import Pixels
+
+Frame = Literal["wide", "detector"]
+Points = npt.NDArray[np.float32]
+Squares = npt.NDArray[np.float64]
+
+# A detector's square: so many times the longer side of the points' box, give or take, and its middle somewhat off
+# (standard deviations of the side's logarithm, and of the middle in shares of the side).
+WIDEN, SIDE_SD, MIDDLE_SD = 1.25, 0.06, 0.04
+# The side of a wide square over the longer side of the points' box.
+ROOM = 2.0
+
+
+def face_squares(points: Points) -> Squares:
+    """The squares about the boxes of points (n, 68, 2): middle x, middle y and side, float64 (n, 3), in pixels.
+
+    The middle is a pixel centre's coordinate, the side the box's longer one.
+
+    >>> face_squares(np.array([[[0, 0], [4, 2]]], np.float32)).tolist()
+    [[2.0, 1.0, 4.0]]
+    """
+    low, high = points.min(axis=1).astype(np.float64), points.max(axis=1).astype(np.float64)
+    return np.column_stack([(low + high) / 2, (high - low).max(axis=1)])
+
+
+def wide_squares(points: Points) -> Squares:
+    """Squares with room for turning, scaling and shifting: the face's box fills their middle half."""
+    return face_squares(points) * [1, 1, ROOM]
+
+
+def detector_squares(points: Points, ids: list[str]) -> Squares:
+    """Squares as a face detector would give them: `WIDEN` times the box, not quite in the middle, not quite its size.
+
+    How far off is drawn by the row's id alone, so it is the same in every data set and every order.
+    """
+    squares = face_squares(points) * [1, 1, WIDEN]
+    for square, id_ in zip(squares, ids, strict=True):
+        seed = int.from_bytes(hashlib.sha256(id_.encode()).digest()[:8], "little")
+        off_x, off_y, off_side = np.random.default_rng(seed).normal(size=3)
+        square[2] *= np.exp(SIDE_SD * off_side)
+        square[:2] += MIDDLE_SD * square[2] * np.array([off_x, off_y])
+    return squares
+
+
+def cut(image: Pixels, square: npt.NDArray[np.float64], size: int) -> Pixels:
+    """A square of an image, uint8 (h, w, c), as uint8 (size, size, c): antialiased, the image's edge carried on.
+
+    >>> image = np.arange(16, dtype=np.uint8).reshape(4, 4, 1)
+    >>> cut(image, np.array([1.5, 1.5, 2.0]), 2)[:, :, 0].tolist()
+    [[5, 6], [9, 10]]
+    """
+    x, y, side = square
+    # First what is covered, as whole pixels and some more, so that shrinking it costs no more than it must.
+    left, top = int(np.floor(x - side / 2)) - 1, int(np.floor(y - side / 2)) - 1
+    reach = int(np.ceil(side)) + 4
+    height, width = image.shape[:2]
+    columns = np.clip(np.arange(left, left + reach), 0, width - 1)
+    rows = np.clip(np.arange(top, top + reach), 0, height - 1)
+    part = image[rows[:, None], columns[None, :]]
+    factor = side / size
+    if factor > 1:
+        # A pixel of the result is the mean of those that it covers.
+        shrunk = max(1, round(reach / factor))
+        part = np.asarray(cv2.resize(part, (shrunk, shrunk), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    scale = part.shape[0] / reach
+    # Pixel centres count from 0, so edges are half a pixel before and behind.
+    step = factor * scale
+    start_x = (x + 0.5 - side / 2 - left) * scale - 0.5 + step / 2
+    start_y = (y + 0.5 - side / 2 - top) * scale - 0.5 + step / 2
+    matrix = np.array([[step, 0, start_x], [0, step, start_y]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    done = cv2.warpAffine(part, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(done, dtype=np.uint8).reshape(size, size, image.shape[2])
+
+
+def into(points: Points, squares: Squares, size: int) -> Points:
+    """Points (n, 68, 2) of the images as points of their squares (n, 3) cut at `size` pixels."""
+    corner = squares[:, None, :2] + 0.5 - squares[:, None, 2:] / 2
+    return ((points + 0.5 - corner) * (size / squares[:, None, 2:]) - 0.5).astype(np.float32)

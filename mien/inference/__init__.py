@@ -1,0 +1,1 @@
+"""A trained model in use: from pixels to an answer, without a trainer."""

@@ -1,0 +1,234 @@
+"""Whether a model's probabilities are true: NLL, Brier, ECE, risk by coverage; and the temperature that mends them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import log_softmax, softmax
+from scipy.stats import t
+
+from mien.errors import FailedError
+from mien.intervals import CONFIDENCE
+
+Labels = npt.NDArray[np.int64]
+Logits = npt.NDArray[np.floating[Any]]
+Values = npt.NDArray[np.float64]
+
+BINS = 15
+_DRAWS = 2000
+# Beyond these a softmax is a maximum, or flat.
+_COLDEST, _HOTTEST = 0.05, 20.0
+
+
+def probabilities(logits: Logits, temperature: float = 1.0) -> Values:
+    """The softmax of logits (n, k) over a temperature, float64 (n, k); the higher the temperature, the less sure."""
+    return np.asarray(softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1))
+
+
+def fit_temperature(logits: Logits, labels: Labels) -> float:
+    """The temperature at which the logits (n, k) give the labels (n,) the lowest NLL, 0.05 … 20.
+
+    Fit it on the choose role alone. 1 where every row is right: the NLL then only falls as the temperature does, and
+    no row says how far. Source: C. Guo et al. (2017), On calibration of modern neural networks, ICML, section 4.2.
+    Raises FailedError for no rows and for logits that aren't finite.
+
+    >>> round(fit_temperature(np.array([[2.0, 0], [2, 0], [2, 0], [0, 2]]), np.array([0, 0, 1, 1])), 3)
+    1.82
+    """
+    wide = _checked(logits, labels)
+    if (wide[np.arange(len(labels)), labels] >= wide.max(axis=1)).all():
+        return 1.0
+    # The NLL is convex in 1 / temperature, so it has one minimum between any two ends.
+    found = minimize_scalar(
+        lambda scale: _nll(wide * np.exp(-scale), labels).mean(),
+        bounds=(np.log(_COLDEST), np.log(_HOTTEST)),
+        method="bounded",
+        options={"xatol": 1e-7},
+    )
+    return float(np.exp(found.x))
+
+
+def _checked(logits: Logits, labels: Labels) -> Values:
+    if not len(labels):
+        raise FailedError("there are no rows to measure")
+    if logits.shape[:1] != np.shape(labels):
+        raise ValueError(f"logits of shape {logits.shape} for {len(labels)} labels")
+    if not np.isfinite(logits).all():
+        raise FailedError("the logits aren't finite numbers")
+    return np.asarray(logits, dtype=np.float64)
+
+
+def _nll(logits: Values, labels: Labels) -> Values:
+    return -np.asarray(log_softmax(logits, axis=1))[np.arange(len(labels)), labels]
+
+
+class Bins(NamedTuple):
+    """Rows by how sure the model is: rows, mean confidence and accuracy of each bin that has rows.
+
+    `sums` is what a bin adds to the ECE before its sign goes, `errors` the standard error of that.
+    """
+
+    n: npt.NDArray[np.int64]
+    confidence: Values
+    accuracy: Values
+    sums: Values
+    errors: Values
+
+    @property
+    def ece(self) -> float:
+        """The expected calibration error: how far accuracy lies from confidence, weighted by rows, 0 … 1."""
+        return float(abs(self.sums).sum())
+
+
+def bin_rows(confidence: Values, correct: npt.NDArray[np.bool_], *, equal_mass: bool = False, bins: int = BINS) -> Bins:
+    """Rows in bins of equal width, (0, 1/15], …, (14/15, 1], or of equal mass: as many rows in each.
+
+    `confidence` is the highest probability of each row, (n,); `correct` whether its class is the right one.
+    Source: Guo et al. (2017), section 2; equal mass: K. Nguyen, B. O'Connor (2015), Posterior calibration, EMNLP.
+    """
+    n = len(confidence)
+    if equal_mass:
+        place = np.empty(n, dtype=np.int64)
+        place[np.argsort(confidence, kind="stable")] = np.arange(n) * bins // max(n, 1)
+        # Rows that are equally sure have no order: they share a bin.
+        _, inverse = np.unique(confidence, return_inverse=True)
+        least = np.full(inverse.max(initial=-1) + 1, bins)
+        np.minimum.at(least, inverse, place)
+        place = least[inverse]
+    else:
+        place = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence, side="left")
+    gaps = correct - confidence
+
+    def total(values: Values) -> Values:
+        return np.asarray(np.bincount(place, values, minlength=bins), dtype=np.float64)
+
+    rows = np.bincount(place, minlength=bins).astype(np.int64)
+    there = rows > 0
+    sums = total(gaps) / n
+    # A bin of few rows that are all right shows no spread; what its confidence promises is the least there is.
+    spread = np.maximum(total(gaps**2) / n - sums**2, total(confidence * (1 - confidence)) / n)
+    return Bins(
+        rows[there],
+        total(confidence)[there] / rows[there],
+        total(correct.astype(np.float64))[there] / rows[there],
+        sums[there],
+        np.sqrt(spread[there] / n),
+    )
+
+
+def corrected_ece(bins: Bins, confidence: float = CONFIDENCE, seed: int = 0) -> tuple[float, tuple[float, float]]:
+    """The ECE without what chance alone adds to it, and its interval, all 0 or more.
+
+    A gap between accuracy and confidence has no sign in the ECE, so chance adds to it, and a perfectly calibrated model
+    shows one well over 0. Here each bin's gap is taken as normal around the true one. The estimate is the true ECE that
+    would have the one found as its median; the ends of the interval are those that would exceed the one found, or fall
+    short of it, in one of 40 cases. What chance adds depends on how the true gaps are spread over the bins: most where
+    few bins have them, least where all have. The estimate takes the proportions that were found; the lower end only
+    gaps of more than two standard errors; the upper one gaps in all bins. The interval of a model that may be
+    calibrated begins at 0. How often such intervals hold the truth is measured in results/coverage.md.
+    """
+    observed = bins.ece
+    errors = np.maximum(bins.errors, 1e-9)  # None at all where every row is wrong, and quite sure.
+    noise = errors * np.random.default_rng(seed).standard_normal((_DRAWS, len(errors)))
+    most = observed + 10 * float(errors.sum())
+    # An ECE below what chance alone gives on the median says no more than that median does.
+    by_chance = float(np.median(abs(noise).sum(axis=1)))
+
+    def true_one(share: float, gaps: Values, found: float) -> float:
+        """The true ECE, its gaps in these proportions, for which a `share` of all samples would show less."""
+        proportions = gaps / abs(gaps).sum()
+
+        def beyond(true: float) -> float:
+            return float(np.quantile(abs(true * proportions + noise).sum(axis=1), share)) - found
+
+        return 0.0 if beyond(0.0) >= 0 else float(brentq(beyond, 0.0, most, xtol=1e-6))
+
+    tail = (1 - confidence) / 2
+    clear = np.sign(bins.sums) * np.sqrt(np.maximum(bins.sums**2 - (2 * errors) ** 2, 0))
+    if not clear.any():
+        clear = np.where(abs(bins.sums) == abs(bins.sums).max(), 1.0, 0.0)
+    estimate = true_one(0.5, bins.sums if bins.sums.any() else errors, observed)
+    low = true_one(1 - tail, clear, observed)
+    high = true_one(tail, errors, max(observed, by_chance))
+    return estimate, (min(low, estimate), min(max(high, estimate), 1.0))
+
+
+def risk_coverage(confidence: Values, correct: npt.NDArray[np.bool_]) -> tuple[Values, Values]:
+    """Coverage and risk, each (n,): the share of rows that are answered, the surest first, and of errors among them.
+
+    Rows that are equally sure come in any order; the risk is the mean over all of them.
+    Source: Y. Geifman, R. El-Yaniv (2017), Selective classification for deep neural networks, NeurIPS.
+
+    >>> coverage, risk = risk_coverage(np.array([0.9, 0.6, 0.8]), np.array([True, False, True]))
+    >>> coverage.round(2).tolist(), risk.round(2).tolist()
+    ([0.33, 0.67, 1.0], [0.0, 0.0, 0.33])
+    """
+    values, group = np.unique(-confidence, return_inverse=True)
+    sizes = np.bincount(group, minlength=len(values))
+    wrong = np.bincount(group, ~correct, minlength=len(values)) / sizes
+    number = np.arange(1, len(confidence) + 1)
+    return number / len(confidence), np.cumsum(np.repeat(wrong, sizes)) / number
+
+
+def aurc(confidence: Values, correct: npt.NDArray[np.bool_]) -> float:
+    """The mean risk over all coverages, 0 … 1: lower when the model knows which of its answers are wrong."""
+    return float(risk_coverage(confidence, correct)[1].mean())
+
+
+def measure_calibration(labels: Labels, logits: Logits, temperature: float = 1.0) -> dict[str, Any]:
+    """What the probabilities are worth, as plain data: each measure and, under `interval`, its [low, high] of 95 %.
+
+    `nll` is the mean negative log likelihood in nats; `brier` the mean squared distance to the right answer, summed
+    over the classes, so 0 … 2; `ece` and `ece_equal_mass` have 15 bins, and beside them `ece_corrected` and
+    `ece_equal_mass_corrected`, to which their intervals belong; `aurc` is the area under the risk–coverage curve.
+    Intervals of NLL and Brier are Student's, that of `aurc` a bootstrap's over rows (a fixed seed).
+    Raises FailedError for no rows and for logits that aren't finite.
+    """
+    wide = _checked(logits, labels) / temperature
+    given = probabilities(wide)
+    right = np.arange(given.shape[1]) == np.asarray(labels)[:, None]
+    # The logits tell ties of rounding apart that probabilities don't.
+    said = wide.argmax(axis=1)
+    confidence, correct = given[np.arange(len(said)), said], said == labels
+    losses = {"nll": _nll(wide, labels), "brier": ((given - right) ** 2).sum(axis=1)}
+    binned = {
+        "ece": bin_rows(confidence, correct),
+        "ece_equal_mass": bin_rows(confidence, correct, equal_mass=True),
+    }
+    found: dict[str, Any] = {"n": len(labels), "temperature": temperature}
+    interval = {}
+    for name, values in losses.items():
+        found[name] = float(values.mean())
+        interval[name] = _of_mean(values)
+    for name, bins in binned.items():
+        found[name] = bins.ece
+        found[f"{name}_corrected"], ends = corrected_ece(bins)
+        interval[f"{name}_corrected"] = list(ends)
+    found["aurc"] = aurc(confidence, correct)
+    interval["aurc"] = _of_rows(aurc, confidence, correct)
+    return {**found, "interval": interval}
+
+
+def _of_mean(values: Values) -> list[float]:
+    half = float(t.ppf(0.5 + CONFIDENCE / 2, max(len(values) - 1, 1)) * values.std(ddof=min(len(values) - 1, 1)))
+    half /= len(values) ** 0.5
+    return [max(float(values.mean()) - half, 0.0), float(values.mean()) + half]
+
+
+def _of_rows(
+    score: Callable[[Values, npt.NDArray[np.bool_]], float],
+    confidence: Values,
+    correct: npt.NDArray[np.bool_],
+    draws: int = 500,
+    seed: int = 0,
+) -> list[float]:
+    random = np.random.default_rng(seed)
+    found = []
+    for _ in range(draws):
+        rows = random.integers(0, len(correct), len(correct))
+        found.append(score(confidence[rows], correct[rows]))
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(found, [tail, 1 - tail])
+    return [float(low), float(high)]

@@ -1,0 +1,202 @@
+"""What a set of predictions is worth: accuracy, balanced accuracy, F1, each with its interval, and by class.
+
+All scores follow scikit-learn with `zero_division=0`. They are computed from the confusion matrix, so that a value and
+the bootstrap samples of its interval come from one function.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import classification_report as _text_report
+
+from mien.errors import FailedError
+from mien.intervals import Counts, Values, bootstrap, wilson
+from mien.latex import escape
+
+Labels = npt.NDArray[np.int64]
+Logits = npt.NDArray[np.floating[Any]]
+
+
+class ClassScores(NamedTuple):
+    """Precision, recall and F1 of every class, each (..., k) in 0 … 1."""
+
+    precision: Values
+    recall: Values
+    f1: Values
+
+
+def predict(labels: Labels, logits: Logits, classes: Sequence[str]) -> Labels:
+    """The class with the highest logit for each row, int64 (n,); of equal ones the first.
+
+    `labels` is (n,), `logits` (n, k), `classes` k names. Raises FailedError for no rows, a label that is no class, and
+    logits that aren't finite.
+    """
+    labels, logits = np.asarray(labels), np.asarray(logits)
+    if logits.shape != (len(labels), len(classes)):
+        raise ValueError(f"logits of shape {logits.shape} for {len(labels)} labels and {len(classes)} classes")
+    if not len(labels):
+        raise FailedError("there are no rows to measure")
+    strange = (labels < 0) | (labels >= len(classes))
+    if strange.any():
+        raise FailedError(
+            f"row {int(strange.argmax())} has label {labels[strange.argmax()]}",
+            expected=f"0 to {len(classes) - 1} ({', '.join(classes)})",
+        )
+    broken = ~np.isfinite(logits).all(axis=1)
+    if broken.any():
+        raise FailedError(f"the logits of {broken.sum()} of {len(labels)} rows aren't finite numbers")
+    return np.asarray(logits.argmax(axis=1), dtype=np.int64)
+
+
+def confusion(labels: Labels, predicted: Labels, k: int) -> Counts:
+    """How often each true class (down) was taken for each class (across), int64 (k, k).
+
+    >>> confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
+    [[1, 1], [0, 1]]
+    """
+    cells = np.asarray(labels, dtype=np.int64) * k + predicted
+    return np.bincount(cells, minlength=k * k).reshape(k, k).astype(np.int64)
+
+
+def class_scores(matrix: Counts) -> ClassScores:
+    """Precision, recall and F1 by class of confusion matrices (..., k, k); 0 where they would divide by nothing."""
+    right = np.diagonal(matrix, axis1=-2, axis2=-1)
+    support, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
+    return ClassScores(
+        right / np.maximum(predicted, 1), right / np.maximum(support, 1), 2 * right / np.maximum(support + predicted, 1)
+    )
+
+
+def accuracy(matrix: Counts) -> Values:
+    """The share of rows that were predicted right, of confusion matrices (..., k, k)."""
+    return np.asarray(np.trace(matrix, axis1=-2, axis2=-1) / matrix.sum(axis=(-2, -1)))
+
+
+def balanced_accuracy(matrix: Counts) -> Values:
+    """The mean recall over the classes that have rows."""
+    return _mean(class_scores(matrix).recall, matrix.sum(axis=-1) > 0)
+
+
+def macro_f1(matrix: Counts) -> Values:
+    """The mean F1 over the classes that have rows or predictions; a class of the scheme with neither doesn't count."""
+    return _mean(class_scores(matrix).f1, (matrix.sum(axis=-1) + matrix.sum(axis=-2)) > 0)
+
+
+def weighted_f1(matrix: Counts) -> Values:
+    """The mean F1, each class weighted by its rows."""
+    return _mean(class_scores(matrix).f1, matrix.sum(axis=-1))
+
+
+def _mean(values: Values, weights: npt.NDArray[Any]) -> Values:
+    return np.asarray((values * weights).sum(axis=-1) / weights.sum(axis=-1))
+
+
+# The scores of a confusion matrix whose intervals come from resampled ones.
+RESAMPLED = {"balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1, "weighted_f1": weighted_f1}
+SCORES = ("accuracy", *RESAMPLED)
+
+
+def measure(labels: Labels, logits: Logits, classes: Sequence[str]) -> dict[str, Any]:
+    """The scores of predictions as plain data: `n`, the four of `SCORES`, `per_class` and `interval`.
+
+    `labels` is int (n,), `logits` float (n, k), `classes` the scheme's k names. `per_class` gives precision, recall, f1
+    and support by class name. `interval` gives [low, high] of 95 %: Wilson's for accuracy, the percentiles of 2,000
+    stratified bootstrap samples (a fixed seed) for the others. Raises FailedError as `predict` does.
+
+    >>> measure(np.array([0, 0, 1, 1]), np.array([[2, 1], [1, 2], [0, 3], [0, 3]]), ["sad", "happy"])["accuracy"]
+    0.75
+    """
+    matrix = confusion(labels, predict(labels, logits, classes), len(classes))
+    by_class = class_scores(matrix)
+    interval = {"accuracy": list(wilson(int(np.trace(matrix)), int(matrix.sum())))}
+    interval |= {name: list(bootstrap(matrix, score)) for name, score in RESAMPLED.items()}
+    return {
+        "n": int(matrix.sum()),
+        "accuracy": float(accuracy(matrix)),
+        **{name: float(score(matrix)) for name, score in RESAMPLED.items()},
+        "per_class": {
+            name: {
+                "precision": float(by_class.precision[i]),
+                "recall": float(by_class.recall[i]),
+                "f1": float(by_class.f1[i]),
+                "support": int(matrix[i].sum()),
+            }
+            for i, name in enumerate(classes)
+        },
+        "interval": interval,
+    }
+
+
+def classification_report(labels: Labels, logits: Logits, classes: Sequence[str], title: str) -> dict[str, str]:
+    """The scores by class, their means and the accuracy as `txt` (scikit-learn's layout), `csv` and `tex` (booktabs).
+
+    `title` says what was measured (protocol, role, split, n) and stands in all three: as the first line, in the column
+    `measured_on`, as the caption. Means leave out classes without rows and predictions, as `macro_f1` does.
+    """
+    predicted = predict(labels, logits, classes)
+    matrix = confusion(labels, predicted, len(classes))
+    support, scores = matrix.sum(axis=1), class_scores(matrix)
+    present = np.flatnonzero(support + matrix.sum(axis=0)).tolist()
+    text = _text_report(
+        labels, predicted, labels=present, target_names=[classes[i] for i in present], digits=3, zero_division=0
+    )
+    absent = [name for i, name in enumerate(classes) if i not in present]
+    note = f"\nNo rows and no predictions: {', '.join(absent)}\n" if absent else ""
+    by_class: Rows = [(classes[i], [float(score[i]) for score in scores], int(support[i])) for i in present]
+    n = len(predicted)
+    means: Rows = [
+        ("accuracy", [None, None, float(accuracy(matrix))], n),
+        ("macro avg", [float(score[present].mean()) for score in scores], n),
+        ("weighted avg", [float(np.average(score, weights=support)) for score in scores], n),
+    ]
+    return {
+        "txt": f"{title}\n\n{text}{note}",
+        "csv": _csv(by_class + means, title),
+        "tex": _tex(by_class, means, title),
+    }
+
+
+# Name; precision, recall and F1; support.
+Rows = list[tuple[str, list[float | None], int]]
+
+
+def _csv(rows: Rows, title: str) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["class", "precision", "recall", "f1", "support", "measured_on"])
+    writer.writerows([name, *scores, support, title] for name, scores, support in rows)
+    return text.getvalue()
+
+
+def _tex(by_class: Rows, means: Rows, title: str) -> str:
+    def lines(rows: Rows) -> list[str]:
+        return [
+            "    "
+            + " & ".join([escape(name), *("" if score is None else f"{score:.3f}" for score in scores), str(support)])
+            + r" \\"
+            for name, scores, support in rows
+        ]
+
+    return "\n".join(
+        [
+            r"% \usepackage{booktabs}",
+            r"\begin{table}",
+            r"  \centering",
+            rf"  \caption{{{escape(title)}}}",
+            r"  \begin{tabular}{lrrrr}",
+            r"    \toprule",
+            r"    class & precision & recall & F1 & support \\",
+            r"    \midrule",
+            *lines(by_class),
+            r"    \midrule",
+            *lines(means),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )

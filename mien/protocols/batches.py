@@ -1,0 +1,170 @@
+"""The rows of a role as batches: which order, which pixels, which labels. All training and evaluation reads these."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mien.data.cache import pixels
+from mien.data.dataset import Dataset
+from mien.data.framing import faces
+from mien.data.labels import LabelScheme
+from mien.data.votes import labels_under, read_votes, vote_distribution
+from mien.faces.squares import Frame
+from mien.images import Color
+from mien.protocols import Part
+
+
+class Batch(NamedTuple):
+    """One batch: uint8 images (n, c, h, w) in channels-last memory, int64 labels (n,), float32 votes (n, classes).
+
+    `votes` sum to 1 in each row; without votes they are of shape (n, 0). `points` are float32 (n, 68, 2), pixel centres
+    from 0 of the batch's images; without points (n, 0, 2). `rows` are positions in the role, int64 (n,).
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    votes: torch.Tensor
+    points: torch.Tensor
+    rows: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Samples:
+    """All rows of a role: memory-mapped pixels by split, and for each row its place, id, label, votes and points.
+
+    `pixels` are uint8 (rows of the split, h, w, c); row i of the role is `pixels[part[i]][place[i]]`.
+    """
+
+    pixels: tuple[npt.NDArray[np.uint8], ...]
+    splits: tuple[str, ...]
+    part: npt.NDArray[np.int64]
+    place: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.object_]
+    labels: npt.NDArray[np.int64]
+    votes: npt.NDArray[np.float32]
+    points: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def images(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """The pixels of some rows, uint8 (n, h, w, c)."""
+        if len(self.pixels) == 1:
+            return self.pixels[0][self.place[rows]]
+        out = np.empty((len(rows), *self.pixels[0].shape[1:]), np.uint8)
+        for number, images in enumerate(self.pixels):
+            here = self.part[rows] == number
+            out[here] = images[self.place[rows[here]]]
+        return out
+
+    def batch(self, rows: npt.NDArray[np.int64]) -> Batch:
+        """Some rows as a batch."""
+        return Batch(
+            torch.from_numpy(self.images(rows)).permute(0, 3, 1, 2),
+            torch.from_numpy(self.labels[rows]),
+            torch.from_numpy(self.votes[rows]),
+            torch.from_numpy(self.points[rows]),
+            torch.from_numpy(rows),
+        )
+
+
+class Batches:
+    """Batches of a role's rows in a given order; the last one may be smaller. Iterates anew each time."""
+
+    def __init__(self, samples: Samples, batch_size: int, order: npt.NDArray[np.int64]) -> None:
+        self.samples = samples
+        self.batch_size = batch_size
+        self.order = order
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.order), self.batch_size):
+            yield self.samples.batch(self.order[start : start + self.batch_size])
+
+
+def load(
+    dataset: Dataset,
+    parts: Iterable[Part],
+    size: int,
+    color: Color,
+    scheme: LabelScheme,
+    votes: bool = False,
+) -> Samples:
+    """The rows of some parts with their labels under `scheme`; rows that have none under it are left out.
+
+    `mien.data.votes.labels_under` says which label that is. With `votes`, each row's rater votes become a
+    distribution over the scheme's classes (a row that nobody voted one of them keeps its label). Only the named splits
+    are opened.
+    """
+    images, names, part, place, ids, labels, ballots = [], [], [], [], [], [], []
+    for number, one in enumerate(parts):
+        own, _ = labels_under(dataset, one.split, scheme)
+        rows = np.arange(len(own)) if one.index is None else one.index
+        rows = rows[own[rows] >= 0]
+        images.append(pixels(dataset, one.split, size, color))
+        names.append(one.split)
+        part.append(np.full(len(rows), number))
+        place.append(rows)
+        ids.append(np.array(dataset.ids(one.split), dtype=object)[rows])
+        labels.append(own[rows])
+        if votes:
+            ballots.append(vote_distribution(read_votes(dataset, one.split)[rows], own[rows], scheme))
+        else:
+            ballots.append(np.empty((len(rows), 0), np.float32))
+    return Samples(
+        tuple(images),
+        tuple(names),
+        np.concatenate(part),
+        np.concatenate(place),
+        np.concatenate(ids),
+        np.concatenate(labels),
+        np.concatenate(ballots),
+        np.empty((sum(map(len, labels)), 0, 2), np.float32),
+    )
+
+
+def load_faces(dataset: Dataset, parts: Iterable[Part], size: int, color: Color, frame: Frame) -> Samples:
+    """The rows of some parts as faces with their points, as `mien.data.framing.faces` frames them; labels as stored."""
+    images, names, part, place, ids, labels, points = [], [], [], [], [], [], []
+    for number, one in enumerate(parts):
+        framed, moved = faces(dataset, one.split, size, color, frame)
+        rows = np.arange(len(moved)) if one.index is None else one.index
+        images.append(framed)
+        names.append(one.split)
+        part.append(np.full(len(rows), number))
+        place.append(rows)
+        ids.append(np.array(dataset.ids(one.split), dtype=object)[rows])
+        labels.append(dataset.labels(one.split)[rows])
+        points.append(moved[rows])
+    return Samples(
+        tuple(images),
+        tuple(names),
+        np.concatenate(part),
+        np.concatenate(place),
+        np.concatenate(ids),
+        np.concatenate(labels),
+        np.empty((sum(map(len, labels)), 0), np.float32),
+        np.concatenate(points),
+    )
+
+
+def epoch_order(rows: int, shuffle: bool, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """The order of a role's rows in one epoch (from 0): as they stand, or a permutation by (seed, epoch).
+
+    >>> epoch_order(4, shuffle=False, seed=0, epoch=0).tolist()
+    [0, 1, 2, 3]
+    """
+    if not shuffle:
+        return np.arange(rows)
+    return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+def step_seed(seed: int, epoch: int, step: int) -> int:
+    """The seed of all randomness inside one training step, from (seed, epoch, step), 0 … 2**63 − 1."""
+    return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,103 @@
+"""Making what a plan lacks, one by one: data sets are cut, runs trained, each measured once under two protocols."""
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mien.cropping import crop_dataset, write_sheets
+from mien.data.dataset import open_dataset
+from mien.errors import MienError
+from mien.evaluation import evaluate
+from mien.experiment.building import of_points
+from mien.experiment.schema import read_protocol
+from mien.explain.execute import explain
+from mien.explain.storage import read
+from mien.landmarks.predict import open_landmarker
+from mien.progress import console
+from mien.reproduce.paper import CUTS, EXPLAINED, REPORT, SHOWN
+from mien.reproduce.plan import Planned, dataset_of, done, look_again
+from mien.runs.run import Run, new_run
+from mien.training.fit import train
+from mien.workspace import Workspace
+
+
+def make(
+    workspace: Workspace,
+    plan: Sequence[Planned],
+    only: Iterable[str],
+    command: Sequence[str],
+    *,
+    training: bool = True,
+    page: Callable[[Path], Any] | None = None,
+) -> list[Planned]:
+    """Train and measure what a plan lacks of the parts `only`; the plan as it is then.
+
+    What fails is told, stays in the plan with its reason, and the others go on. Without `training` only finished runs
+    are measured. What is measured already isn't measured again. `page` writes a run's own page once it is measured.
+    """
+    wanted = set(only)
+    made, explained = [], False
+    for planned in plan:
+        if planned.part.name in wanted:
+            try:
+                if training:
+                    planned = _trained(workspace, look_again(workspace, planned), command)
+                if planned.state == "finished" and planned.run is not None:
+                    if _measured(workspace, planned.run, command) and page is not None:
+                        page(planned.run.folder)
+                    if planned.part.name == EXPLAINED and not explained:
+                        explained = True
+                        _explained(workspace, planned.run, command)
+            except MienError as error:
+                console.print(f"{planned.name}: {error}")
+                if planned.part.optional and planned.state == "new":
+                    planned = replace(planned, state="left out", why=error.message)
+                else:
+                    planned = replace(planned, failed=True, why=error.message)
+        made.append(planned)
+    return made
+
+
+def _trained(workspace: Workspace, planned: Planned, command: Sequence[str]) -> Planned:
+    if planned.state not in ("new", "begun") or planned.experiment is None:
+        return planned
+    name = planned.experiment.dataset.name
+    if dataset_of(workspace, name) is None:
+        cut(workspace, name)
+    run = planned.run or new_run(workspace, planned.experiment)
+    try:
+        train(workspace, run, command)
+    except MienError:
+        if planned.run is None and not run.checkpoint.exists():  # It never came to anything.
+            shutil.rmtree(run.folder, ignore_errors=True)
+        raise
+    evaluate(workspace, run, "choose", command=command)
+    return replace(planned, state="finished", run=run, why="", epochs_done=done(run))
+
+
+def cut(workspace: Workspace, name: str) -> None:
+    """Cut a data set of CUTS by the points of its parent, where it has them, else by those of mien's own model."""
+    parent, region = CUTS[name]
+    has_points = "landmarks" in open_dataset(workspace, parent).card.columns
+    dataset = crop_dataset(workspace, parent, region, name, "stored" if has_points else open_landmarker(workspace))
+    write_sheets(dataset, open_dataset(workspace, parent))
+
+
+def _measured(workspace: Workspace, run: Run, command: Sequence[str]) -> bool:
+    """Measure a run as far as it isn't yet; whether anything was measured."""
+    new = False
+    if not run.metrics_file("report").is_file():
+        evaluate(workspace, run, command=command)
+        new = True
+    if not of_points(run.experiment) and not (run.evaluation(REPORT, None) / "metrics.json").is_file():
+        evaluate(workspace, run, protocol=read_protocol(REPORT)[0], command=command)
+        new = True
+    return new
+
+
+def _explained(workspace: Workspace, run: Run, command: Sequence[str]) -> None:
+    """What the report shows and says of a net's inside, as `mien explain` makes it; what is stored isn't made again."""
+    if wanted := [name for name in SHOWN if read(run, name) is None]:
+        explain(workspace, run, wanted, command=command)

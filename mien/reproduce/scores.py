@@ -1,0 +1,131 @@
+"""What the runs of a plan scored, as plain data: all that tables, figures and the page are made of."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mien.comparison import Contender, as_one, describe_group, without_copies
+from mien.experiment.building import of_points
+from mien.metrics.classification import SCORES, confusion
+from mien.report import wording
+from mien.report.reading import read_metrics
+from mien.report.tables import class_table
+from mien.reproduce.paper import CLAIMED, PARTS, REPORT, STORED, Part
+from mien.reproduce.plan import Planned
+from mien.runs.predictions import read_predictions
+from mien.runs.run import Run
+from mien.workspace import Workspace
+
+_KEPT = ("dataset", "split", "n", "contaminated", "overlap", "interval", "clean", *SCORES)
+
+
+def measured(planned: Planned) -> bool:
+    """Whether a run is finished and measured by its own protocol, and a run on classes by the report's as well."""
+    run = planned.run
+    if planned.state != "finished" or run is None or not run.metrics_file("report").is_file():
+        return False
+    return of_points(run.experiment) or (run.evaluation(REPORT, None) / "metrics.json").is_file()
+
+
+def gather(workspace: Workspace, plan: Sequence[Planned]) -> list[dict[str, Any]]:
+    """For each part: what was claimed, its runs, and over its seeds the mean with sd and 95 % interval.
+
+    `runs` are those that are measured, the first seed first; `missing` says what the others lack. Of a part on classes
+    a run has `official` and `paper` (metrics of both protocols) and `classes` (the table by class of each); `seeds`
+    has `n` and the scores of `describe_group`, `clean` the same without exact copies.
+    """
+    return [_part(workspace, part, [one for one in plan if one.part == part]) for part in PARTS]
+
+
+def _part(workspace: Workspace, part: Part, plan: Sequence[Planned]) -> dict[str, Any]:
+    there = [one for one in plan if measured(one)]
+    found: dict[str, Any] = {
+        "name": part.name,
+        "title": part.title,
+        "kind": part.kind,
+        "images": part.images,
+        "claimed": CLAIMED.get(part.claim),
+        "stored": STORED.get(part.name),
+        "optional": part.optional,
+        "runs": [_run(one) for one in there],
+        "missing": [
+            {"run": one.name, **{key: getattr(one, key) for key in ("seed", "state", "why", "failed", "epochs_done")}}
+            for one in plan
+            if one not in there
+        ],
+        "seeds": None,
+    }
+    if there and part.kind != "points":
+        contender = contender_of(part.name, plan)
+        assert contender is not None
+        left = without_copies(workspace, [contender])
+        found["seeds"] = {**_scores(contender), "clean": _scores(left[0]) if left else None}
+    return found
+
+
+def _scores(contender: Contender) -> dict[str, Any]:
+    of = describe_group(contender)
+    return {"n": of["n"], "split": of["split"], "seeds": of["seeds"], **of["scores"]}
+
+
+def contender_of(name: str, plan: Sequence[Planned]) -> Contender | None:
+    """The measured seeds of a part as one contender; None where there are none.
+
+    They may differ in how precisely they were computed, which `mien.comparison.group` doesn't allow.
+    """
+    runs = [one.run for one in plan if one.part.name == name and one.run is not None and measured(one)]
+    return as_one(name, runs) if runs else None
+
+
+def _run(planned: Planned) -> dict[str, Any]:
+    run = planned.run
+    assert run is not None
+    made = run.environment
+    train = run.experiment.train
+    found: dict[str, Any] = {
+        "run": run.name,
+        "seed": planned.seed,
+        "start": start_weights(run),
+        "epochs": planned.epochs_done,
+        "keep": train.keep,
+        "precision": made.get("precision"),
+        "device": wording.processor(made),
+        "minutes": made.get("duration_s", 0.0) / 60,
+        "commit": (made.get("commit") or "")[:10],
+        "dataset": made["dataset"]["name"],
+        "fingerprint": made["dataset"]["fingerprint"],
+        "notes": list(made["dataset"].get("notes", [])),
+        "size": run.experiment.dataset.size,
+    }
+    official = read_metrics(run.metrics_file("report"))
+    if of_points(run.experiment):
+        return {**found, "points": official}
+    paper = read_metrics(run.evaluation(REPORT, None) / "metrics.json")
+    files = {"official": run.predictions("report"), "paper": run.evaluation(REPORT, None) / "predictions.parquet"}
+    return {
+        **found,
+        "official": {key: official[key] for key in _KEPT},
+        "paper": {key: paper[key] for key in _KEPT},
+        "seen": _seen(files["paper"], made),
+        "classes": {name: _by_class(file) for name, file in files.items()},
+    }
+
+
+def _seen(file: Any, made: Mapping[str, Any]) -> dict[str, Any]:
+    """The accuracy on the rows of the report's protocol that were trained on, and how many these are."""
+    rows = read_predictions(file)
+    fit = made["dataset"]["roles"]["fit"]["split"]
+    here = np.array([split == fit for split in rows.splits])
+    right = (rows.predicted == rows.labels)[here]
+    return {"split": fit, "n": int(here.sum()), "right": int(right.sum()), "accuracy": float(right.mean())}
+
+
+def _by_class(file: Any) -> list[dict[str, Any]]:
+    rows = read_predictions(file)
+    return class_table(confusion(rows.labels, rows.predicted, len(rows.classes)), rows.classes)
+
+
+def start_weights(run: Run) -> str:
+    """What a run's training began from, in words; runs of before there were other weights began from random ones."""
+    return wording.start_weights(run.environment.get("start_weights") or {"name": "random"})

@@ -1,0 +1,1 @@
+"""The folder of a run, its predictions, and the ledger of who opened the reporting rows."""

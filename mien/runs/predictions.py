@@ -1,0 +1,261 @@
+"""A model's logits on labelled rows: what a run's `predictions/<role>.parquet` holds, or a file of someone else's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mien.data.labels import canonical
+from mien.errors import FailedError, MienError, nearest
+
+Labels = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
+
+# Columns that are no class.
+_KNOWN = ("id", "split", "label", "prob")
+# How far probabilities may sum from 1: someone may have stored them with three digits.
+_SLACK = 2e-3
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Labels int64 (n,) and logits float (n, k) of rows that have an id and a split; `file` is where they stand."""
+
+    file: Path
+    ids: tuple[str, ...]
+    splits: tuple[str, ...]
+    labels: Labels
+    logits: npt.NDArray[np.floating[Any]]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """Split and id of each row; the two together are unique."""
+        return list(zip(self.splits, self.ids, strict=True))
+
+    @cached_property
+    def predicted(self) -> Labels:
+        """The class with the highest logit for each row, int64 (n,); of equal ones the first."""
+        return np.asarray(self.logits.argmax(axis=1), dtype=np.int64)
+
+    def take(self, order: Sequence[int]) -> "Predictions":
+        """The rows at these places, in this order."""
+        index = np.asarray(order, dtype=np.int64)
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in index),
+            splits=tuple(self.splits[i] for i in index),
+            labels=self.labels[index],
+            logits=self.logits[index],
+        )
+
+
+def read_predictions(file: Path) -> Predictions:
+    """What a run stored: columns id, split, label and a logit a class.
+
+    Raises MienError for the points of a landmark run, FailedError for anything else.
+    """
+    try:
+        table = pq.read_table(file)
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        raise FailedError(f"the predictions can't be read ({error})", file=str(file)) from error
+    if "predicted" in table.column_names:
+        raise MienError("these are points, not classes", file=str(file), expected="a run whose task is expression")
+    classes = tuple(table.column_names[3:])
+    if table.column_names[:3] != ["id", "split", "label"] or not classes:
+        raise FailedError(
+            "these aren't predictions that mien wrote", file=str(file), expected="id, split, label, a column a class"
+        )
+    return Predictions(
+        file,
+        tuple(table["id"].to_pylist()),
+        tuple(table["split"].to_pylist()),
+        np.asarray(table["label"].to_numpy(), dtype=np.int64),
+        np.stack([table[name].to_numpy() for name in classes], axis=1),
+        classes,
+    )
+
+
+def read_foreign(file: Path, like: Predictions) -> tuple[Predictions, int]:
+    """Someone else's predictions on the rows of `like`, in its order, and how many further rows the file has.
+
+    The file is Parquet with a column `id` (and `split`, where ids alone aren't unique) and either one column a class,
+    holding probabilities or logits, or one column `prob` with a list of probabilities in the order of `like.classes`.
+    Numbers of which most rows lie in 0 … 1 and sum to 1 are probabilities; their logarithms become the logits.
+    A column `label`, if there is one, must say what `like` does. Raises MienError, naming the row or column, for a
+    row that is missing or stands there twice, a column that is no class, and numbers that are none, infinite or, as
+    probabilities, don't sum to 1.
+    """
+    try:
+        table = pq.read_table(file)
+    except FileNotFoundError as error:
+        raise MienError("there is no such file", file=str(file)) from error
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise MienError(f"this can't be read as Parquet ({reason})", file=str(file)) from error
+    columns = _columns(table, like.classes, file)
+    ids = _texts(table, "id", file)
+    splits = _texts(table, "split", file) if "split" in table.column_names else None
+    if splits is None and len(set(like.ids)) < len(like):
+        raise MienError("ids alone don't tell the rows apart", file=str(file), expected="a column 'split' as well")
+    keys: list[Any] = ids if splits is None else list(zip(splits, ids, strict=True))
+    order = _order(keys, list(like.ids) if splits is None else like.rows, file)
+    numbers = _numbers(table, columns, like, ids, file)
+    logits = _as_logits(numbers, ids, file, always="prob" in table.column_names)
+    found = replace(like, file=file, logits=logits[order])
+    if "label" in table.column_names:
+        _check_labels(table["label"].take(pa.array(order)).to_pylist(), like, file)
+    return found, len(keys) - len(like)
+
+
+def _columns(table: pa.Table, classes: tuple[str, ...], file: Path) -> list[str]:
+    """The columns of the classes, in their order; none where `prob` holds them all."""
+    names = table.column_names
+    if "id" not in names:
+        raise MienError("there is no column 'id'", file=str(file), expected="the row ids of the data set")
+    place = {canonical(name): i for i, name in enumerate(classes)}
+    columns: list[str | None] = [None] * len(classes)
+    for name in names:
+        if name in _KNOWN:
+            continue
+        if canonical(name) not in place:
+            raise MienError(
+                f"column '{name}' is no class",
+                file=str(file),
+                key=name,
+                expected=f"id and the classes {', '.join(classes)}",
+                nearest=nearest(name, classes),
+            )
+        other = columns[place[canonical(name)]]
+        if other is not None or "prob" in names:
+            raise MienError(
+                f"class '{name}' stands there twice, as '{other or 'prob'}' and as '{name}'", file=str(file), key=name
+            )
+        columns[place[canonical(name)]] = name
+    if "prob" in names:
+        return []
+    missing = [name for name, column in zip(classes, columns, strict=True) if column is None]
+    if missing:
+        raise MienError(
+            f"there is no column for class '{missing[0]}'",
+            file=str(file),
+            expected=f"a column for each of {', '.join(classes)}, or 'prob'",
+        )
+    return [column for column in columns if column is not None]
+
+
+def _texts(table: pa.Table, name: str, file: Path) -> list[str]:
+    kind = table[name].type
+    if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        raise MienError(f"column '{name}' holds {kind}", file=str(file), key=name, expected="text or whole numbers")
+    values = table[name].to_pylist()
+    if None in values:
+        raise MienError(f"row number {values.index(None)} has no {name}", file=str(file), key=name)
+    return [str(value) for value in values]
+
+
+def _order(keys: list[Any], wanted: list[Any], file: Path) -> list[int]:
+    """The place of each wanted row in the file."""
+    place = {key: i for i, key in enumerate(keys)}
+    if len(place) < len(keys):
+        twice = next(key for i, key in enumerate(keys) if place[key] != i)
+        raise MienError(f"row {told(twice)} stands there twice", file=str(file))
+    missing = [key for key in wanted if key not in place]
+    if missing:
+        raise MienError(
+            f"row {told(missing[0])} is missing",
+            file=str(file),
+            expected=f"all {len(wanted):,} rows; {len(missing):,} aren't there",
+        )
+    return [place[key] for key in wanted]
+
+
+def told(row: Any) -> str:
+    """A row as a sentence names it: its id, and its split where that is known.
+
+    >>> told("17"), told(("test", "17"))
+    ("'17'", "'17' of test")
+    """
+    return f"'{row[1]}' of {row[0]}" if isinstance(row, tuple) else f"'{row}'"
+
+
+def _numbers(table: pa.Table, columns: list[str], like: Predictions, ids: list[str], file: Path) -> Values:
+    """The numbers of all rows, float64 (rows, k), every one finite."""
+    k = len(like.classes)
+    if not columns:
+        kind = table["prob"].type
+        numeric = pa.types.is_nested(kind) and _is_number(getattr(kind, "value_type", pa.null()))
+        lists = table["prob"].to_pylist() if numeric else [None] * len(ids)
+        for i, row in enumerate(lists):
+            if not isinstance(row, list) or len(row) != k:
+                raise MienError(
+                    f"'prob' of row '{ids[i]}' isn't a list of {k} numbers",
+                    file=str(file),
+                    key="prob",
+                    expected=f"one each for {', '.join(like.classes)}",
+                )
+        names, values = ["prob"] * k, np.array(lists, dtype=np.float64).reshape(len(ids), k)
+    else:
+        for name in columns:
+            kind = table[name].type
+            if not _is_number(kind):
+                raise MienError(f"column '{name}' holds {kind}", file=str(file), key=name, expected="numbers")
+        names = columns
+        values = np.stack([table[name].cast(pa.float64()).to_numpy(zero_copy_only=False) for name in columns], axis=1)
+    broken = np.argwhere(~np.isfinite(values))
+    if len(broken):
+        row, column = broken[0]
+        raise MienError(
+            f"'{names[column]}' of row '{ids[row]}' isn't a finite number"
+            + (f", nor are {len(broken) - 1:,} others" if len(broken) > 1 else ""),
+            file=str(file),
+            key=names[column],
+        )
+    return np.asarray(values, dtype=np.float64)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def _as_logits(values: Values, ids: list[str], file: Path, *, always: bool) -> Values:
+    sums = values.sum(axis=1)
+    # A float32 softmax may round to more than 1.
+    inside = np.all((values >= 0) & (values <= 1 + 1e-6), axis=1)
+    right: npt.NDArray[np.bool_] = inside & (abs(sums - 1) <= _SLACK)
+    if not (always or inside.all() or right.mean() > 0.5):
+        return values
+    if not right.all():
+        row = int(np.argmin(right))
+        what = f"sum to {sums[row]:.4g}" if inside[row] else "don't lie in 0 … 1"
+        raise MienError(
+            f"the probabilities of row '{ids[row]}' {what}"
+            + (f"; {(~right).sum():,} rows are like that" if (~right).sum() > 1 else ""),
+            file=str(file),
+            expected="probabilities that sum to 1, or logits",
+        )
+    return np.log(np.maximum(values, np.finfo(np.float32).tiny))
+
+
+def _check_labels(found: list[Any], like: Predictions, file: Path) -> None:
+    index = {canonical(name): i for i, name in enumerate(like.classes)}
+    for row, label, right in zip(like.rows, found, like.labels.tolist(), strict=True):
+        meant = index.get(canonical(label)) if isinstance(label, str) else label
+        if meant != right:
+            raise MienError(
+                f"row {told(row)} has label '{label}'",
+                file=str(file),
+                key="label",
+                expected=f"'{like.classes[right]}' ({right}), as in {like.file}",
+            )

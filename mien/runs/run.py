@@ -1,0 +1,252 @@
+"""A run: one folder that holds an experiment, how it was run, and what came out of it."""
+
+import contextlib
+import fcntl
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from mien.errors import MienError, nearest
+from mien.experiment.schema import Experiment, load_experiment
+from mien.experiment.yamlfile import read_yaml
+from mien.files import read_json, write_json, write_text
+from mien.workspace import Workspace, check_name
+
+State = Literal["waiting", "running", "stopped", "failed", "interrupted", "finished"]
+
+# `name/1-5` or `name/1,2,5`: several runs of one name.
+_GROUP = re.compile(r"(?P<name>[^/,]+)/(?P<numbers>[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*)")
+
+
+class Run:
+    """A run's folder, `runs/<experiment name>/<number>`, and the names of what stands in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def name(self) -> str:
+        """The experiment's name and the run's number, as `cnn1/3`."""
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+    @property
+    def experiment_file(self) -> Path:
+        """The resolved experiment."""
+        return self.folder / "experiment.yaml"
+
+    @property
+    def weights(self) -> Path:
+        """The trained weights, with what is needed to use them in the header."""
+        return self.folder / "weights.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state after the last whole epoch, to go on from; gone when the run is finished."""
+        return self.folder / "checkpoint.ckpt"
+
+    @property
+    def history(self) -> Path:
+        """One line an epoch."""
+        return self.folder / "history.csv"
+
+    def predictions(self, role: str) -> Path:
+        """Row id, split, label and a logit a class of every row of a role."""
+        return self.folder / "predictions" / f"{role}.parquet"
+
+    @property
+    def roles(self) -> Path:
+        """Split, id and role of the rows that the run's protocol took out of whole splits; see `protocols.role_ids`."""
+        return self.folder / "roles.parquet"
+
+    def evaluation(self, protocol: str, dataset: str | None) -> Path:
+        """The folder of what was measured under another protocol, or on another data set."""
+        return self.folder / "evaluations" / (protocol if dataset is None else f"{protocol}@{dataset}")
+
+    def metrics_file(self, role: str) -> Path:
+        """`metrics.json` is the report role's; others have their role in the name."""
+        return self.folder / ("metrics.json" if role == "report" else f"metrics-{role}.json")
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """The experiment that is stored here; runs its plugins."""
+        return load_experiment(self.experiment_file)
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What is known of how the run was made."""
+        content: dict[str, Any] = read_json(self.folder / "environment.json")
+        return content
+
+    def write_environment(self, content: dict[str, Any]) -> None:
+        """Replace `environment.json`."""
+        write_json(self.folder / "environment.json", content)
+
+    @property
+    def state(self) -> State:
+        """How far the run is; "waiting" for others of its group, "interrupted" when its process died without a word."""
+        try:
+            state: State = read_json(self.folder / "status.json")["state"]
+        except (OSError, ValueError, KeyError):
+            return "interrupted"
+        if state == "running":
+            with self._lock() as alone:
+                return "interrupted" if alone else "running"
+        return state
+
+    def set_state(self, state: State, reason: str | None = None) -> None:
+        """Write the state, and why it came to it."""
+        write_json(self.folder / "status.json", {"state": state, **({"reason": reason} if reason else {})})
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Hold the run while working on it; a second process that wants to is refused."""
+        with self._lock() as alone:
+            if not alone:
+                raise MienError(f"another process is working on run {self.name}", file=str(self.folder))
+            yield
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[bool]:
+        # The system lets go of the lock when its process dies, however it dies.
+        with (self.folder / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+
+def new_group(workspace: Workspace, experiments: Sequence[Experiment]) -> list[Run]:
+    """New runs of one name that wait to be trained; all of them or, after an error, none."""
+    made: list[Run] = []
+    try:
+        for experiment in experiments:
+            made.append(new_run(workspace, experiment))
+            made[-1].set_state("waiting")
+    except BaseException:
+        for run in made:
+            shutil.rmtree(run.folder, ignore_errors=True)
+        raise
+    return made
+
+
+def group_name(runs: Sequence[Run]) -> str:
+    """How several runs of one name are called together, as `name/1-5` or `name/1,3`; one by its own name."""
+    numbers = [int(run.folder.name) for run in runs]
+    if len(runs) == 1:
+        return runs[0].name
+    in_row = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    told = f"{numbers[0]}-{numbers[-1]}" if in_row else ",".join(map(str, numbers))
+    return f"{runs[0].folder.parent.name}/{told}"
+
+
+def new_run(workspace: Workspace, experiment: Experiment) -> Run:
+    """A new folder under the experiment's name, with the next number, the resolved experiment and its plugins."""
+    parent = workspace.runs / check_name(experiment.name, "an experiment")
+    parent.mkdir(parents=True, exist_ok=True)
+    number = max(_numbers(parent), default=0) + 1
+    while True:
+        folder = parent / str(number)
+        try:
+            folder.mkdir()
+            break
+        except FileExistsError:  # Another process took the number.
+            number += 1
+    try:
+        return _filled(folder, experiment)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _filled(folder: Path, experiment: Experiment) -> Run:
+    copies = []
+    for number, plugin in enumerate(experiment.plugins):
+        copy = folder / "plugins" / Path(plugin).name
+        if copy.exists():
+            copy = copy.with_name(f"{number}_{copy.name}")
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(plugin, copy)
+        copies.append(str(copy.relative_to(folder)))
+    run = Run(folder)
+    write_text(run.experiment_file, experiment.model_copy(update={"plugins": tuple(copies)}).to_yaml())
+    run.set_state("running")
+    return run
+
+
+def find_run(workspace: Workspace, reference: str) -> Run:
+    """The run that a path, a name (its latest finished run, else its latest) or `name/3` means."""
+    if (Path(reference) / "experiment.yaml").is_file():
+        return Run(Path(reference).resolve())
+    name, _, number = reference.strip("/").partition("/")
+    parent = workspace.runs / name
+    if re.fullmatch(r"[1-9][0-9]*", number) and (parent / number / "experiment.yaml").is_file():
+        return Run(parent / number)
+    if not number and parent.is_dir():
+        runs = [Run(parent / str(one)) for one in _numbers(parent)]
+        finished = [run for run in runs if run.state == "finished"]
+        if runs:
+            return (finished or runs)[-1]
+    known = [run.name for run in list_runs(workspace)]
+    known += sorted({one.partition("/")[0] for one in known})
+    raise MienError(
+        f"there is no run '{reference}'",
+        expected="a run's folder, its name, or name/number" if known else f"a run in {workspace.runs}",
+        nearest=nearest(reference, [one for one in known if ("/" in one) == ("/" in reference)]),
+    )
+
+
+def is_group(reference: str) -> bool:
+    """Whether a reference is of several runs, as `name/1-5` or `name/1,2,5`."""
+    found = _GROUP.fullmatch(reference)
+    return found is not None and bool(set(",-") & set(found["numbers"]))
+
+
+def find_runs(workspace: Workspace, reference: str) -> list[Run]:
+    """The runs of a group, `name/1-5` or `name/1,2,5`, or the one that `find_run` finds; each is there and once."""
+    found = _GROUP.fullmatch(reference)
+    if found is None or not is_group(reference):
+        return [find_run(workspace, reference)]
+    numbers: list[int] = []
+    for part in found["numbers"].split(","):
+        first, _, last = part.partition("-")
+        if last and int(last) < int(first):
+            raise MienError(f"'{part}' counts backwards", key=reference, expected=f"{last}-{first}")
+        numbers += range(int(first), int(last or first) + 1)
+    twice = next((number for place, number in enumerate(numbers) if number in numbers[:place]), None)
+    if twice is not None:
+        raise MienError(f"run {found['name']}/{twice} is named twice", key=reference)
+    return [find_run(workspace, f"{found['name']}/{number}") for number in numbers]
+
+
+def list_runs(workspace: Workspace) -> list[Run]:
+    """All runs of the workspace, by name and number."""
+    parents = sorted(path for path in workspace.runs.glob("*") if path.is_dir())
+    return [Run(parent / str(number)) for parent in parents for number in _numbers(parent)]
+
+
+def _numbers(parent: Path) -> list[int]:
+    found = [path.name for path in parent.iterdir() if re.fullmatch(r"[1-9][0-9]*", path.name)]
+    return sorted(int(name) for name in found if (parent / name / "experiment.yaml").is_file())
+
+
+def overview(run: Run) -> dict[str, Any]:
+    """What `mien runs` lists of a run, as plain data; runs no plugin."""
+    content, _ = read_yaml(run.experiment_file)
+    done = run.history.read_text(encoding="utf-8").count("\n") - 1 if run.history.exists() else 0
+    return {
+        "run": run.name,
+        "state": run.state,
+        "dataset": content["dataset"]["name"],
+        "protocol": content["protocol"]["name"],
+        "epochs": content["train"]["epochs"],
+        "epochs_done": done,
+        **{
+            role: read_json(run.metrics_file(role)) if run.metrics_file(role).exists() else None
+            for role in ("choose", "report")
+        },
+    }

@@ -1,0 +1,1 @@
+"""From an experiment to weights: start weights, and the fit by Lightning."""

@@ -1,0 +1,204 @@
+"""The rules of the reproduction by themselves: verdicts, tests over runs, formats of tables, the picture's numbers."""
+
+import csv
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
+
+from mien.files import write_json
+from mien.reproduce.conclusions import (
+    MARGIN,
+    Spread,
+    _epochs,
+    _regions,
+    over_runs,
+    seed_spread,
+    together,
+    verdict,
+    with_seeds,
+)
+from mien.reproduce.figures import published_exam
+from mien.reproduce.formats import Score, Table, as_csv, as_latex, markdown_lines
+from mien.reproduce.paper import CLAIMED, STORED, part_named
+from mien.reproduce.plan import Planned
+from mien.runs.run import Run
+
+
+@pytest.mark.parametrize(
+    ("way", "difference", "interval", "p", "expected"),
+    [
+        ("better", 0.030, (0.010, 0.050), 0.004, "holds"),
+        ("better", -0.03, (-0.05, -0.01), 0.004, "does not hold"),
+        ("better", 0.010, (-0.01, 0.030), 0.300, "can't be told"),
+        ("better", 0.000, (-0.01, 0.010), 0.900, "does not hold"),
+        ("same", 0.000, (-0.01, 0.010), 0.900, "holds"),
+        ("same", 0.010, (0.005, 0.015), 0.001, "does not hold"),
+        ("same", 0.000, (-0.03, 0.030), 0.900, "can't be told"),
+        # Without p the interval alone says whether 0 is likely.
+        ("better", 0.030, (0.010, 0.050), None, "holds"),
+        ("better", 0.030, (-0.01, 0.070), None, "can't be told"),
+        ("same", 0.010, (0.005, 0.015), None, "does not hold"),
+    ],
+)
+def test_a_difference_decides_by_one_rule(way, difference, interval, p, expected):
+    assert verdict(way, difference, interval, p) == expected
+
+
+@given(st.floats(-1, 1), st.floats(0.001, 1), st.sampled_from(["better", "same"]))
+def test_nothing_is_told_of_a_difference_that_could_be_both(difference, half, way):
+    found = verdict(way, difference, (difference - half, difference + half), None)
+    straddles = abs(difference) <= half
+    if straddles and difference + half >= MARGIN and (way == "better" or half >= MARGIN):
+        assert found == "can't be told"
+    if way == "better" and difference <= 0:
+        assert found != "holds"
+
+
+def test_what_has_one_seed_is_judged_as_if_it_had_been_drawn_from_many() -> None:
+    """Differences of two models without a difference, images and seeds drawn: 95 % of the intervals hold 0, or more."""
+    random = np.random.default_rng(0)
+    images, seeds, held = 0.01, 0.017, []
+    for _ in range(2000):
+        spread = seed_spread(random.normal(0.5, seeds, (4, 3)))
+        assert spread is not None
+        found = random.normal(0, (images**2 + 2 * seeds**2) ** 0.5)
+        low, high = with_seeds(found, (found - 1.96 * images, found + 1.96 * images), 2, spread).interval
+        held.append(low <= 0 <= high)
+    assert 0.94 < np.mean(held) < 0.98
+
+
+def test_without_a_spread_over_seeds_the_images_alone_decide() -> None:
+    found = with_seeds(0.02, (0.0004, 0.0396), 2, Spread(0.0, 10**6))
+    assert found.interval == pytest.approx((0.0004, 0.0396), abs=1e-4)
+    assert found.p == pytest.approx(0.0455, abs=1e-3)  # Two standard errors of a normal.
+    assert seed_spread([[0.5], [0.4]]) is None
+
+
+@given(st.lists(st.sampled_from(["holds", "does not hold", "can't be told"]), max_size=4), st.booleans())
+def test_one_that_fails_decides_and_all_must_hold(verdicts, complete):
+    found = together(verdicts, complete)
+    assert (found == "does not hold") == ("does not hold" in verdicts)
+    assert (found == "holds") == (complete and bool(verdicts) and all(one == "holds" for one in verdicts))
+
+
+def test_differences_over_runs_are_tested_as_scipy_does():
+    values = np.array([0.012, -0.004, 0.021, 0.008, 0.015])
+    found, reference = over_runs(values), ttest_1samp(values, 0)
+    assert found.value == pytest.approx(values.mean())
+    assert found.p == pytest.approx(reference.pvalue)
+    assert found.interval == pytest.approx(tuple(reference.confidence_interval(0.95)))
+    assert over_runs(np.array([0.01, 0.01])).p == 0.0
+
+
+def write_history(folder: Path, accuracy: list[float]) -> Run:
+    """A run of which nothing but its history is there."""
+    folder.mkdir(parents=True)
+    lines = [f"{epoch},1e-4,1.0,0.5,1.0,{value}" for epoch, value in enumerate(accuracy, start=1)]
+    text = "\n".join(["epoch,lr,fit_loss,fit_accuracy,choose_loss,choose_accuracy", *lines]) + "\n"
+    (folder / "history.csv").write_text(text)
+    return Run(folder)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ((0.30, 0.42, 0.42), "holds"),  # rises until 16–20, and is flat
+        ((0.30, 0.42, 0.52), "does not hold"),  # still rises afterwards
+        ((0.42, 0.42, 0.42), "does not hold"),  # was flat long before
+    ],
+)
+def test_where_validation_flattens(tmp_path, steps, expected):
+    plan = []
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        level = np.repeat(steps, (10, 10, 20)) + random.normal(0, 0.002, 40)
+        run = write_history(tmp_path / f"cnn1/{seed + 1}", level.tolist())
+        plan.append(Planned(part_named("cnn1"), seed, "finished", run=run))
+    found = _epochs(plan)
+    assert found.verdict == expected
+    early, late = found.pairs
+    assert early["difference"] == pytest.approx(steps[1] - steps[0], abs=0.005)
+    assert late["difference"] == pytest.approx(steps[2] - steps[1], abs=0.005)
+    assert (early["n"], early["p_holm"] >= early["p"]) == (4, True)
+    # Too few runs, or too short ones, tell nothing.
+    assert _epochs(plan[:1]).verdict == "can't be told"
+
+
+@pytest.mark.parametrize(
+    ("eyes", "mouth", "expected"),
+    [
+        ([0.02, 0.05], [0.04, 0.09], "holds"),
+        ([-0.06, -0.01], [0.04, 0.09], "does not hold"),
+        ([-0.01, 0.05], [0.04, 0.09], "can't be told"),
+    ],
+)
+def test_whether_it_looks_at_eyes_and_mouth(tmp_path, eyes, mouth, expected):
+    run = write_history(tmp_path / "cnn1/1", [0.4])
+    plan = [Planned(part_named("cnn1"), 42, "finished", run=run)]
+    assert _regions(plan).missing == ["Nobody has looked yet: mien explain cnn1/1 regions."]
+    parts = [
+        {"part": name, "class": of, "n": 100, "difference": sum(ends) / 2, "difference_interval": ends}
+        for name, ends in (("eyes", eyes), ("mouth", mouth))
+        for of in ("all", "happy")
+    ]
+    write_json(
+        run.folder / "explain/regions.json", {"split": "PublicTest", "role": "choose", "seeds": [42], "parts": parts}
+    )
+    found = _regions(plan)
+    assert found.verdict == expected
+    assert [(one["what"], one["n"], one["p"]) for one in found.pairs] == [
+        ("eyes − random patch", 100, None),
+        ("mouth − random patch", 100, None),
+    ]
+
+
+def test_the_picture_adds_up_to_what_was_claimed():
+    exam = published_exam()
+    assert exam.share == pytest.approx(8 / 9, abs=1e-4)
+    assert exam.share * exam.seen + (1 - exam.share) * exam.new == pytest.approx(CLAIMED["googlenet"])
+    assert (exam.new, round(exam.seen, 3)) == (STORED["googlenet"], 0.912)
+
+
+TABLE = Table(
+    "some",
+    "Some & more",
+    ("name", "score_1", "note"),
+    [("a|b", Score(0.5, (0.4, 0.6), 0.01), "50 %"), ("c", "–", "– not there")],
+    ("n = 7.",),
+)
+
+
+def test_a_table_in_three_formats():
+    rows = list(csv.DictReader(io.StringIO(as_csv(TABLE))))
+    assert rows[0] == {
+        "name": "a|b",
+        "score_1": "0.5",
+        "score_1, low": "0.4",
+        "score_1, high": "0.6",
+        "score_1, sd": "0.01",
+        "note": "50 %",
+        "measured on": "n = 7.",
+    }
+    assert (rows[1]["score_1"], rows[1]["score_1, sd"]) == ("–", "")
+    latex = as_latex(TABLE)
+    assert r"    a|b & 0.500 $\pm$ 0.010 [0.400, 0.600] & 50 \% \\" in latex
+    assert r"\caption{Some \& more. n = 7.}" in latex
+    assert r"name & score\_1 & note" in latex
+    assert list(markdown_lines(TABLE)) == [
+        "| name | score_1 | note |",
+        "| --- | ---: | ---: |",
+        "| a/b | 0.500 ± 0.010 [0.400, 0.600] | 50 % |",
+        "| c | – | – not there |",
+    ]
+
+
+def test_a_score_without_a_width_has_no_interval():
+    assert str(Score(1.0, (1.0, 1.0))) == "1.000"
+    assert str(Score(12.345, None, digits=1)) == "12.3"
+    assert math.isclose(Score(0.25, None).value, 0.25)

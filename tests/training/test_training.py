@@ -1,0 +1,236 @@
+"""Training: the same bit for bit, also after a kill; what it opens; how it stops."""
+
+import csv
+import datetime
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Mien, write_tiny
+from safetensors.torch import load_file
+from torch.nn import functional as F
+
+from mien import environment
+from mien.data.dataset import Dataset
+from mien.errors import FailedError, MienError
+from mien.evaluation import evaluate
+from mien.experiment.building import build_model, build_roles, build_samples
+from mien.experiment.schema import load_experiment
+from mien.protocols.batches import epoch_order, step_seed
+from mien.runs.run import Run, find_run, new_run
+from mien.training.fit import check_epochs, train
+from mien.workspace import Workspace
+
+pytestmark = pytest.mark.usefixtures("tiny")
+
+KILLER = """
+import os, signal
+from pathlib import Path
+import torch
+from mien.registry import register
+from mien.models.cnn import CNN
+
+steps = 0
+
+@register("model", "killer")
+class Killer(CNN):
+    '''A CNN that kills the process at training step KILL_STEP, or while it saves the KILL_SAVE-th checkpoint.'''
+
+    def __init__(self, in_channels: int, image_size: int, num_classes: int) -> None:
+        super().__init__(in_channels, image_size, num_classes, channels=(4,), fc=(16,), dropout=0.2)
+
+    def forward(self, images):
+        global steps
+        steps += self.training and len(images) > 1
+        if steps == int(os.environ.get("KILL_STEP", -1)):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(images)
+
+saves = 0
+replace = Path.replace
+
+def killing(path, target):
+    global saves
+    if Path(target).name == "checkpoint.ckpt":
+        saves += 1
+        if saves == int(os.environ.get("KILL_SAVE", 0)):
+            path.write_bytes(path.read_bytes()[:1000])
+            os.kill(os.getpid(), signal.SIGKILL)
+    return replace(path, target)
+
+Path.replace = killing
+"""
+
+
+def fit(workspace: Workspace, file: Path, *overrides: str) -> Run:
+    run = new_run(workspace, load_experiment(file, overrides))
+    train(workspace, run, ["test"])
+    return run
+
+
+def history(run: Run) -> list[dict[str, float]]:
+    with run.history.open() as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def test_same_file_and_seed_give_the_same_weights(workspace: Workspace, tiny_file: Path) -> None:
+    first, second = fit(workspace, tiny_file), fit(workspace, tiny_file)
+    other = fit(workspace, tiny_file, "train.seed=2")
+    assert first.name == "tiny/1"
+    assert second.name == "tiny/2"
+    a, b, c = (load_file(run.weights) for run in (first, second, other))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a["classifier.logits.weight"], c["classifier.logits.weight"])
+    assert first.history.read_bytes() == second.history.read_bytes()
+
+
+def test_an_epoch_is_what_a_plain_loop_does(workspace: Workspace, tiny: Dataset, tiny_file: Path) -> None:
+    overrides = ["augment=[]", "model.dropout=0", "train.epochs=2", "schedule=constant", "train.keep=last"]
+    run = fit(workspace, tiny_file, *overrides)
+
+    experiment = load_experiment(tiny_file, overrides)
+    samples = build_samples(experiment, tiny, build_roles(experiment, tiny), "fit", tiny.card.scheme)
+    model = build_model(experiment, tiny.card.scheme)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True)
+    losses = []
+    for epoch in range(2):
+        total = 0.0
+        order = epoch_order(len(samples), shuffle=True, seed=1, epoch=epoch)
+        for start in range(0, len(order), 32):
+            rows = order[start : start + 32]
+            images = (torch.from_numpy(samples.images(rows)).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
+            loss = F.cross_entropy(model(images), torch.from_numpy(samples.labels[rows]))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(rows)
+        losses.append(total / len(samples))
+    assert [row["fit_loss"] for row in history(run)] == pytest.approx(losses, rel=1e-4)
+    trained = load_file(run.weights)
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(trained[name], tensor, rtol=1e-3, atol=1e-5)
+
+
+def test_it_learns_and_keeps_the_best_epoch(workspace: Workspace, tiny_file: Path) -> None:
+    run = fit(workspace, tiny_file, "train.epochs=6", "train.keep=best")
+    accuracies = [row["choose_accuracy"] for row in history(run)]
+    assert max(accuracies) > 0.6
+    assert evaluate(workspace, run, "choose")["accuracy"] == pytest.approx(max(accuracies))
+
+
+def test_votes_are_soft_targets(workspace: Workspace, tiny_file: Path) -> None:
+    run = fit(workspace, tiny_file, "loss=soft_cross_entropy", "train.epochs=2")
+    assert history(run)[-1]["fit_loss"] < np.log(7)
+
+
+def test_early_stopping_ends_after_so_many_epochs_without_a_better_one(workspace: Workspace, tiny_file: Path) -> None:
+    still = ["optimizer.lr=1e-30", "train.epochs=9", "train.early_stopping=2"]
+    run = fit(workspace, tiny_file, *still)
+    assert len(history(run)) == 3
+    assert run.state == "finished"
+    assert not run.checkpoint.exists()
+
+
+@pytest.mark.parametrize("kill", [{"KILL_STEP": "12"}, {"KILL_SAVE": "2"}], ids=["in an epoch", "in a save"])
+def test_a_killed_run_goes_on_to_the_same_weights(
+    workspace: Workspace, tiny_file: Path, mien: Mien, tmp_path: Path, kill: dict[str, str]
+) -> None:
+    (tmp_path / "killer.py").write_text(KILLER)
+    text = tiny_file.read_text().replace("{name: cnn, channels: [4], kernel_size: 5, fc: [16], dropout: 0.2}", "killer")
+    tiny_file.write_text(text + "plugins: [killer.py]\n")
+
+    whole = mien("train", tiny_file, "--json")
+    assert whole.returncode == 0, whole.stderr
+    killed = mien("train", tiny_file, env=kill)
+    assert killed.returncode == -9
+    assert find_run(workspace, "tiny/2").state == "interrupted"
+
+    refused = mien("train", "--resume", "tiny/2", "optimizer.lr=1", "--json")
+    assert refused.returncode == 2
+    assert json.loads(refused.stdout)["error"] == {
+        "message": "'optimizer.lr=1' can't be changed on the way",
+        "key": "optimizer.lr",
+        "expected": "the stored experiment; only train.epochs=N can be given to --resume",
+    }
+    saved = find_run(workspace, "tiny/2").checkpoint.stat().st_mtime
+    resumed = mien("train", "--resume", "tiny/2", "--json")
+    assert resumed.returncode == 0, resumed.stderr
+
+    first, second = find_run(workspace, "tiny/1"), find_run(workspace, "tiny/2")
+    assert second.weights.read_bytes() == first.weights.read_bytes()
+    assert second.history.read_bytes() == first.history.read_bytes()
+    assert [len(run.environment["sessions"]) for run in (first, second)] == [1, 2]
+    # A killed part of a training counts as far as its last whole epoch.
+    before, after = second.environment["sessions"]
+    begun = datetime.datetime.fromisoformat(before["started"]).timestamp()
+    assert before["duration_s"] == round(saved - begun, 1)
+    assert second.environment["duration_s"] == pytest.approx(before["duration_s"] + after["duration_s"])
+    assert not list(second.folder.rglob("*.partial"))
+
+    again = mien("train", "--resume", "tiny/2")
+    assert again.returncode == 2
+    assert "run tiny/2 is finished" in again.stderr
+
+
+def test_training_opens_no_report_row(workspace: Workspace, tiny: Dataset, tiny_file: Path) -> None:
+    (shard,) = tiny.folder.glob("test-*.parquet")
+    shard.write_bytes(bytes(shard.stat().st_size))
+    run = fit(workspace, tiny_file, "train.epochs=1")
+    assert run.state == "finished"
+    assert not list((tiny.folder / "cache").glob("test-*"))
+    with pytest.raises(Exception, match="Parquet"):
+        evaluate(workspace, run, "report")
+
+
+def test_a_loss_that_is_no_number_ends_the_run(workspace: Workspace, tiny_file: Path) -> None:
+    with pytest.raises(FailedError) as error:
+        fit(workspace, tiny_file, "optimizer.lr=1e30", "schedule=constant")
+    assert error.value.message.startswith("the loss is ")
+    assert error.value.message.endswith("learning rate 1e+30")
+    assert " at epoch 1, step " in error.value.message
+    assert find_run(workspace, "tiny").state == "failed"
+
+
+def test_a_data_set_that_changed_is_refused(workspace: Workspace, tiny: Dataset, tiny_file: Path) -> None:
+    run = fit(workspace, tiny_file, "train.epochs=1")
+    old = tiny.card.fingerprint[:16]
+    shutil.rmtree(tiny.folder)
+    new = write_tiny(workspace, seed=1).card.fingerprint[:16]
+    with pytest.raises(MienError) as error:
+        train(workspace, run, ["test"])
+    assert error.value.message == "data set 'tiny' has changed since run tiny/1 began"
+    assert error.value.expected == f"fingerprint {old}, but it is {new}"
+    with pytest.raises(MienError, match="isn't the one that run tiny/1 was trained on"):
+        evaluate(workspace, run)
+
+
+def test_a_second_process_is_refused(workspace: Workspace, tiny_file: Path) -> None:
+    run = new_run(workspace, load_experiment(tiny_file))
+    with run.working():
+        assert run.state == "running"
+        with pytest.raises(MienError, match="another process is working on run tiny/1"):
+            train(workspace, run, ["test"])
+    assert run.state == "interrupted"
+
+
+@pytest.mark.parametrize("epochs", [0, "x", True, 1.5])
+def test_epochs_of_a_resumed_run_are_checked(workspace: Workspace, tiny_file: Path, epochs: object) -> None:
+    run = new_run(workspace, load_experiment(tiny_file))
+    with pytest.raises(MienError, match="a number of epochs, at least 1"):
+        check_epochs(run, epochs)
+    assert check_epochs(run, 7) == 7
+
+
+def test_seeds_of_steps_differ() -> None:
+    seeds = {step_seed(seed, epoch, step) for seed in range(5) for epoch in range(5) for step in range(5)}
+    assert len(seeds) == 125
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_float32_is_float32_in_a_gpu_s_convolutions_too() -> None:
+    torch.backends.cudnn.allow_tf32 = True
+    assert environment.device("cpu") == "cpu"
+    assert not torch.backends.cudnn.allow_tf32
