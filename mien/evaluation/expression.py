@@ -26,10 +26,9 @@ from mien.metrics import classification as metrics
 from mien.metrics.calibration import fit_temperature, measure_calibration
 from mien.progress import progress
 from mien.protocols import Overlap, Role, overlap
-from mien.protocols.batches import Batches, Samples, epoch_order, load
+from mien.protocols.batches import EVALUATION_BATCH, Batches, Samples, epoch_order, load
 from mien.registry import Component
 from mien.runs.run import Run
-from mien.training.fit import EVALUATION_BATCH
 from mien.workspace import Workspace
 
 Logits = npt.NDArray[np.float32]

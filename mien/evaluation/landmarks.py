@@ -22,10 +22,9 @@ from mien.inference.weights import Trained
 from mien.metrics import nme
 from mien.progress import progress
 from mien.protocols import Part, Role, overlap
-from mien.protocols.batches import Batches, Samples, epoch_order, load_faces
+from mien.protocols.batches import EVALUATION_BATCH, Batches, Samples, epoch_order, load_faces
 from mien.registry import Component
 from mien.runs.run import Run
-from mien.training.fit import EVALUATION_BATCH
 from mien.workspace import Workspace
 
 Shares = npt.NDArray[np.float32]

@@ -18,8 +18,7 @@ from mien.explain.rows import Values, probabilities_of, row_facts, typical_rows
 from mien.explain.storage import Arrays
 from mien.intervals import wilson
 from mien.progress import progress
-from mien.protocols.batches import Samples
-from mien.training.fit import EVALUATION_BATCH
+from mien.protocols.batches import EVALUATION_BATCH, Samples
 
 NEAREST = 5
 _COPIES, _LIKEST = 3, 4

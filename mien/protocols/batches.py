@@ -17,6 +17,9 @@ from mien.faces.squares import Frame
 from mien.images import Color
 from mien.protocols import Part
 
+# Images a batch when nothing is learned from them.
+EVALUATION_BATCH = 256
+
 
 class Batch(NamedTuple):
     """One batch: uint8 images (n, c, h, w) in channels-last memory, int64 labels (n,), float32 votes (n, classes).

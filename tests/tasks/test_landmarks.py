@@ -34,7 +34,8 @@ from mien.protocols import Part, Role
 from mien.protocols.batches import load_faces
 from mien.runs.ledger import entries
 from mien.runs.run import Run, find_run, new_run
-from mien.training.fit import Training, train
+from mien.training.fit import train
+from mien.training.module import Training
 from mien.workspace import Workspace
 
 FILE = """

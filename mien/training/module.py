@@ -1,0 +1,123 @@
+"""The Lightning module: one step of fitting and of choosing, for any model and loss."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from mien.augment import Pipeline
+from mien.errors import FailedError
+from mien.faces.shares import as_shares, normalized_errors
+from mien.optimizers import Factor
+from mien.protocols.batches import EVALUATION_BATCH, Batch, Batches, Samples, epoch_order, step_seed
+
+
+class Training(pl.LightningModule):
+    """One step of fitting and of choosing, with running sums of loss and score.
+
+    The score is 1 for each image whose class is right, so that its mean is the accuracy; for points each image's NME.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: nn.Module,
+        augment: Pipeline,
+        preprocess: Pipeline,
+        optimizer: torch.optim.Optimizer,
+        factor: Factor,
+        fit: Samples,
+        choose: Samples,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.targets = getattr(loss, "targets", "label")
+        self.augment, self.preprocess = augment, preprocess
+        self.optimizer, self.factor = optimizer, factor
+        self.fit_samples, self.choose_samples = fit, choose
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        # Loss times images, score, images; in float64, so that sums are exact enough to compare.
+        self.fitted = torch.zeros(3, dtype=torch.float64)
+        self.chosen = torch.zeros(3, dtype=torch.float64)
+
+    def train_dataloader(self) -> Batches:
+        """The fit role in this epoch's order; Lightning asks anew before each epoch."""
+        order = epoch_order(len(self.fit_samples), self.shuffle, self.seed, self.current_epoch)
+        return Batches(self.fit_samples, self.batch_size, order)
+
+    def val_dataloader(self) -> Batches:
+        """The choose role."""
+        order = epoch_order(len(self.choose_samples), shuffle=False, seed=0, epoch=0)
+        return Batches(self.choose_samples, EVALUATION_BATCH, order)
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser, and the schedule's factor at every step."""
+        schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self.factor)
+        return {"optimizer": self.optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        """Start the sums anew."""
+        self.fitted = torch.zeros(3, dtype=torch.float64, device=self.device)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the sums anew."""
+        self.chosen = torch.zeros(3, dtype=torch.float64, device=self.device)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Fix this step's randomness: of augmentation, and of dropout."""
+        torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch; one that isn't a number ends the training."""
+        images = batch.images.to(torch.float32, memory_format=torch.channels_last)
+        points = batch.points
+        if self.augment.ops:
+            # Geometry in bfloat16 would move points by whole pixels.
+            with torch.autocast(images.device.type, enabled=False):
+                images, moved = self.augment(images, points if self.targets == "points" else None)
+                points = points if moved is None else moved
+        outputs = self._outputs(images)
+        targets = self._targets(batch, points, images.shape[-1])
+        loss: Tensor = self.loss(outputs, targets)
+        if not torch.isfinite(loss):
+            rate = self.optimizer.param_groups[0]["lr"]
+            raise FailedError(
+                f"the loss is {loss.item()} at epoch {self.current_epoch + 1}, step {batch_idx + 1}, "
+                f"learning rate {rate:g}",
+                key="optimizer.lr",
+                expected="a smaller learning rate, normalised input or gradient clipping",
+            )
+        self.fitted += self._sums(loss.detach(), outputs.detach(), targets, batch)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and score of a batch of the choose role, in float32 whatever the training's precision."""
+        with torch.autocast(batch.images.device.type, enabled=False):
+            outputs = self._outputs(batch.images.to(torch.float32, memory_format=torch.channels_last))
+            targets = self._targets(batch, batch.points, batch.images.shape[-1])
+            self.chosen += self._sums(self.loss(outputs, targets), outputs, targets, batch)
+
+    def _outputs(self, images: Tensor) -> Tensor:
+        ready, _ = self.preprocess(images)
+        outputs: Tensor = self.model(ready.contiguous(memory_format=torch.channels_last))
+        return outputs.float()
+
+    def _targets(self, batch: Batch, points: Tensor, side: int) -> Tensor:
+        """What the loss wants: labels, votes, or points of images of `side` pixels as shares of that, (n, 136)."""
+        if self.targets == "points":
+            return as_shares(points, side)
+        return batch.votes if self.targets == "votes" else batch.labels
+
+    def _sums(self, loss: Tensor, outputs: Tensor, targets: Tensor, batch: Batch) -> Tensor:
+        number = len(batch.labels)
+        if self.targets == "points":
+            score = normalized_errors(outputs, targets).sum()
+        else:
+            score = (outputs.argmax(dim=1) == batch.labels).sum()
+        return torch.stack([loss.double() * number, score.double(), score.new_tensor(number).double()])

@@ -1,0 +1,151 @@
+"""What is kept and shown of every epoch: the history, the best weights, the state to go on from, the progress bar."""
+
+import csv
+import io
+import math
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, Checkpoint
+from rich.progress import TextColumn
+from torch import Tensor
+
+from mien.experiment.building import of_points
+from mien.files import replacing, write_text
+from mien.progress import bar, console
+from mien.protocols.batches import Batch
+from mien.runs.run import Run
+from mien.training.module import Training
+
+
+def history_columns(score: str) -> tuple[str, ...]:
+    """The columns of `history.csv`, `score` being what a task is measured by: `accuracy`, or `nme` for points."""
+    return ("epoch", "lr", "fit_loss", f"fit_{score}", "choose_loss", f"choose_{score}")
+
+
+class Recorder(Checkpoint):
+    """After each epoch: the history's new line, the best weights so far, and the state to go on from.
+
+    Lightning calls checkpoint callbacks last, so all else of the epoch is done when the state is saved.
+    """
+
+    def __init__(self, run: Run, monitor: str, keep_best: bool, patience: int | None) -> None:
+        self.run = run
+        self.monitor, self.keep_best, self.patience = monitor, keep_best, patience
+        self.columns = history_columns("nme" if of_points(run.experiment) else "accuracy")
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_epoch = 0
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A run that had stopped early, and was killed before its weights were written, has no more epochs to go."""
+        if self.exhausted:
+            trainer.should_stop = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write what the epoch came to."""
+        assert isinstance(pl_module, Training)
+        fit, choose = pl_module.fitted.tolist(), pl_module.chosen.tolist()
+        row = (
+            trainer.current_epoch + 1,
+            pl_module.optimizer.param_groups[0]["lr"],
+            fit[0] / fit[2],
+            fit[1] / fit[2],
+            choose[0] / choose[2],
+            choose[1] / choose[2],
+        )
+        self.history.append(dict(zip(self.columns, row, strict=True)))
+        if self.best_epoch == 0 or self._score(row[0]) > self._score(self.best_epoch):
+            self.best_epoch = row[0]
+            if self.keep_best:
+                self.best = {name: tensor.clone() for name, tensor in pl_module.model.state_dict().items()}
+        if self.exhausted:
+            trainer.should_stop = True
+        self.write_history()
+        with replacing(self.run.checkpoint) as temporary:
+            trainer.save_checkpoint(temporary)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the last `patience` epochs were no better than the best before them."""
+        return self.patience is not None and len(self.history) - self.best_epoch >= self.patience
+
+    def write_history(self) -> None:
+        """Replace `history.csv`."""
+        text = io.StringIO()
+        table = csv.DictWriter(text, self.columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows(self.history)
+        write_text(self.run.history, text.getvalue())
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint holds of this."""
+        return {"history": self.history, "best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.history, self.best = state_dict["history"], state_dict["best"]
+        self.best_epoch = state_dict["best_epoch"]
+        self.write_history()
+
+    def _score(self, epoch: int) -> float:
+        value = self.history[epoch - 1][self.monitor]
+        if math.isnan(value):
+            return -math.inf
+        return value if self.monitor.endswith("accuracy") else -value
+
+
+class Bar(Callback):
+    """The one progress bar: epoch, loss, accuracy or NME on the choose role, images a second, time left.
+
+    Where no terminal is, one line an epoch, so that a log tells the same. `rates` are the images a second of each
+    epoch's training steps.
+    """
+
+    def __init__(self, name: str, epochs: int, images: int, score: str) -> None:
+        self.name, self.epochs, self.images, self.score = name, epochs, images, score
+        self.bar = bar(TextColumn("loss {task.fields[loss]}"), TextColumn(f"choose {score} {{task.fields[score]}}"))
+        self.task = self.bar.add_task(name, total=epochs * images, loss="", score="")
+        self.shown = 0.0
+        self.started = self.stepped = 0.0
+        self.rates: list[float] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show it, as far as the run is already."""
+        self.bar.update(self.task, completed=trainer.current_epoch * self.images)
+        self.bar.start()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The epoch's number."""
+        self.started = time.monotonic()
+        self.bar.update(self.task, description=f"{self.name} epoch {trainer.current_epoch + 1}/{self.epochs}")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Images done; the loss twice a second, since reading it waits for the device."""
+        self.stepped = time.monotonic()
+        self.bar.advance(self.task, len(batch.labels))
+        if not self.bar.disable and time.monotonic() - self.shown > 0.5:
+            assert isinstance(pl_module, Training)
+            self.shown = time.monotonic()
+            self.bar.update(self.task, loss=f"{(pl_module.fitted[0] / pl_module.fitted[2]).item():.3f}")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The epoch's accuracy, or NME, on the choose role."""
+        assert isinstance(pl_module, Training)
+        self.rates.append(self.images / (self.stepped - self.started))
+        total, number = pl_module.chosen[1].item(), pl_module.chosen[2].item()
+        told = f"{total / number:.3f}" if self.score == "acc" else f"{total / number:.4f}"
+        self.bar.update(self.task, score=told)
+        if self.bar.disable:
+            loss = (pl_module.fitted[0] / pl_module.fitted[2]).item()
+            console.print(
+                f"{self.name} epoch {trainer.current_epoch + 1}/{self.epochs}  loss {loss:.3f}  "
+                f"choose {self.score} {told} (n {number:.0f})  {self.rates[-1]:,.0f} images/s"
+            )
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Take it away, also after an error."""
+        self.bar.stop()
