@@ -107,7 +107,8 @@ def schema(plugin: Plugins = None) -> None:
 
     Example: mien schema > mien.schema.json
     """
-    from mien.experiment.schema import import_components, json_schema
+    from mien.experiment.json_schema import json_schema
+    from mien.experiment.schema import import_components
     from mien.registry import load_plugins
 
     import_components()

@@ -18,7 +18,8 @@ from mien.data.framing import require_points
 from mien.data.labels import FER2013, SCHEMES, LabelScheme, scheme
 from mien.data.votes import by_majority, check_votes, labels_under
 from mien.errors import MienError, nearest, reason
-from mien.experiment.schema import Experiment, problem_at
+from mien.experiment.problems import problem_at
+from mien.experiment.schema import Experiment
 from mien.faces.ibug import POINTS
 from mien.faces.squares import Frame
 from mien.models.summary import Summary, summarize

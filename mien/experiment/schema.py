@@ -1,7 +1,7 @@
 """The experiment: the typed, frozen content of one YAML file, checked before anything runs."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 
 from mien.errors import MienError, nearest
 from mien.experiment.merging import NAMED, Source, read_layers, read_overrides
+from mien.experiment.problems import key_problem, validation_problems
 from mien.experiment.yamlfile import KeyPath, dump_yaml
 from mien.registry import Component, Kind, entry, key_of, load_plugins, names
 from mien.workspace import check_name
@@ -82,7 +83,8 @@ class Experiment(Section):
         return dump_yaml(self.model_dump(mode="json", exclude=None if self.explain else {"explain"}))
 
 
-_OPS = ("preprocess", "augment")
+# The sections that are lists of ops.
+OPS = ("preprocess", "augment")
 # What stands in a section that a file doesn't mention.
 _DEFAULTS: dict[str, Any] = {
     "protocol": {"name": "official"},
@@ -148,7 +150,7 @@ def _load_plugins(source: Source, file: str) -> None:
     files = plugins if isinstance(plugins, list) and all(isinstance(plugin, str) for plugin in plugins) else []
     for index, plugin in enumerate(files):
         if not Path(plugin).is_file() or Path(plugin).suffix != ".py":
-            raise _problem(f"there is no Python file '{plugin}'", ("plugins", index), source, file)
+            raise key_problem(f"there is no Python file '{plugin}'", ("plugins", index), source, file)
     load_plugins(map(Path, files))
 
 
@@ -168,9 +170,9 @@ def _check(source: Source, file: str) -> Experiment:
                 value, flags = _protocol(value, source, problems)
                 excluded += flags
             parts[key] = _component(NAMED[key], value, (key,), source, problems)
-        elif key in _OPS:
+        elif key in OPS:
             if not isinstance(value, list):
-                problems.append(_problem("this is no list", (key,), source, file, expected="a list of ops"))
+                problems.append(key_problem("this is no list", (key,), source, file, expected="a list of ops"))
                 continue
             parts[key] = [_component("op", one, (key, i), source, problems) for i, one in enumerate(value)]
         elif key in _SECTIONS:
@@ -187,25 +189,29 @@ def _check(source: Source, file: str) -> Experiment:
     for key in unknown:
         inside = [f"{section}.{key}" for section, part in parts.items() if key in _keys_of(part)]
         meant.append(inside[0] if inside else nearest(key, _KEYS))
-        problems.append(_problem("unknown key", (key,), source, file, nearest=meant[-1]))
+        problems.append(key_problem("unknown key", (key,), source, file, nearest=meant[-1]))
     for key, example in _EXAMPLES.items():
         if key not in parts and key not in meant:
-            problems.append(_problem("this key is missing", (key,), source, file, expected=f"for example '{example}'"))
+            problems.append(
+                key_problem("this key is missing", (key,), source, file, expected=f"for example '{example}'")
+            )
     if isinstance(name := parts.get("name"), str):
         try:
             check_name(name, "an experiment")
         except MienError as error:
-            problems.append(_problem(error.message, ("name",), source, file, expected=error.expected))
+            problems.append(key_problem(error.message, ("name",), source, file, expected=error.expected))
     for index, op in enumerate(parts.get("preprocess", [])):
         if op is not None and getattr(op.entry.build, "random", True):
             problems.append(
-                _problem(f"op '{op.called}' is random", ("preprocess", index), source, file, expected="it in augment")
+                key_problem(
+                    f"op '{op.called}' is random", ("preprocess", index), source, file, expected="it in augment"
+                )
             )
     for index, op in enumerate(parts.get("augment", [])):
         if op is not None and not getattr(op.entry.build, "random", True):
             # It would change what is trained on, but not what is measured.
             problems.append(
-                _problem(
+                key_problem(
                     f"op '{op.called}' isn't random", ("augment", index), source, file, expected="it in preprocess"
                 )
             )
@@ -217,7 +223,7 @@ def _check(source: Source, file: str) -> Experiment:
         try:
             return Experiment.model_validate(parts)
         except ValidationError as error:
-            problems += _problems(error, (), source, file, list(Experiment.model_fields))
+            problems += validation_problems(error, (), source, file, list(Experiment.model_fields))
     first, *more = problems
     first.more = tuple(more)
     raise first
@@ -228,7 +234,7 @@ def _misfits(parts: dict[str, Any], points: bool, source: Source, file: str) -> 
     found = []
 
     def problem(message: str, path: KeyPath, expected: str) -> None:
-        found.append(_problem(message, path, source, file, expected=expected))
+        found.append(key_problem(message, path, source, file, expected=expected))
 
     task = "landmarks" if points else "expression"
     loss, train, ops = parts.get("loss"), parts.get("train"), parts.get("augment", [])
@@ -282,13 +288,13 @@ def _listed(
 ) -> list[str]:
     """A list of known names; what is none is appended to `problems`."""
     if not isinstance(value, list):
-        problems.append(_problem("this is no list", path, source, "", expected=f"a list of {what}s, as {example}"))
+        problems.append(key_problem("this is no list", path, source, "", expected=f"a list of {what}s, as {example}"))
         return []
     for index, name in enumerate(value):
         if name not in known:
             shown = f"'{name}'" if isinstance(name, str) else json.dumps(name)
             problems.append(
-                _problem(
+                key_problem(
                     f"no {what} is called {shown}",
                     (*path, index),
                     source,
@@ -313,7 +319,7 @@ def _component(kind: Kind, value: Any, path: KeyPath, source: Source, problems: 
     else:
         message, close = f"this names no {kind}", None
     problems.append(
-        _problem(message, path, source, "", expected=f"'{key}' as one of " + ", ".join(choices), nearest=close)
+        key_problem(message, path, source, "", expected=f"'{key}' as one of " + ", ".join(choices), nearest=close)
     )
     return None
 
@@ -326,146 +332,5 @@ def _typed(model: type[Any], value: Any, path: KeyPath, source: Source, problems
     except ValidationError as error:
         # A protocol's flags are taken out before.
         also = ["exclude"] if path == ("protocol",) else []
-        problems += _problems(error, path, source, "", [*model.model_fields, *also])
+        problems += validation_problems(error, path, source, "", [*model.model_fields, *also])
         return None
-
-
-def _problems(error: ValidationError, path: KeyPath, source: Source, file: str, keys: list[str]) -> list[MienError]:
-    """pydantic's errors in mien's words, one for each key."""
-    found: dict[KeyPath, list[Any]] = {}
-    for one in error.errors(include_url=False):
-        # In the path of a union pydantic also names the member that was tried; only what the file has counts.
-        here: KeyPath = path
-        for step in one["loc"]:
-            missing = one["type"] in ("missing", "extra_forbidden") and step == one["loc"][-1]
-            if (*here, step) in source.places or missing or (here == path and step in keys):
-                here = (*here, step)
-        found.setdefault(here, []).append(one)
-    meant = {nearest(str(here[-1]), keys) for here, ones in found.items() if ones[0]["type"] == "extra_forbidden"}
-    out = []
-    for here, ones in found.items():
-        if ones[0]["type"] == "extra_forbidden":
-            others = [key for key in keys if key not in ("name", "op")]
-            out.append(
-                _problem(
-                    "unknown key",
-                    here,
-                    source,
-                    file,
-                    expected="one of " + ", ".join(others) if others else "no key",
-                    nearest=nearest(str(here[-1]), keys),
-                )
-            )
-        elif ones[0]["type"] == "missing":
-            # A key that is only misspelt is told once.
-            if here[-1] not in meant:
-                what = "item" if isinstance(here[-1], int) else "key"
-                out.append(_problem(f"this {what} is missing", here, source, file))
-        elif not any(here == other[: len(here)] and here != other for other in found):
-            # Of a union's members the one that came furthest tells more.
-            expected = " or ".join(dict.fromkeys(_expected(one) for one in ones))
-            shown = json.dumps(ones[0]["input"], default=str, ensure_ascii=False)
-            shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-            out.append(_problem(f"{shown} can't stand here", here, source, file, expected=expected))
-    return out
-
-
-# pydantic's types of errors in a reader's words.
-_EXPECTED = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "int_parsing_size": "a smaller number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "string_type": "text",
-    "bool_type": "true or false",
-    "none_required": "nothing",
-    "tuple_type": "a list",
-    "list_type": "a list",
-    "dict_type": "keys with values",
-    "model_type": "keys with values",
-    "greater_than": "more than {gt}",
-    "greater_than_equal": "at least {ge}",
-    "less_than": "less than {lt}",
-    "less_than_equal": "at most {le}",
-    "too_short": "at least {min_length} of them",
-    "too_long": "at most {max_length} of them",
-    "literal_error": "{expected}",
-}
-
-
-def _expected(error: Mapping[str, Any]) -> str:
-    if error["type"] in _EXPECTED:
-        values = error.get("ctx", {}).items()
-        plain = {key: int(value) if isinstance(value, float) and value.is_integer() else value for key, value in values}
-        return _EXPECTED[error["type"]].format_map(plain)
-    text: str = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return text[:1].lower() + text[1:]
-
-
-def _problem(
-    message: str, path: KeyPath, source: Source, file: str, *, expected: str | None = None, nearest: str | None = None
-) -> MienError:
-    """An error at a key: its file and line, or those of the nearest section around it that a file has."""
-    place: tuple[str, int | None] = (file or next((at[0] for at in source.places.values()), ""), None)
-    for length in range(len(path), 0, -1):
-        if path[:length] in source.places:
-            place = source.places[path[:length]]
-            break
-    # In a file that holds a section alone, keys stand without the section's name.
-    alone = bool(path) and source.files.get(str(path[0])) == place[0]
-    key = ".".join(map(str, path[alone:])) or None
-    return MienError(message, file=place[0] or None, line=place[1], key=key, expected=expected, nearest=nearest)
-
-
-def problem_at(experiment_file: Path, overrides: Sequence[str], key: str, error: MienError) -> MienError:
-    """The same error with the file and line where `key` (dotted) stands; for what only a data set or a model knows."""
-    source = read_layers(experiment_file, overrides)
-    # A list's items have numbers in their paths.
-    path: KeyPath = tuple(int(step) if step.isdigit() else step for step in key.split("."))
-    if path not in source.places and ("protocol", *path) in source.places:  # `exclude` stands here or there.
-        path = ("protocol", *path)
-    placed = _problem(error.message, path, source, str(experiment_file))
-    placed.expected, placed.nearest, placed.more = error.expected, error.nearest, error.more
-    return placed
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON schema of an experiment file, with every registered component, for editors.
-
-    Nothing is required in it, since a file that extends another holds only differences.
-    """
-    from mien.audit import FLAGS
-
-    schema = Experiment.model_json_schema()
-    definitions = schema["$defs"]
-    for kind in ("protocol", "model", "loss", "optimizer", "schedule", "op"):
-        for name in names(kind):
-            own = entry(kind, name).spec.model_json_schema()
-            definitions.update(own.pop("$defs", {}))
-            definitions[f"{kind}_{name}"] = own
-    for key, kind in NAMED.items():
-        choices: list[dict[str, Any]] = [{"$ref": f"#/$defs/{kind}_{name}"} for name in names(kind)]
-        schema["properties"][key] = {"anyOf": [{"enum": names(kind)}, *choices]}
-    # A protocol may stand in a file, and have flags.
-    file = {"type": "string", "pattern": r"\.ya?ml$", "description": "A file beside this one that holds a protocol."}
-    schema["properties"]["protocol"]["anyOf"] += [
-        file,
-        {"type": "object", "properties": {"name": file}, "required": ["name"]},
-    ]
-    flags = {"type": "array", "items": {"enum": list(FLAGS)}}
-    schema["properties"]["exclude"] = flags
-    for name in names("protocol"):
-        definitions[f"protocol_{name}"]["properties"]["exclude"] = flags
-    for key in _OPS:
-        choices = [{"$ref": f"#/$defs/op_{name}"} for name in names("op")]
-        schema["properties"][key] = {"type": "array", "items": {"anyOf": choices}}
-    dataset = schema["properties"]["dataset"]
-    schema["properties"]["dataset"] = {"anyOf": [{"type": "string"}, dataset]}
-    schema["properties"]["extends"] = {"type": "string", "description": "A file beside this one to build on."}
-    definitions.pop("Component", None)
-    for part in (schema, *definitions.values()):
-        part.pop("required", None)
-    for name in names("op"):
-        definitions[f"op_{name}"]["required"] = ["op"]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "mien experiment"}

@@ -16,7 +16,8 @@ from mien.data.dataset import Dataset, write_dataset
 from mien.data.labels import FACE
 from mien.data.synthetic.dataset import write_faces
 from mien.errors import MienError
-from mien.experiment.schema import Experiment, import_components, json_schema, load_experiment, read_protocol
+from mien.experiment.json_schema import json_schema
+from mien.experiment.schema import Experiment, import_components, load_experiment, read_protocol
 from mien.experiment.yamlfile import read_yaml
 from mien.images import encode_png
 from mien.registry import names
