@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from mien.intervals import bootstrap, resample_seeds, seeds_mean, wilson
-from mien.metrics import classification as metrics
+from mien.metrics import classification
 from mien.metrics.calibration import bin_rows, corrected_ece
 
 Values = npt.NDArray[np.float64]
@@ -67,7 +67,7 @@ def of_scores(world: World, *, drawn_sizes: bool, sets: int, draws: int, seed: i
     """
     random = np.random.default_rng(seed)
     expected = world.shares * world.sizes[:, None]
-    truth = {name: float(getattr(metrics, name)(expected)) for name in SCORES}
+    truth = {name: float(getattr(classification, name)(expected)) for name in SCORES}
     held = dict.fromkeys(SCORES, 0)
     n, k = int(world.sizes.sum()), len(world.sizes)
     for _ in range(sets):
@@ -79,7 +79,7 @@ def of_scores(world: World, *, drawn_sizes: bool, sets: int, draws: int, seed: i
             if name == "accuracy":
                 low, high = wilson(int(np.trace(matrix)), n)
             else:
-                low, high = bootstrap(matrix, getattr(metrics, name), draws=draws)
+                low, high = bootstrap(matrix, getattr(classification, name), draws=draws)
             held[name] += low <= truth[name] <= high
     return {name: held[name] / sets for name in SCORES}
 
@@ -118,7 +118,7 @@ def of_groups(group: Seeds, *, sets: int, seed: int = 0) -> dict[str, float]:
     recall = chance.reshape(400, k, 2000).mean(axis=2)
     wrong = (1 - recall)[:, :, None] / (k - 1) * (1 - np.eye(k))
     matrices = (wrong + recall[:, :, None] * np.eye(k)) * sizes[:, None]
-    truth = {name: float(getattr(metrics, name)(matrices).mean()) for name in SCORES}
+    truth = {name: float(getattr(classification, name)(matrices).mean()) for name in SCORES}
     held = dict.fromkeys(SCORES, 0)
     for _ in range(sets):
         chance = _recall(random.normal(0, 2, len(labels)), random.normal(0, group.spread, (group.seeds, k)), labels)
@@ -129,7 +129,7 @@ def of_groups(group: Seeds, *, sets: int, seed: int = 0) -> dict[str, float]:
             if name == "accuracy":
                 low, high = seeds_mean(right.astype(np.float64)).interval
             else:
-                low, high = np.quantile(getattr(metrics, name)(drawn).mean(axis=1), [0.025, 0.975])
+                low, high = np.quantile(getattr(classification, name)(drawn).mean(axis=1), [0.025, 0.975])
             held[name] += low <= truth[name] <= high
     return {name: held[name] / sets for name in SCORES}
 

@@ -74,5 +74,5 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     >>> nearest("epocs", ["epochs", "seed"])
     'epochs'
     """
-    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
-    return found[0] if found else None
+    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return matches[0] if matches else None

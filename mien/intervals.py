@@ -82,9 +82,9 @@ def bootstrap(
     """
     tail = (1 - confidence) / 2
     low, high = np.quantile(score(resample(confusion, draws, seed, doubt=0.5)), [tail, 1 - tail])
-    found = float(score(np.asarray(confusion)[None])[0])
+    value = float(score(np.asarray(confusion)[None])[0])
     # With a handful of rows the percentiles of a skewed score may lie on one side of it.
-    return min(float(low), found), max(float(high), found)
+    return min(float(low), value), max(float(high), value)
 
 
 def resample_seeds(labels: Counts, predicted: Counts, k: int, draws: int = 1000, seed: int = 0) -> Counts:
@@ -101,12 +101,12 @@ def resample_seeds(labels: Counts, predicted: Counts, k: int, draws: int = 1000,
     start, size = (np.repeat(part, sizes) for part in (np.cumsum(sizes) - sizes, sizes))
     m = max(len(predicted) - 1, 1)
     offset = np.arange(m)[:, None] * k * k
-    found = np.empty((draws, m, k, k), dtype=np.int64)
-    for draw in found:
+    matrices = np.empty((draws, m, k, k), dtype=np.int64)
+    for draw in matrices:
         rows = start + (random.random(len(labels)) * size).astype(np.int64)
         drawn = cells[random.integers(0, len(cells), m)][:, rows] + offset
         draw[:] = np.bincount(drawn.ravel(), minlength=m * k * k).reshape(m, k, k)
-    return found
+    return matrices
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -141,8 +141,8 @@ def paired_interval(only_a: int, only_b: int, n: int, confidence: float = CONFID
 
 
 def _paired_end(only_a: int, only_b: int, n: int, z: float) -> float:
-    found = only_a - only_b
-    if found == n:
+    observed = only_a - only_b
+    if observed == n:
         return 1.0
 
     def beyond(difference: float) -> float:
@@ -150,10 +150,10 @@ def _paired_end(only_a: int, only_b: int, n: int, z: float) -> float:
         half = (-only_a - only_b + (2 * n + only_b - only_a) * difference) / (4 * n)
         share = np.sqrt(max(half**2 + only_b * difference * (1 - difference) / (2 * n), 0.0)) - half
         variance = n * (2 * share + difference * (1 - difference))
-        return float(n * difference - found - z * np.sqrt(max(variance, 0.0)))
+        return float(n * difference - observed - z * np.sqrt(max(variance, 0.0)))
 
     # The variance may be 0 at the difference found itself, and the end is the other root.
-    return float(brentq(beyond, found / n + 1e-9, 1.0))
+    return float(brentq(beyond, observed / n + 1e-9, 1.0))
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -169,7 +169,7 @@ def holm(p: Sequence[float]) -> list[float]:
     order = np.argsort(p)
     adjusted = np.empty(len(p))
     adjusted[order] = np.maximum.accumulate(np.asarray(p)[order] * np.arange(len(p), 0, -1))
-    return [float(one) for one in np.minimum(adjusted, 1)]
+    return [float(value) for value in np.minimum(adjusted, 1)]
 
 
 class Estimate(NamedTuple):
@@ -244,16 +244,16 @@ def resampled_means(table: Values, draws: int = DRAWS, seed: int = 0) -> Values:
     """
     n = len(table)
     random = np.random.default_rng(seed)
-    found = np.empty((draws, table.shape[1]))
+    means = np.empty((draws, table.shape[1]))
     for start in range(0, draws, _AT_ONCE):
         size = min(_AT_ONCE, draws - start)
         cells = random.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
         counts = np.bincount(cells.ravel(), minlength=size * n).reshape(size, n)
-        found[start : start + size] = counts.astype(np.float64) @ table / n
-    return found
+        means[start : start + size] = counts.astype(np.float64) @ table / n
+    return means
 
 
-def percentile_interval(samples: Values, found: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def percentile_interval(samples: Values, value: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """The percentile interval of bootstrap samples (draws,) of a value; it holds the value that was found.
 
     >>> [round(end, 3) for end in percentile_interval(np.arange(101.0), 50)], percentile_interval(np.zeros(9), 0.5)
@@ -262,4 +262,4 @@ def percentile_interval(samples: Values, found: float, confidence: float = CONFI
     tail = (1 - confidence) / 2
     low, high = np.quantile(samples, [tail, 1 - tail])
     # Of a handful of skewed values the percentiles may lie on one side of the mean.
-    return min(float(low), found), max(float(high), found)
+    return min(float(low), value), max(float(high), value)

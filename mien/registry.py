@@ -71,7 +71,7 @@ class Entry:
     def spec(self) -> type[Component]:
         """The pydantic type of this component in a file: its name and the parameters that a file may set."""
         try:
-            made = create_model(
+            spec = create_model(
                 f"{self.kind}_{self.name}",
                 __base__=Component,
                 __doc__=(inspect.getdoc(self.build) or "").split("\n\n")[0],
@@ -88,8 +88,8 @@ class Entry:
                 line=line,
                 expected="plain types, as int, float, str, bool or lists of them",
             ) from error
-        made._entry = self
-        return made
+        spec._entry = self
+        return spec
 
     def __str__(self) -> str:
         return f"the {self.kind} '{self.name}'"
@@ -130,11 +130,11 @@ def register(kind: Kind, name: str) -> Callable[[T], T]:
         raise MienError(f"no kind of component is called '{kind}'", nearest=nearest(kind, SUPPLIED))
 
     def decorate(build: T) -> T:
-        known = _entries.get((kind, name))
+        registered = _entries.get((kind, name))
         # Running a notebook's cell again is no mistake.
-        if known is not None and _origin(known.build) != _origin(build):
+        if registered is not None and _origin(registered.build) != _origin(build):
             raise MienError(
-                f"{known} is there already, as {_origin(known.build)}",
+                f"{registered} is there already, as {_origin(registered.build)}",
                 expected="another name",
             )
         _entries[kind, name] = Entry(kind, name, build)
@@ -176,22 +176,24 @@ def component(kind: Kind, content: Mapping[str, Any]) -> Component:
 
 def build(kind: Kind, component: Component, **supplied: Any) -> Any:
     """Call a component with its parameters from the file and, of what mien supplies, what its signature asks for."""
-    found = component.entry
-    wanted = inspect.signature(found.build).parameters
+    registered = component.entry
+    accepted = inspect.signature(registered.build).parameters
     try:
-        return found.build(**{key: value for key, value in supplied.items() if key in wanted}, **component.parameters)
+        return registered.build(
+            **{key: value for key, value in supplied.items() if key in accepted}, **component.parameters
+        )
     except MienError:
         raise
     except Exception as error:
-        file, line = _written_in(found.build)
+        file, line = _written_in(registered.build)
         if file is not None:
             line = _line_in(error, Path(file)) or line
-        raise MienError(f"{found} can't be built ({reason(error)})", file=file, line=line) from error
+        raise MienError(f"{registered} can't be built ({reason(error)})", file=file, line=line) from error
 
 
 def load_plugins(files: Iterable[Path]) -> None:
     """Run plugin files, so that what they register can be named; what plugins registered before is forgotten."""
-    for key in [key for key, known in _entries.items() if known.build.__module__.startswith(_PLUGIN)]:
+    for key in [key for key, registered in _entries.items() if registered.build.__module__.startswith(_PLUGIN)]:
         del _entries[key]
     for number, file in enumerate(files):
         spec = importlib.util.spec_from_file_location(f"{_PLUGIN}{number}_{file.stem}", file)

@@ -146,3 +146,7 @@ def test_examples_in_docstrings_run(module: str) -> None:
 
 def test_no_module_is_a_drawer() -> None:
     assert {Path(file).stem for file in MODULES.values()} & {"utils", "util", "helpers", "misc", "common"} == set()
+
+
+def test_no_module_has_the_name_of_a_standard_one() -> None:
+    assert {module.rpartition(".")[2] for module in MODULES} & sys.stdlib_module_names == set()

@@ -1,7 +1,5 @@
 """The losses against a second implementation in numpy, and scikit-learn's class weights."""
 
-import doctest
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,6 @@ from hypothesis.extra import numpy as arrays
 from pydantic import ValidationError
 from sklearn.utils.class_weight import compute_class_weight
 
-import mien.losses
 from mien.errors import MienError
 from mien.losses import CrossEntropy, MeanAbsoluteError, MeanSquaredError, SoftCrossEntropy, Wing
 from mien.registry import build, entry
@@ -30,11 +27,6 @@ def by_numpy(logits, votes, weights, smoothing):
 logits_of = arrays.arrays(np.float64, (6, CLASSES), elements=st.floats(-5, 5))
 weights_of = st.none() | st.tuples(*[st.floats(0.1, 10)] * CLASSES)
 smoothings = st.sampled_from([0.0, 0.1, 1.0])
-
-
-def test_the_examples_in_the_docstrings_run():
-    failed, tried = doctest.testmod(mien.losses)
-    assert (failed, tried) == (0, 9)
 
 
 @settings(deadline=None)

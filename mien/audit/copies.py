@@ -54,11 +54,11 @@ def copies(dataset: Dataset, *, near: bool | None = None) -> Copies:
     """
     path = dataset.folder / "cache" / f"copies-{VERSION}-{dataset.card.fingerprint[:16]}.npz"
     splits = {split: dataset.rows(split) for split in dataset.card.splits}
-    wanted = near if near is not None else sum(splits.values()) <= MOST_ROWS
-    kept = _kept(path)
-    exact, close = kept.get("exact"), kept.get("near")
-    if exact is None or (wanted and close is None):
-        exact, close = _found(dataset, near=wanted)
+    look_for_near = near if near is not None else sum(splits.values()) <= MOST_ROWS
+    stored = _stored(path)
+    exact, close = stored.get("exact"), stored.get("near")
+    if exact is None or (look_for_near and close is None):
+        exact, close = _compare(dataset, near=look_for_near)
         with replacing(path) as temporary, temporary.open("wb") as file:
             if close is None:
                 np.savez_compressed(file, exact=exact)
@@ -66,9 +66,11 @@ def copies(dataset: Dataset, *, near: bool | None = None) -> Copies:
                 np.savez_compressed(file, exact=exact, near=close)
     origin = parent(dataset)
     if origin is not None:
-        known = copies(origin, near=near)
-        exact = joined(exact, inherited(dataset, origin, {split: known.exact(split) for split in origin.card.splits}))
-        older = {split: groups for split in origin.card.splits if (groups := known.near(split)) is not None}
+        originals = copies(origin, near=near)
+        exact = joined(
+            exact, inherited(dataset, origin, {split: originals.exact(split) for split in origin.card.splits})
+        )
+        older = {split: groups for split in origin.card.splits if (groups := originals.near(split)) is not None}
         if close is not None and older:
             close = joined(close, inherited(dataset, origin, older))
         if close is not None:
@@ -81,22 +83,22 @@ def parent(dataset: Dataset) -> Dataset | None:
     if dataset.card.parent is None:
         return None
     try:
-        found = Dataset(dataset.folder.parent / dataset.card.parent.name)
+        origin = Dataset(dataset.folder.parent / dataset.card.parent.name)
     except (MienError, OSError):
         return None
-    return found if found.card.fingerprint == dataset.card.parent.fingerprint else None
+    return origin if origin.card.fingerprint == dataset.card.parent.fingerprint else None
 
 
 def inherited(dataset: Dataset, origin: Dataset, groups: Mapping[str, Groups]) -> Groups:
     """For every row of a data set, the group of the row with its split and id in the set that it was made from."""
-    found = []
+    parts = []
     for split in dataset.card.splits:
         rows = np.full(dataset.rows(split), ALONE, np.int64)
         if split in origin.card.splits:
             place = rows_by_id(dataset, origin, split)
             rows[place >= 0] = groups[split][place[place >= 0]]
-        found.append(rows)
-    return np.concatenate(found)
+        parts.append(rows)
+    return np.concatenate(parts)
 
 
 def rows_by_id(dataset: Dataset, origin: Dataset, split: str) -> Groups:
@@ -106,7 +108,7 @@ def rows_by_id(dataset: Dataset, origin: Dataset, split: str) -> Groups:
     return np.asarray(pc.fill_null(place, ALONE).cast(pa.int64()), dtype=np.int64)
 
 
-def _kept(path: Path) -> dict[str, Groups]:
+def _stored(path: Path) -> dict[str, Groups]:
     if not path.exists():
         return {}
     try:
@@ -116,12 +118,12 @@ def _kept(path: Path) -> dict[str, Groups]:
         return {}
 
 
-def _found(dataset: Dataset, *, near: bool) -> tuple[Groups, Groups | None]:
+def _compare(dataset: Dataset, *, near: bool) -> tuple[Groups, Groups | None]:
     scans = [scan(dataset, split) for split in dataset.card.splits]
-    exact = exact_groups(np.concatenate([found["hash"] for found in scans]))
+    exact = exact_groups(np.concatenate([rows["hash"] for rows in scans]))
     if not near:
         return exact, None
-    deviation = np.concatenate([found["deviation"] for found in scans])
+    deviation = np.concatenate([rows["deviation"] for rows in scans])
     # One picture of each exact group is enough.
     _, first = np.unique(np.where(exact == ALONE, -2 - np.arange(len(exact)), exact), return_index=True)
     rows = np.sort(first)
@@ -132,11 +134,11 @@ def _found(dataset: Dataset, *, near: bool) -> tuple[Groups, Groups | None]:
         # On disk, so that a large set doesn't fill the memory.
         gray = np.memmap(file, np.uint8, "w+", shape=(len(rows), SIDE, SIDE))
         start = np.cumsum([0, *map(len, scans)])
-        for found, begin, end in zip(scans, start, start[1:], strict=False):
+        for looks, begin, end in zip(scans, start, start[1:], strict=False):
             low, high = np.searchsorted(rows, [begin, end])
             for at in range(low, high, 1000):
-                some = slice(at, min(at + 1000, high))
-                gray[some] = found["gray"][rows[some] - begin]
+                chunk = slice(at, min(at + 1000, high))
+                gray[chunk] = looks["gray"][rows[chunk] - begin]
         with progress(f"near copies in {dataset.card.name}", len(rows)) as advance:
             pairs = near_pairs(gray, advance)
         del gray

@@ -47,7 +47,7 @@ _OWNERS = (
 )
 
 
-def table_of(dataset: Dataset, found: Copies) -> pa.Table:
+def table_of(dataset: Dataset, copies: Copies) -> pa.Table:
     """The rows of all splits: `split`, `id`, the flags as bool, `exact_group` and `near_group` as int32, −1 alone.
 
     Near flags are all false where near copies weren't looked for.
@@ -56,8 +56,8 @@ def table_of(dataset: Dataset, found: Copies) -> pa.Table:
     count = [dataset.rows(split) for split in splits]
     split_of = np.repeat(np.arange(len(splits)), count)
     labels = np.concatenate([dataset.labels(split) for split in splits])
-    exact = np.concatenate([found.exact(split) for split in splits])
-    parts = [groups for split in splits if (groups := found.near(split)) is not None]
+    exact = np.concatenate([copies.exact(split) for split in splits])
+    parts = [groups for split in splits if (groups := copies.near(split)) is not None]
     near = np.concatenate(parts) if parts else np.full(len(exact), ALONE, np.int64)
     flags = {
         "leaked": mixed(exact, split_of),
@@ -99,11 +99,11 @@ def mixed(groups: Groups, values: npt.NDArray[np.int64]) -> Bools:
 def _pictures(dataset: Dataset) -> Rows:
     parts: dict[str, list[Bools]] = {"blank": [], "tiny": [], "undecodable": []}
     for split in dataset.card.splits:
-        found = scan(dataset, split)
-        whole = found["hash"] != b""
+        pictures = scan(dataset, split)
+        whole = pictures["hash"] != b""
         parts["undecodable"].append(~whole)
-        parts["blank"].append(whole & (found["deviation"] < BLANK_BELOW))
-        parts["tiny"].append(whole & (np.minimum(found["width"], found["height"]) < TINY_BELOW))
+        parts["blank"].append(whole & (pictures["deviation"] < BLANK_BELOW))
+        parts["tiny"].append(whole & (np.minimum(pictures["width"], pictures["height"]) < TINY_BELOW))
     return {name: np.concatenate(part) for name, part in parts.items()}
 
 
@@ -118,7 +118,7 @@ def votes_of(dataset: Dataset, split: str) -> npt.NDArray[np.int64] | None:
     return np.asarray(flat, dtype=np.int64).reshape(-1, len(FERPLUS_VOTES))
 
 
-def agreement(votes: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Any:
+def compare_with_majority(votes: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Any:
     """Which rows have a raters' majority for a class (n,), and which of those have it for their label (n,).
 
     The majority is that of `mien.data.votes.majority`; "unknown" and "not a face" are no classes.
@@ -139,7 +139,7 @@ def _votes(dataset: Dataset) -> Rows:
             parts["not_a_face"].append(nothing)
             parts["vote_conflict"].append(nothing)
             continue
-        decided, agreed = agreement(votes, dataset.labels(split), dataset.card.classes)
+        decided, agreed = compare_with_majority(votes, dataset.labels(split), dataset.card.classes)
         no_face = votes[:, -1] >= NOT_A_FACE
         parts["not_a_face"].append(no_face)
         parts["vote_conflict"].append(decided & ~agreed & ~no_face)
@@ -152,8 +152,10 @@ def fallbacks(dataset: Dataset) -> pa.Table:
     ids = [dataset.ids(split) for split in splits]
     return pa.table(
         {
-            "split": pa.array([split for split, of in zip(splits, ids, strict=True) for _ in of], pa.string()),
-            "id": pa.array([id_ for of in ids for id_ in of], pa.string()),
+            "split": pa.array(
+                [split for split, split_ids in zip(splits, ids, strict=True) for _ in split_ids], pa.string()
+            ),
+            "id": pa.array([id_ for split_ids in ids for id_ in split_ids], pa.string()),
             "fallback": pa.array(np.concatenate([_fallback(dataset, split) for split in splits])),
         }
     )
@@ -167,22 +169,22 @@ def _fallback(dataset: Dataset, split: str) -> Bools:
 
 def owners(dataset: Dataset) -> dict[str, dict[str, dict[str, int]]]:
     """By column that names subjects or sources and pair of splits: `values` in both, `rows` of the second with them."""
-    found: dict[str, dict[str, dict[str, int]]] = {}
+    shared: dict[str, dict[str, dict[str, int]]] = {}
     for column in dataset.card.columns:
         if column.lower() not in _OWNERS:
             continue
         values = {split: dataset.table(split, [column])[column].to_pylist() for split in dataset.card.splits}
-        known = {split: set(map(str, filter(_named, of))) for split, of in values.items()}
-        if set().union(*known.values()) <= _REGIONS:
+        names = {split: set(map(str, filter(_named, column_values))) for split, column_values in values.items()}
+        if set().union(*names.values()) <= _REGIONS:
             continue
-        found[column] = {
+        shared[column] = {
             f"{a}/{b}": {
-                "values": len(known[a] & known[b]),
-                "rows": sum(_named(value) and str(value) in known[a] for value in values[b]),
+                "values": len(names[a] & names[b]),
+                "rows": sum(_named(value) and str(value) in names[a] for value in values[b]),
             }
             for a, b in permutations(values, 2)
         }
-    return found
+    return shared
 
 
 def _named(value: Any) -> bool:
@@ -195,14 +197,14 @@ def inherit(dataset: Dataset, table: pa.Table, older: pa.Table) -> pa.Table:
     assert origin is not None
     lacking = {"not_a_face", "vote_conflict"} if "votes" not in dataset.card.columns else set()
     for name in ("blank", "tiny", "undecodable", *sorted(lacking)):
-        known = []
+        parts = []
         for split in dataset.card.splits:
             flags = np.zeros(dataset.rows(split), np.bool_)
             if split in origin.card.splits:
                 place = rows_by_id(dataset, origin, split)
-                theirs = older.filter(pc.equal(older["split"], split))[name].to_numpy()
-                flags[place >= 0] = theirs[place[place >= 0]]
-            known.append(flags)
-        merged = table[name].to_numpy() | np.concatenate(known)
+                origin_flags = older.filter(pc.equal(older["split"], split))[name].to_numpy()
+                flags[place >= 0] = origin_flags[place[place >= 0]]
+            parts.append(flags)
+        merged = table[name].to_numpy() | np.concatenate(parts)
         table = table.set_column(table.column_names.index(name), name, pa.array(merged))
     return table

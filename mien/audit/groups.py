@@ -54,8 +54,8 @@ def near_groups(rows: int, pairs: Pairs) -> Groups:
                     a, b = b, a
                 parent[b] = a
                 size[a] += size[b]
-    found = np.array([root(row) if size[root(row)] > 1 else ALONE for row in range(rows)], np.int64)
-    return _renumbered(found)
+    groups = np.array([root(row) if size[root(row)] > 1 else ALONE for row in range(rows)], np.int64)
+    return _renumbered(groups)
 
 
 def joined(a: Groups, b: Groups) -> Groups:

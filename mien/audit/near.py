@@ -73,13 +73,13 @@ def near_pairs(gray: Gray, advance: Callable[[int], None] = lambda rows: None) -
     for at in blocks:
         described[at : at + _ROWS] = _described(gray[at : at + _ROWS], bases[0])
     none = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.bool_))
-    found = [none]
+    parts = [none]
     # Blocks are shared out among the cores; products that are shared out as well would only wait for each other.
     with threadpool_limits(1):
         for start, pairs in zip(blocks, ordered_map(partial(_block, gray, described), blocks), strict=True):
-            found.append(pairs)
+            parts.append(pairs)
             advance(min(_ROWS, len(gray) - start))
-    first, second, similarity, mirrored = (np.concatenate(part) for part in zip(*found, strict=True))
+    first, second, similarity, mirrored = (np.concatenate(part) for part in zip(*parts, strict=True))
     order = np.lexsort((second, first))
     return Pairs(first[order], second[order], similarity[order], mirrored[order])
 
@@ -175,9 +175,9 @@ def likeness(a: Floats, b: Floats) -> float:
 
 def _described(gray: Gray, basis: Floats) -> Floats:
     """Descriptors of images, float32 (n, d) of length 1, or 0 where there is nothing to describe."""
-    found = gray.reshape(len(gray), -1).astype(np.float32) @ basis
-    length = np.linalg.norm(found, axis=1, keepdims=True)
-    return np.asarray(found / np.maximum(length, 1e-3))
+    descriptors = gray.reshape(len(gray), -1).astype(np.float32) @ basis
+    length = np.linalg.norm(descriptors, axis=1, keepdims=True)
+    return np.asarray(descriptors / np.maximum(length, 1e-3))
 
 
 @cache

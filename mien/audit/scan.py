@@ -63,10 +63,10 @@ def scan(dataset: Dataset, split: str) -> npt.NDArray[Any]:
 def _fill(rows: npt.NDArray[Any], dataset: Dataset, split: str) -> None:
     start = 0
     with progress(f"decode {split}", len(rows)) as advance:
-        for found in ordered_map(_look, _chunks(dataset.images(split))):
-            rows[start : start + len(found)] = found
-            start += len(found)
-            advance(len(found))
+        for chunk in ordered_map(_look, _chunks(dataset.images(split))):
+            rows[start : start + len(chunk)] = chunk
+            start += len(chunk)
+            advance(len(chunk))
 
 
 def _chunks(files: Iterator[bytes]) -> Iterator[list[bytes]]:
@@ -84,8 +84,8 @@ def _chunks(files: Iterator[bytes]) -> Iterator[list[bytes]]:
 
 
 def _look(files: list[bytes]) -> npt.NDArray[Any]:
-    found = np.zeros(len(files), ROW)
-    for row, data in zip(found, files, strict=True):
+    rows = np.zeros(len(files), ROW)
+    for row, data in zip(rows, files, strict=True):
         try:
             pixels = decode(data, "rgb")
         except MienError:
@@ -99,7 +99,7 @@ def _look(files: list[bytes]) -> npt.NDArray[Any]:
         row["height"], row["width"] = pixels.shape[:2]
         row["deviation"] = gray.std()
         row["gray"] = shrink(gray)
-    return found
+    return rows
 
 
 def shrink(gray: Pixels) -> Pixels:

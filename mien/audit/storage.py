@@ -10,7 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mien.audit.copies import VERSION, Copies, copies, parent
-from mien.audit.findings import FLAGS, NOT_A_FACE, agreement, fallbacks, inherit, mixed, owners, table_of, votes_of
+from mien.audit.findings import (
+    FLAGS,
+    NOT_A_FACE,
+    compare_with_majority,
+    fallbacks,
+    inherit,
+    mixed,
+    owners,
+    table_of,
+    votes_of,
+)
 from mien.audit.groups import ALONE, Groups
 from mien.audit.scan import scan
 from mien.data.dataset import Dataset
@@ -23,9 +33,9 @@ def audit(dataset: Dataset, *, near: bool = True) -> dict[str, Any]:
 
     Without `near`, near copies are not looked for; those that an earlier audit found still count.
     """
-    found = copies(dataset, near=near)
-    table = _table(dataset, found)
-    content = _content(dataset, found, table)
+    compared = copies(dataset, near=near)
+    table = _table(dataset, compared)
+    content = _content(dataset, compared, table)
     folder = dataset.folder / "audit"
     with replacing(folder / "audit.parquet") as temporary:
         pq.write_table(table, temporary, compression="zstd")
@@ -102,29 +112,29 @@ def _stamp(content: dict[str, Any]) -> tuple[Any, Any]:
     return content.get("fingerprint"), str(content.get("version"))
 
 
-def _table(dataset: Dataset, found: Copies) -> pa.Table:
-    table = table_of(dataset, found)
+def _table(dataset: Dataset, compared: Copies) -> pa.Table:
+    table = table_of(dataset, compared)
     origin = parent(dataset)
     older = read_flags(origin) if origin is not None else None
     if older is not None:
         table = inherit(dataset, table, older)
     fingerprint, version = _of(dataset)
     return table.replace_schema_metadata(
-        {"fingerprint": fingerprint, "version": version, "near": str(_has_near(found))}
+        {"fingerprint": fingerprint, "version": version, "near": str(_has_near(compared))}
     )
 
 
-def _has_near(found: Copies) -> bool:
-    return found.near(next(iter(found.splits))) is not None
+def _has_near(compared: Copies) -> bool:
+    return compared.near(next(iter(compared.splits))) is not None
 
 
-def _content(dataset: Dataset, found: Copies, table: pa.Table) -> dict[str, Any]:
+def _content(dataset: Dataset, compared: Copies, table: pa.Table) -> dict[str, Any]:
     splits = list(dataset.card.splits)
     count = np.array([dataset.rows(split) for split in splits])
     split_of = np.repeat(np.arange(len(splits)), count)
     labels = np.concatenate([dataset.labels(split) for split in splits])
     exact = np.asarray(table["exact_group"], dtype=np.int64)
-    near = np.asarray(table["near_group"], dtype=np.int64) if _has_near(found) else None
+    near = np.asarray(table["near_group"], dtype=np.int64) if _has_near(compared) else None
     flags = {name: np.asarray(table[name], dtype=np.bool_) for name in FLAGS}
     scans = {split: scan(dataset, split) for split in splits}
     return {
@@ -141,7 +151,7 @@ def _content(dataset: Dataset, found: Copies, table: pa.Table) -> dict[str, Any]
         "conflicting": _groups(exact, mixed(exact, labels)),
         "near_conflicting": None if near is None else _groups(near, mixed(near, labels)),
         "blank": int(flags["blank"].sum()),
-        "constant": sum(int(((of["hash"] != b"") & (of["deviation"] == 0)).sum()) for of in scans.values()),
+        "constant": sum(int(((look["hash"] != b"") & (look["deviation"] == 0)).sum()) for look in scans.values()),
         "tiny": int(flags["tiny"].sum()),
         "undecodable": int(flags["undecodable"].sum()),
         "not_a_face": int(flags["not_a_face"].sum()) if _has_votes(dataset) else None,
@@ -182,13 +192,13 @@ def _has_votes(dataset: Dataset) -> bool:
 
 def _agreements(dataset: Dataset) -> dict[str, dict[str, dict[str, int]]]:
     """By split and class: `rows`, those with a `majority`, and those whose majority `agrees` with the label."""
-    told: dict[str, dict[str, dict[str, int]]] = {}
+    by_split: dict[str, dict[str, dict[str, int]]] = {}
     for split in dataset.card.splits:
         votes, labels = votes_of(dataset, split), dataset.labels(split)
         assert votes is not None
-        decided, agreed = agreement(votes, labels, dataset.card.classes)
+        decided, agreed = compare_with_majority(votes, labels, dataset.card.classes)
         decided &= votes[:, -1] < NOT_A_FACE
-        told[split] = {
+        by_split[split] = {
             name: {
                 "rows": int((labels == i).sum()),
                 "majority": int((decided & (labels == i)).sum()),
@@ -196,4 +206,4 @@ def _agreements(dataset: Dataset) -> dict[str, dict[str, dict[str, int]]]:
             }
             for i, name in enumerate(dataset.card.classes)
         }
-    return told
+    return by_split

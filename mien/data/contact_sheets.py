@@ -122,13 +122,13 @@ def gallery(
 
 def pictures_of(dataset: Dataset, rows: Collection[tuple[str, str]]) -> dict[tuple[str, str], Pixels]:
     """The pictures of some rows by split and id, uint8 (height, width, 3), or 1 for those without colour."""
-    found = {}
+    pictures = {}
     for split in sorted({split for split, _ in rows}):
         for id_, data in zip(dataset.ids(split), dataset.images(split), strict=True):
             if (split, id_) in rows:
                 pixels = decode(data, "rgb")
-                found[split, id_] = pixels if (pixels != pixels[:, :, :1]).any() else pixels[:, :, :1]
-    return found
+                pictures[split, id_] = pixels if (pixels != pixels[:, :, :1]).any() else pixels[:, :, :1]
+    return pictures
 
 
 def _picture(pixels: Pixels) -> Image.Image:

@@ -57,7 +57,7 @@ def canonical(name: str) -> str:
     return _SYNONYMS.get(plain, plain)
 
 
-def scheme(name: str) -> LabelScheme:
+def scheme_named(name: str) -> LabelScheme:
     """The built-in scheme of that name."""
     if name not in SCHEMES:
         raise MienError(

@@ -59,14 +59,14 @@ def majority_labels(votes: Counts, scheme: LabelScheme) -> tuple[Labels, npt.NDA
     >>> labels.tolist(), reasons.tolist()
     ([1, -1, -1], ['', 'contempt', 'not a face'])
     """
-    found = majority(votes)
+    choice = majority(votes)
     place = {canonical(name): i for i, name in enumerate(scheme.classes)}
     to = np.array([place.get(canonical(name), -1) for name in FERPLUS_VOTES] + [-1])
-    labels = to[found]
+    labels = to[choice]
     heard = _heard(votes)
     shared = (heard == heard.max(axis=1, initial=0, keepdims=True)).sum(axis=1) > 1
-    names = np.array([*FERPLUS_VOTES, "no majority"], dtype=object)[found]
-    names[(found < 0) & shared & heard.any(axis=1)] = "tie"
+    names = np.array([*FERPLUS_VOTES, "no majority"], dtype=object)[choice]
+    names[(choice < 0) & shared & heard.any(axis=1)] = "tie"
     names[labels >= 0] = ""
     return labels, names
 
@@ -143,8 +143,8 @@ def agreement(votes: Counts, labels: Labels, classes: Sequence[str]) -> dict[str
     0.6666666666666666
     """
     target, reasons = majority_labels(votes, LabelScheme("", tuple(classes)))
-    kept = target >= 0
-    right, of_class = (target == labels)[kept], labels[kept]
+    has_majority = target >= 0
+    right, of_class = (target == labels)[has_majority], labels[has_majority]
     return {
         "rows": len(labels),
         **_share(right),
@@ -177,8 +177,13 @@ def measure(votes: Counts, labels: Labels, logits: npt.NDArray[Any], classes: Se
         raise ValueError(f"votes {votes.shape} and logits {logits.shape} for {len(labels)} rows")
     agreed = agreement(votes, labels, classes)
     target, _ = majority_labels(votes, LabelScheme("", tuple(classes)))
-    kept = target >= 0
-    votes, labels, logits, target = votes[kept], labels[kept], logits[kept], target[kept]
+    has_majority = target >= 0
+    votes, labels, logits, target = (
+        votes[has_majority],
+        labels[has_majority],
+        logits[has_majority],
+        target[has_majority],
+    )
     chosen = _of_classes(votes, classes)
     raters = votes.sum(axis=1)
     row = np.arange(len(labels))
@@ -229,8 +234,8 @@ def left_out_score(votes: Counts) -> Values:
 
 
 def _counted(reasons: npt.NDArray[np.object_]) -> dict[str, int]:
-    found = Counter(reasons.tolist())
-    return {name: found[name] for name in ("tie", "no majority", *FERPLUS_VOTES) if found[name]}
+    counts = Counter(reasons.tolist())
+    return {name: counts[name] for name in ("tie", "no majority", *FERPLUS_VOTES) if counts[name]}
 
 
 def _share(right: npt.NDArray[np.bool_]) -> dict[str, Any]:

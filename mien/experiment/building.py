@@ -15,7 +15,7 @@ from mien import environment
 from mien.augment import Pipeline
 from mien.data.dataset import Dataset
 from mien.data.framing import require_points
-from mien.data.labels import FER2013, SCHEMES, LabelScheme, scheme
+from mien.data.labels import FER2013, SCHEMES, LabelScheme, scheme_named
 from mien.data.votes import by_majority, check_votes, labels_under
 from mien.errors import MienError, nearest, reason
 from mien.experiment.problems import problem_at
@@ -142,7 +142,7 @@ def scheme_for(experiment: Experiment, dataset: Dataset | None) -> LabelScheme:
             expected="one of " + ", ".join(known),
             nearest=nearest(wanted, known),
         )
-    return scheme(wanted)
+    return scheme_named(wanted)
 
 
 def build_roles(experiment: Experiment, dataset: Dataset) -> Roles:
@@ -259,10 +259,10 @@ def class_counts(dataset: Dataset, parts: Iterable[Part], names: LabelScheme) ->
 
 def left_out(dataset: Dataset, parts: Iterable[Part], names: LabelScheme) -> dict[str, int]:
     """How many rows of some parts have no label under a scheme, by reason: see `mien.data.votes.labels_under`."""
-    found: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     for part in parts:
-        found.update(_counted(dataset, part, names)[1])
-    return dict(found.most_common())
+        reasons.update(_counted(dataset, part, names)[1])
+    return dict(reasons.most_common())
 
 
 def _counted(dataset: Dataset, part: Part, names: LabelScheme) -> tuple[list[int], dict[str, int]]:

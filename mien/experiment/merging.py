@@ -94,10 +94,10 @@ def read_overrides(overrides: Sequence[str]) -> Source:
 
 def _paths(content: Any, path: KeyPath = ()) -> list[KeyPath]:
     items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-    found: list[KeyPath] = []
+    paths: list[KeyPath] = []
     for key, value in items:
-        found += [(*path, key), *_paths(value, (*path, key))]
-    return found
+        paths += [(*path, key), *_paths(value, (*path, key))]
+    return paths
 
 
 def _shorthands(content: dict[str, Any]) -> dict[str, Any]:

@@ -142,11 +142,11 @@ def _collect(content: Any, path: KeyPath, file: str, lines: dict[KeyPath, int]) 
 
 def dump_yaml(content: dict[str, Any]) -> str:
     """Plain data as YAML text; lists of plain values stand on one line."""
-    out = StringIO()
+    text = StringIO()
     yaml = YAML()
     yaml.width = 100
-    yaml.dump(_flow(content), out)
-    return out.getvalue()
+    yaml.dump(_flow(content), text)
+    return text.getvalue()
 
 
 def _flow(content: Any) -> Any:

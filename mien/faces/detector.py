@@ -117,12 +117,12 @@ class Detector:
         height, width = image.shape[:2]
         if self.find is None:
             return [Face(Box(0, 0, width, height), None, _square(width / 2, height / 2, max(width, height)))]
-        found = []
+        scored = []
         for scale in sorted({min(1.0, side / max(width, height)) for side in self.sides}):
             for box, score in self.find(_shrunk(image, scale)):
                 if np.isfinite((*box, score)).all() and min(box.width, box.height) >= 1:
-                    found.append((Box(*(float(value) / scale for value in box)), float(score)))
-        return sorted(Face(box, score, self.fit.square(box)) for box, score in _surest(found))
+                    scored.append((Box(*(float(value) / scale for value in box)), float(score)))
+        return sorted(Face(box, score, self.fit.square(box)) for box, score in _surest(scored))
 
 
 def open_detector(given: str) -> Detector:
@@ -188,8 +188,8 @@ def _yunet(file: Path) -> Detector:
 
     def find(image: Pixels) -> list[tuple[Box, float]]:
         net.setInputSize((image.shape[1], image.shape[0]))
-        _, found = net.detect(np.ascontiguousarray(image[:, :, ::-1]))
-        return [] if found is None else [(Box(*row[:4]), row[14]) for row in found]
+        _, rows = net.detect(np.ascontiguousarray(image[:, :, ::-1]))
+        return [] if rows is None else [(Box(*row[:4]), row[14]) for row in rows]
 
     return Detector("yunet", hashlib.sha256(data).hexdigest(), YUNET, _YUNET_SIDES, find)
 
@@ -220,13 +220,13 @@ def _shrunk(image: Pixels, scale: float) -> Pixels:
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _surest(found: Sequence[tuple[Box, float]]) -> list[tuple[Box, float]]:
+def _surest(scored: Sequence[tuple[Box, float]]) -> list[tuple[Box, float]]:
     """Boxes without those that mostly cover a surer one, or are covered by it."""
-    kept: list[tuple[Box, float]] = []
-    for box, score in sorted(found, key=lambda one: -one[1]):
-        if all(_shared(box, other) <= _SHARED for other, _ in kept):
-            kept.append((box, score))
-    return kept
+    surest: list[tuple[Box, float]] = []
+    for box, score in sorted(scored, key=lambda pair: -pair[1]):
+        if all(_shared(box, other) <= _SHARED for other, _ in surest):
+            surest.append((box, score))
+    return surest
 
 
 def _shared(a: Box, b: Box) -> float:

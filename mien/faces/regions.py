@@ -58,7 +58,6 @@ EYES_AT = ((0.33, 0.36), (0.67, 0.36))
 # A face that fills its image, as shares of the image's sides (a pixel's edge, not its centre, is 0): the mean of the
 # 68 points of 2,000 drawn faces and of their mirror images, its box put at x from .1 to .9 and y from .25 to 1. That is
 # where it stands in FER2013: PFLD's points of 1,496 of its images reach from .09 to .91 and from .24 to 1.02 (medians).
-MEAN_BOX = (0.1, 0.25, 0.9, 1.0)
 _MEAN = """
 .100 .415  .102 .504  .114 .595  .136 .687  .171 .778  .234 .862  .307 .934  .397 .982  .500 1.00
 .603 .982  .693 .934  .766 .862  .829 .778  .864 .687  .886 .595  .898 .504  .900 .415

@@ -41,13 +41,13 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
     if (wide[np.arange(len(labels)), labels] >= wide.max(axis=1)).all():
         return 1.0
     # The NLL is convex in 1 / temperature, so it has one minimum between any two ends.
-    found = minimize_scalar(
+    minimum = minimize_scalar(
         lambda scale: _nll(wide * np.exp(-scale), labels).mean(),
         bounds=(np.log(_COLDEST), np.log(_HOTTEST)),
         method="bounded",
         options={"xatol": 1e-7},
     )
-    return float(np.exp(found.x))
+    return float(np.exp(minimum.x))
 
 
 def _checked(logits: Logits, labels: Labels) -> Values:
@@ -136,12 +136,12 @@ def corrected_ece(bins: Bins, confidence: float = CONFIDENCE, seed: int = 0) -> 
     # An ECE below what chance alone gives on the median says no more than that median does.
     by_chance = float(np.median(abs(noise).sum(axis=1)))
 
-    def true_one(share: float, gaps: Values, found: float) -> float:
-        """The true ECE, its gaps in these proportions, for which a `share` of all samples would show less."""
+    def true_ece(share: float, gaps: Values, ece: float) -> float:
+        """The true ECE, its gaps in these proportions, at which a `share` of all samples would show less than `ece`."""
         proportions = gaps / abs(gaps).sum()
 
         def beyond(true: float) -> float:
-            return float(np.quantile(abs(true * proportions + noise).sum(axis=1), share)) - found
+            return float(np.quantile(abs(true * proportions + noise).sum(axis=1), share)) - ece
 
         return 0.0 if beyond(0.0) >= 0 else float(brentq(beyond, 0.0, most, xtol=1e-6))
 
@@ -149,9 +149,9 @@ def corrected_ece(bins: Bins, confidence: float = CONFIDENCE, seed: int = 0) -> 
     clear = np.sign(bins.sums) * np.sqrt(np.maximum(bins.sums**2 - (2 * errors) ** 2, 0))
     if not clear.any():
         clear = np.where(abs(bins.sums) == abs(bins.sums).max(), 1.0, 0.0)
-    estimate = true_one(0.5, bins.sums if bins.sums.any() else errors, observed)
-    low = true_one(1 - tail, clear, observed)
-    high = true_one(tail, errors, max(observed, by_chance))
+    estimate = true_ece(0.5, bins.sums if bins.sums.any() else errors, observed)
+    low = true_ece(1 - tail, clear, observed)
+    high = true_ece(tail, errors, max(observed, by_chance))
     return estimate, (min(low, estimate), min(max(high, estimate), 1.0))
 
 
@@ -197,18 +197,18 @@ def measure_calibration(labels: Labels, logits: Logits, temperature: float = 1.0
         "ece": bin_rows(confidence, correct),
         "ece_equal_mass": bin_rows(confidence, correct, equal_mass=True),
     }
-    found: dict[str, Any] = {"n": len(labels), "temperature": temperature}
+    scores: dict[str, Any] = {"n": len(labels), "temperature": temperature}
     interval = {}
     for name, values in losses.items():
-        found[name] = float(values.mean())
+        scores[name] = float(values.mean())
         interval[name] = _of_mean(values)
     for name, bins in binned.items():
-        found[name] = bins.ece
-        found[f"{name}_corrected"], ends = corrected_ece(bins)
+        scores[name] = bins.ece
+        scores[f"{name}_corrected"], ends = corrected_ece(bins)
         interval[f"{name}_corrected"] = list(ends)
-    found["aurc"] = aurc(confidence, correct)
+    scores["aurc"] = aurc(confidence, correct)
     interval["aurc"] = _of_rows(aurc, confidence, correct)
-    return {**found, "interval": interval}
+    return {**scores, "interval": interval}
 
 
 def _of_mean(values: Values) -> list[float]:
@@ -225,10 +225,10 @@ def _of_rows(
     seed: int = 0,
 ) -> list[float]:
     random = np.random.default_rng(seed)
-    found = []
+    samples = []
     for _ in range(draws):
         rows = random.integers(0, len(correct), len(correct))
-        found.append(score(confidence[rows], correct[rows]))
+        samples.append(score(confidence[rows], correct[rows]))
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(found, [tail, 1 - tail])
+    low, high = np.quantile(samples, [tail, 1 - tail])
     return [float(low), float(high)]

@@ -53,15 +53,15 @@ def normalisers(true: Points, normaliser: Normaliser) -> Values:
         what, (left, right) = "outer eye corners", (true[:, point] for point in OUTER_EYES)
     else:
         what, (left, right) = "pupils", (true[:, points].mean(axis=1) for points in PUPILS)
-    found = np.asarray(np.linalg.norm(left - right, axis=1))
-    useless = ~(np.isfinite(found) & (found > 0))
+    lengths = np.asarray(np.linalg.norm(left - right, axis=1))
+    useless = ~(np.isfinite(lengths) & (lengths > 0))
     if useless.any():
         face = int(useless.argmax())
         raise MienError(
-            f"the {what} of face {face} are {found[face]:g} apart, so its error has no measure",
+            f"the {what} of face {face} are {lengths[face]:g} apart, so its error has no measure",
             expected="true points of two eyes",
         )
-    return found
+    return lengths
 
 
 def image_errors(predicted: Points, true: Points, normaliser: Normaliser = "outer_eyes") -> Values:
@@ -111,16 +111,16 @@ def measure_points(predicted: Points, true: Points, *, draws: int = DRAWS, seed:
     low, high = np.minimum(ends[0], values), np.maximum(ends[1], values)
 
     names = [*means, *groups, "median"]
-    found = dict(zip(names, values.tolist(), strict=True))
+    by_name = dict(zip(names, values.tolist(), strict=True))
     interval = {name: list(pair) for name, *pair in zip(names, low.tolist(), high.tolist(), strict=True)}
     return {
         "n": n,
-        "nme_outer_eyes": found["nme_outer_eyes"],
-        "nme_inter_pupil": found["nme_inter_pupil"],
-        "median": found["median"],
+        "nme_outer_eyes": by_name["nme_outer_eyes"],
+        "nme_inter_pupil": by_name["nme_inter_pupil"],
+        "median": by_name["median"],
         "failure_rate_8": failed / n,
-        "auc_8": found["auc_8"],
-        "by_group": {name: found[name] for name in GROUPS},
+        "auc_8": by_name["auc_8"],
+        "by_group": {name: by_name[name] for name in GROUPS},
         "ced": {
             "threshold": THRESHOLDS.tolist(),
             "share": (np.searchsorted(np.sort(errors), THRESHOLDS, side="right") / n).tolist(),

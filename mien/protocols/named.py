@@ -67,7 +67,7 @@ def splits(
     """
     for key, names in (("fit", fit), ("choose", choose or []), ("report", report)):
         _check_splits(dataset, names, key)
-    told = tuple(map(Part, report))
+    report_parts = tuple(map(Part, report))
     if choose is not None:
         if group is not None:
             raise MienError(
@@ -75,7 +75,7 @@ def splits(
                 key="protocol.group",
                 expected="one of the two",
             )
-        return Roles(tuple(map(Part, fit)), tuple(map(Part, choose)), told)
+        return Roles(tuple(map(Part, fit)), tuple(map(Part, choose)), report_parts)
     names = list(dict.fromkeys(fit))
     labels = np.concatenate([dataset.labels(name) for name in names])
     groups = None if group is None else _column(dataset, names, group, "group")
@@ -88,7 +88,7 @@ def splits(
             expected="'choose' with a split",
         )
     everyone = np.arange(len(labels))
-    return replace(_roles(dataset, names, everyone, chosen, everyone[:0]), report=told)
+    return replace(_roles(dataset, names, everyone, chosen, everyone[:0]), report=report_parts)
 
 
 @register("protocol", "folder")
@@ -145,12 +145,12 @@ def k_fold(
             key="protocol.folds",
             expected=f"fewer folds than {what}",
         )
-    made = (StratifiedKFold if groups is None else StratifiedGroupKFold)(folds, shuffle=True, random_state=seed)
+    splitter = (StratifiedKFold if groups is None else StratifiedGroupKFold)(folds, shuffle=True, random_state=seed)
     # Classes with fewer rows than folds are divided as far as they go; where all are such, they don't count.
     classes = labels if np.bincount(labels).max() >= folds else np.zeros_like(labels)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")
-        tested = [test for _, test in made.split(classes, classes, groups)]
+        tested = [test for _, test in splitter.split(classes, classes, groups)]
     report = np.sort(tested[fold])
     rest = np.setdiff1d(np.arange(len(labels)), report)
     chosen = stratified(labels[rest], share, seed) if groups is None else grouped(groups[rest], share, seed)
@@ -282,12 +282,12 @@ def _roles(dataset: Dataset, names: Sequence[str], rest: Indices, choose: Indice
     ends = np.cumsum([dataset.rows(name) for name in names])
 
     def parts(rows: Indices) -> tuple[Part, ...]:
-        found = []
+        parts_of_role = []
         for name, end in zip(names, ends, strict=True):
             start = end - dataset.rows(name)
             own = rows[(rows >= start) & (rows < end)] - start
             if len(own):
-                found.append(Part(name, own))
-        return tuple(found)
+                parts_of_role.append(Part(name, own))
+        return tuple(parts_of_role)
 
     return Roles(parts(np.setdiff1d(rest, choose)), parts(choose), parts(report))

@@ -120,8 +120,8 @@ def _places(dataset: Dataset, home: Dataset, split: str) -> npt.NDArray[np.int64
     return np.arange(dataset.rows(split)) if same else rows_by_id(dataset, home, split)
 
 
-def _share(parts: tuple[Part, ...], found: Masks) -> float:
+def _share(parts: tuple[Part, ...], masks: Masks) -> float:
     """The share of the parts' rows at which the masks are true."""
-    own = [found[part.split] if part.index is None else found[part.split][part.index] for part in parts]
+    own = [masks[part.split] if part.index is None else masks[part.split][part.index] for part in parts]
     total = sum(len(mask) for mask in own)
     return sum(int(mask.sum()) for mask in own) / total if total else 0.0

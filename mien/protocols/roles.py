@@ -42,11 +42,11 @@ class Roles:
 
 def masks(dataset: Dataset, parts: Iterable[Part]) -> dict[str, Bools]:
     """For each split of some parts, which of its rows stand in them: booleans (rows of the split,)."""
-    found: dict[str, Bools] = {}
+    by_split: dict[str, Bools] = {}
     for part in parts:
-        mask = found.setdefault(part.split, np.zeros(dataset.rows(part.split), np.bool_))
+        mask = by_split.setdefault(part.split, np.zeros(dataset.rows(part.split), np.bool_))
         mask[slice(None) if part.index is None else part.index] = True
-    return found
+    return by_split
 
 
 def role_ids(dataset: Dataset, roles: Roles) -> pa.Table:
@@ -107,7 +107,7 @@ def without(dataset: Dataset, roles: Roles, flags: Sequence[str]) -> tuple[Roles
     except MienError as error:
         error.key = "exclude"
         raise
-    kept: dict[str, tuple[Part, ...]] = {}
+    parts_by_role: dict[str, tuple[Part, ...]] = {}
     counts: dict[str, dict[str, int]] = {}
     for role in ROLES[:2]:
         parts, counts[role] = [], {**dict.fromkeys(flags, 0), "rows": 0}
@@ -120,5 +120,5 @@ def without(dataset: Dataset, roles: Roles, flags: Sequence[str]) -> tuple[Roles
                 counts[role][flag] += int(number)
             counts[role]["rows"] += int(gone.sum())
             parts.append(Part(part.split, index[~gone]) if gone.any() else part)
-        kept[role] = tuple(parts)
-    return Roles(kept["fit"], kept["choose"], roles.report), counts
+        parts_by_role[role] = tuple(parts)
+    return Roles(parts_by_role["fit"], parts_by_role["choose"], roles.report), counts

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mien.audit import FLAGS, audit, copies, found_flags, last_audit, pixel_hashes, read_flags
-from mien.audit.findings import agreement, mixed
+from mien.audit.findings import compare_with_majority, mixed
 from mien.audit.groups import STRONG, WEAK_ROWS, exact_groups, joined, near_groups
 from mien.audit.near import NEAR, Pairs, details, likeness, near_pairs
 from mien.audit.scan import scan, shrink
@@ -479,7 +479,7 @@ VOTED = [
 
 def test_what_agrees_with_the_raters() -> None:
     labels = np.array([FER2013.classes.index(label) for label, *_ in VOTED])
-    decided, agreed = agreement(np.array([of for _, of, _, _ in VOTED]), labels, FER2013.classes)
+    decided, agreed = compare_with_majority(np.array([votes for _, votes, _, _ in VOTED]), labels, FER2013.classes)
     assert decided.tolist() == [majority for *_, majority, _ in VOTED]
     assert agreed.tolist() == [agrees for *_, agrees in VOTED]
 

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.data.labels import FACE, FER2013, FERPLUS, FERPLUS_VOTES, SCHEMES, LabelScheme, canonical, scheme, scheme_of
+from mien.data.labels import (
+    FACE,
+    FER2013,
+    FERPLUS,
+    FERPLUS_VOTES,
+    SCHEMES,
+    LabelScheme,
+    canonical,
+    scheme_named,
+    scheme_of,
+)
 from mien.errors import MienError
 
 
@@ -48,15 +58,15 @@ def test_other_classes_make_a_scheme_of_their_own_in_their_order(classes: tuple[
 
 
 def test_an_unknown_scheme() -> None:
-    assert scheme("ferplus-8") is SCHEMES["ferplus-8"]
+    assert scheme_named("ferplus-8") is SCHEMES["ferplus-8"]
     with pytest.raises(MienError) as error:
-        scheme("fer2013")
+        scheme_named("fer2013")
     assert str(error.value) == (
         "no label scheme is called 'fer2013'; expected one of face, fer2013-7, ferplus-8. Did you mean 'fer2013-7'?"
     )
 
 
 def test_sets_without_expressions_have_one_class() -> None:
-    assert (scheme("face"), FACE.classes) == (FACE, ("face",))
+    assert (scheme_named("face"), FACE.classes) == (FACE, ("face",))
     assert scheme_of(["Face"], "mine") == FACE
     assert FACE.to(FER2013) == (None,)

@@ -1,14 +1,11 @@
 """Points as torch has them: in shares of the image and back, and the same errors as the measures of runs."""
 
-import doctest
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.faces import shares as module
 from mien.faces.ibug import OUTER_EYES, POINTS
 from mien.faces.shares import as_pixels, as_shares, normalized_errors
 from mien.metrics.nme import image_errors
@@ -17,11 +14,6 @@ from mien.metrics.nme import image_errors
 def drawn(n: int, seed: int, side: int) -> torch.Tensor:
     """Points inside and outside of images of `side` pixels, float32 (n, 68, 2)."""
     return torch.rand(n, POINTS, 2, generator=torch.Generator().manual_seed(seed)) * 2 * side - side / 2
-
-
-def test_the_examples_run() -> None:
-    failed, tried = doctest.testmod(module)
-    assert (failed, tried) == (0, 2)
 
 
 @settings(deadline=None, max_examples=50)

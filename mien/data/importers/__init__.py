@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mien.data import labels as label_schemes
 from mien.data.dataset import Dataset, Writer, open_dataset, write_dataset
 from mien.data.importers import (  # noqa: F401  (they register themselves)
     dlib,
@@ -25,7 +24,7 @@ from mien.data.importers import (  # noqa: F401  (they register themselves)
 )
 from mien.data.importers.source import MAX_SPLITS, BadRow, Row, Source
 from mien.data.importers.splits import SHARES, make_splits
-from mien.data.labels import SCHEMES, LabelScheme, canonical
+from mien.data.labels import SCHEMES, LabelScheme, canonical, scheme_named, scheme_of
 from mien.errors import MienError
 from mien.images import decode
 from mien.parallel import ordered_map
@@ -68,35 +67,35 @@ def import_dataset(
     check_name(name, "a data set")
     if not source.exists():
         raise MienError("there is no such file or folder", file=str(source), expected=_LOOKED_FOR)
-    kind, found = _open(source)
-    scheme, indexes = _scheme(found, source, labels, name)
-    raters = None if votes is None else _read_votes(votes, found, kind)
-    columns, details = dict(found.columns), dict(found.details)
+    kind, content = _open(source)
+    scheme, indexes = _scheme(content, source, labels, name)
+    raters = None if votes is None else _read_votes(votes, content, kind)
+    columns, details = dict(content.columns), dict(content.details)
     if raters is not None:
         columns[ferplus.COLUMN] = ferplus.KIND
         details["votes"] = str(votes)
-    made = None if found.labels is None else make_splits(found.labels, seed, found.groups)
-    if made is not None:
+    splits = None if content.labels is None else make_splits(content.labels, seed, content.groups)
+    if splits is not None:
         details["made_splits"] = {"seed": seed, "shares": SHARES, "stratified": True}
-        if found.groups is not None:
+        if content.groups is not None:
             details["made_splits"]["grouped"] = True
 
-    notes = list(found.notes)
+    notes = list(content.notes)
     warnings: list[str] = []
     skipped: list[str] = []
     facts: dict[str, Any] = {"columns": columns, "notes": notes, "skipped": skipped, "details": details}
     with (
         write_dataset(workspace, name, scheme, source=str(source), format=kind, **facts) as writer,
-        progress(f"importing {name}", found.total) as done,
-        contextlib.closing(_checked(found)) as chunks,
+        progress(f"importing {name}", content.total) as done,
+        contextlib.closing(_checked(content)) as chunks,
     ):
         bad: list[BadRow] = []
         number = 0
         for chunk in chunks:
             for row in chunk:
-                if isinstance(row, Row) and made is not None:
-                    row = replace(row, split=made[number])
-                problem = row if isinstance(row, BadRow) else _add(writer, row, indexes, found, raters)
+                if isinstance(row, Row) and splits is not None:
+                    row = replace(row, split=splits[number])
+                problem = row if isinstance(row, BadRow) else _add(writer, row, indexes, content, raters)
                 if problem is not None:
                     bad.append(problem)
                 number += 1
@@ -124,48 +123,48 @@ def _open(source: Path) -> tuple[str, Source]:
             raise MienError("the file is empty", file=str(source), expected=_LOOKED_FOR)
         plugins = [name for name in names("importer") if name not in _BUILT_IN]
         for name in (*plugins, *_BUILT_IN):
-            found: Source | None = entry("importer", name).build(source=source)
-            if found is not None:
-                return name, found
+            content: Source | None = entry("importer", name).build(source=source)
+            if content is not None:
+                return name, content
     except OSError as error:
         raise MienError(f"the source can't be read ({error.strerror or error})", file=str(source)) from error
     raise MienError("this is of no known format", file=str(source), expected=_LOOKED_FOR)
 
 
-def _scheme(found: Source, source: Path, labels: str | None, name: str) -> tuple[LabelScheme, dict[int | str, int]]:
+def _scheme(content: Source, source: Path, labels: str | None, name: str) -> tuple[LabelScheme, dict[int | str, int]]:
     """The label scheme of the new data set, and the index in it of each label of the source."""
-    chosen = None if labels is None else label_schemes.scheme(labels)
-    if found.classes is None or (found.classes and all(label.strip().isdecimal() for label in found.classes)):
+    chosen = None if labels is None else scheme_named(labels)
+    if content.classes is None or (content.classes and all(label.strip().isdecimal() for label in content.classes)):
         if chosen is None:
             raise MienError(
                 "the labels are numbers, and nothing says which class each stands for",
                 file=str(source),
-                key=found.label_column,
+                key=content.label_column,
                 expected="--labels with one of " + ", ".join(name for name in SCHEMES if len(SCHEMES[name]) > 1),
             )
         numbers: dict[int | str, int] = {i: i for i in range(len(chosen))}
-        return chosen, numbers | {label: int(label) for label in found.classes or () if int(label) < len(chosen)}
-    first_spelling = {canonical(label): label for label in reversed(found.classes)}
-    classes = [label for label in found.classes if first_spelling[canonical(label)] == label]
-    scheme = chosen or label_schemes.scheme_of(classes, otherwise=name)
+        return chosen, numbers | {label: int(label) for label in content.classes or () if int(label) < len(chosen)}
+    first_spelling = {canonical(label): label for label in reversed(content.classes)}
+    classes = [label for label in content.classes if first_spelling[canonical(label)] == label]
+    scheme = chosen or scheme_of(classes, otherwise=name)
     if scheme.name in SCHEMES and scheme != SCHEMES[scheme.name]:
         raise MienError(f"a data set with other classes than the label scheme '{name}' can't have its name")
     place = {canonical(label): i for i, label in enumerate(scheme.classes)}
     indexes: dict[int | str, int] = {
-        label: place[canonical(label)] for label in found.classes if canonical(label) in place
+        label: place[canonical(label)] for label in content.classes if canonical(label) in place
     }
-    indexes |= {i: indexes[label] for i, label in enumerate(found.classes) if label in indexes}
+    indexes |= {i: indexes[label] for i, label in enumerate(content.classes) if label in indexes}
     return scheme, indexes
 
 
-def _read_votes(votes: Path, found: Source, kind: str) -> ferplus.Votes:
-    if not found.numbered:
+def _read_votes(votes: Path, content: Source, kind: str) -> ferplus.Votes:
+    if not content.numbered:
         raise MienError(
             f"votes are joined by row number, and the rows of this source ({kind}) have none",
             file=str(votes),
             expected="--votes with fer2013.csv or icml_face_data.csv",
         )
-    if ferplus.COLUMN in found.columns:
+    if ferplus.COLUMN in content.columns:
         raise MienError("the source has votes already", file=str(votes))
     return ferplus.read_votes(votes)
 
@@ -182,10 +181,10 @@ def _chunks(rows: Iterable[Row | BadRow]) -> Iterator[list[Row | BadRow]]:
     yield chunk
 
 
-def _checked(found: Source) -> Generator[list[Row | BadRow]]:
+def _checked(content: Source) -> Generator[list[Row | BadRow]]:
     """Rows, some at a time, with their images' sizes, and bad ones instead of those whose images don't decode."""
-    chunks = _chunks(found.rows)
-    if found.checked:
+    chunks = _chunks(content.rows)
+    if content.checked:
         yield from chunks
         return
     first = next(chunks)
@@ -213,15 +212,15 @@ def _add(
     writer: Writer,
     row: Row,
     indexes: dict[int | str, int],
-    found: Source,
+    content: Source,
     raters: ferplus.Votes | None,
 ) -> BadRow | None:
     """Write a row, or say why not."""
     if row.label is None:
-        return BadRow(row.id, found.label_column, "no label")
+        return BadRow(row.id, content.label_column, "no label")
     if row.label not in indexes:
         expected = ", ".join(str(label) for label in indexes if isinstance(label, type(row.label)))
-        return BadRow(row.id, found.label_column, f"'{row.label}' is no label", expected)
+        return BadRow(row.id, content.label_column, f"'{row.label}' is no label", expected)
     split = row.split
     if split is None or not _SPLIT.fullmatch(split):
         return BadRow(row.id, "split", f"'{split}' can't be the name of a split", "letters, digits or '_'")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mien.data.dataset import SPLIT_NAMES, split_rank
-from mien.data.importers import face_points as of_points
+from mien.data.importers import face_points
 from mien.data.importers.disk import read
 from mien.data.importers.imglab import Box, boxes, is_imglab
 from mien.data.importers.source import MAX_IMAGE_BYTES, BadRow, Row, Source
@@ -42,17 +42,17 @@ def dlib_xml(source: Path) -> Source | None:
     if not lists:
         return None
     # Counted first, so that an error of the XML comes before any work, and splits can be made.
-    groups = [of_points.original(box.file) for each in lists for box in boxes(each.path)]
-    made = lists[0].split is None
+    groups = [face_points.original(box.file) for each in lists for box in boxes(each.path)]
+    needs_splits = lists[0].split is None
     return Source(
         rows=_rows(lists),
         classes=FACE.classes,
         total=len(groups),
-        columns={of_points.COLUMN: of_points.KIND, of_points.GROUP: of_points.GROUP_KIND},
-        labels=[FACE.classes[0]] * len(groups) if made else None,
-        groups=groups if made else None,
-        details=of_points.details(CONVENTION, limited=True),
-        notes=of_points.notes(CONVENTION, limited=True),
+        columns={face_points.COLUMN: face_points.KIND, face_points.GROUP: face_points.GROUP_KIND},
+        labels=[FACE.classes[0]] * len(groups) if needs_splits else None,
+        groups=groups if needs_splits else None,
+        details=face_points.details(CONVENTION, limited=True),
+        notes=face_points.notes(CONVENTION, limited=True),
     )
 
 
@@ -61,14 +61,14 @@ def _lists(source: Path) -> list[_List]:
         return [_List(source, _split(source), None)] if is_imglab(source) else []
     if not source.is_dir():
         return []
-    found = [path for path in sorted(source.glob("[!.]*.xml")) if is_imglab(path)]
+    files = [path for path in sorted(source.glob("[!.]*.xml")) if is_imglab(path)]
     # `labels_ibug_300W.xml` holds the rows of the other two once more.
-    named = [path for path in found if _split(path) is not None]
-    chosen = named or found
-    if not named and len(found) > 1:
-        names = ", ".join(path.name for path in found)
+    named = [path for path in files if _split(path) is not None]
+    chosen = named or files
+    if not named and len(files) > 1:
+        names = ", ".join(path.name for path in files)
         raise MienError(
-            f"there are {len(found)} lists of faces: {names}", file=str(source), expected="the path of one of them"
+            f"there are {len(files)} lists of faces: {names}", file=str(source), expected="the path of one of them"
         )
     lists = [_List(path, _split(path), path.name) for path in chosen]
     return sorted(lists, key=lambda each: split_rank(each.split or ""))
@@ -104,9 +104,9 @@ def _row(row: str, root: Path, each: _List, box: Box) -> Row | BadRow:
     try:
         points, lines = box.points()
     except MienError as error:
-        return BadRow(row, of_points.COLUMN, error.message, error.expected, error.line or box.line, each.shown)
-    placed = of_points.stored_points(row, image, points, lines, each.shown)
+        return BadRow(row, face_points.COLUMN, error.message, error.expected, error.line or box.line, each.shown)
+    placed = face_points.stored_points(row, image, points, lines, each.shown)
     if isinstance(placed, BadRow):
         return placed
-    extra = {of_points.COLUMN: placed, of_points.GROUP: of_points.original(box.file)}
+    extra = {face_points.COLUMN: placed, face_points.GROUP: face_points.original(box.file)}
     return Row(each.split, row, image, FACE.classes[0], path=path.name, extra=extra)

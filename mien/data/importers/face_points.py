@@ -55,13 +55,13 @@ def parse_number(text: str) -> float:
     return float(text)
 
 
-def of_numbers(values: Sequence[Any]) -> Points:
+def points_from_numbers(values: Sequence[Any]) -> Points:
     """The points of a list of 136 numbers, x and y in turn, or of 68 pairs; MienError for anything else."""
     pairs = bool(values) and all(isinstance(value, list) and len(value) == 2 for value in values)
     flat = [number for pair in values for number in pair] if pairs else values
     if len(flat) != 2 * POINTS:
-        found = f"{len(flat)} numbers" if len(flat) % 2 else f"{len(flat) // 2} points"
-        raise MienError(found, expected=f"{POINTS} points, x and y of each")
+        given = f"{len(flat)} numbers" if len(flat) % 2 else f"{len(flat) // 2} points"
+        raise MienError(given, expected=f"{POINTS} points, x and y of each")
     for index, value in enumerate(flat):
         if not isinstance(value, int | float) or not math.isfinite(value):
             raise MienError(f"the {'xy'[index % 2]} of point {index // 2 + 1} is {value}", expected="a number")
@@ -97,19 +97,19 @@ def header(image: bytes) -> Header | None:
         return None
 
 
-def far_outside(points: Points, of: Header) -> tuple[int, str, str] | None:
+def far_outside(points: Points, header: Header) -> tuple[int, str, str] | None:
     """The first point that is more than one image side away from the image, what is wrong and what was expected."""
-    size = np.array([of.width, of.height])
+    size = np.array([header.width, header.height])
     wrong = ((points < -size) | (points > 2 * size)).any(axis=1)
     if not wrong.any():
         return None
     index = int(wrong.argmax())
     x, y = points[index]
     reason = f"point {index + 1} at ({x:.6g}, {y:.6g}) is far outside of the image"
-    return index, reason, f"at most one image side away from its {of.width} × {of.height} pixels"
+    return index, reason, f"at most one image side away from its {header.width} × {header.height} pixels"
 
 
-def upright(points: Points, of: Header) -> Points:
+def upright(points: Points, header: Header) -> Points:
     """Points of the stored pixels, moved to where those are when the image is turned as its EXIF orientation says.
 
     Where that mirrors the picture, left and right change places, as they do for whoever looks at it.
@@ -118,10 +118,10 @@ def upright(points: Points, of: Header) -> Points:
     [19.0, 9.0]
     """
     x, y = points[:, 0], points[:, 1]
-    right, bottom = of.width - 1 - x, of.height - 1 - y
+    right, bottom = header.width - 1 - x, header.height - 1 - y
     places = ((x, y), (right, y), (right, bottom), (x, bottom), (y, x), (bottom, x), (bottom, right), (y, right))
-    moved = np.stack(places[of.orientation - 1], axis=1)
-    mirrored = of.orientation in (2, 4, 5, 7)
+    moved = np.stack(places[header.orientation - 1], axis=1)
+    mirrored = header.orientation in (2, 4, 5, 7)
     return moved[list(MIRROR)] if mirrored else moved
 
 
@@ -132,12 +132,12 @@ def stored_points(
 
     `lines` are those at which the points stand in a text file, and `file` is that file below the source.
     """
-    of = header(image)
-    if of is None:
+    stored = header(image)
+    if stored is None:
         return _numbers(points)
-    far = far_outside(points, of)
+    far = far_outside(points, stored)
     if far is None:
-        return _numbers(upright(points, of))
+        return _numbers(upright(points, stored))
     index, reason, expected = far
     return BadRow(row, COLUMN, reason, expected, lines[index] if lines else None, file)
 
@@ -145,11 +145,11 @@ def stored_points(
 def listed_points(row: str, column: str, image: bytes, values: Sequence[Any]) -> list[float] | BadRow:
     """The row's value of `landmarks` from a Parquet column's, points of the image as decoded, or why it has none."""
     try:
-        points = of_numbers(values)
+        points = points_from_numbers(values)
     except MienError as error:
         return BadRow(row, column, error.message, error.expected)
-    of = header(image)
-    far = of and far_outside(points, of.turned)
+    stored = header(image)
+    far = stored and far_outside(points, stored.turned)
     return BadRow(row, COLUMN, *far[1:]) if far else _numbers(points)
 
 
@@ -160,14 +160,14 @@ def _numbers(points: Points) -> list[float]:
 
 def details(convention: str, limited: bool) -> dict[str, Any]:
     """What the card says of points that were given by some convention, and whether 300-W's terms hold for them."""
-    told = {"from": convention, "to": "pixel centres from 0"}
-    return {COLUMN: {**told, "terms": "research only"} if limited else told}
+    content = {"from": convention, "to": "pixel centres from 0"}
+    return {COLUMN: {**content, "terms": "research only"} if limited else content}
 
 
 def notes(convention: str, limited: bool) -> list[str]:
     """The same as sentences for a reader."""
-    told = f"68 points in iBUG's order, stored as pixel centres from 0; they come from {convention}"
-    return [told, TERMS] if limited else [told]
+    sentence = f"68 points in iBUG's order, stored as pixel centres from 0; they come from {convention}"
+    return [sentence, TERMS] if limited else [sentence]
 
 
 def restricted(source: Path, splits: Iterable[Any]) -> bool:

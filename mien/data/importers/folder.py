@@ -43,12 +43,12 @@ def folder(source: Path) -> Source | None:
     if official:
         files = [_official(file, name) for file, name in zip(files, named, strict=True)]
     files.sort(key=lambda file: (split_rank(file.split or ""), file.number, file.id))
-    made = all(file.split is None for file in files)
+    needs_splits = all(file.split is None for file in files)
     return Source(
         rows=_rows(files, stray),
         classes=tuple(sorted({file.label for file in files})),
         total=len(files) + len(stray),
-        labels=[*(file.label for file in files), *(None for _ in stray)] if made else None,
+        labels=[*(file.label for file in files), *(None for _ in stray)] if needs_splits else None,
         label_column="class folder",
     )
 

@@ -37,7 +37,7 @@ class Box:
 
     def points(self) -> tuple[Points, list[int]]:
         """The 68 points, float64 (68, 2) as they are written, and the line of each; MienError with its line."""
-        found = np.full((POINTS, 2), np.nan)
+        coordinates = np.full((POINTS, 2), np.nan)
         lines = [0] * POINTS
         if len(self.parts) != POINTS:
             raise MienError(f"{len(self.parts)} points", expected=str(POINTS), line=self.line)
@@ -48,10 +48,10 @@ class Box:
                 raise MienError(f"part '{name[:20]}' {wrong}", expected="00 to 67, each once", line=line)
             lines[index] = line
             try:
-                found[index] = parse_number(x), parse_number(y)
+                coordinates[index] = parse_number(x), parse_number(y)
             except MienError as error:
                 raise MienError(f"part '{name}': {error.message}", expected=error.expected, line=line) from error
-        return found, lines
+        return coordinates, lines
 
 
 class _OtherXmlError(Exception):
@@ -121,11 +121,11 @@ class _Reader:
     def _end(self, name: str) -> None:
         self._stack.pop()
         if name == "image":
-            kept = [box for box in self._boxes if not box.ignored]
-            if len(kept) > 1:
-                for number, box in enumerate(kept, 1):
+            boxes = [box for box in self._boxes if not box.ignored]
+            if len(boxes) > 1:
+                for number, box in enumerate(boxes, 1):
                     box.number = number
-            self.done += kept
+            self.done += boxes
             self._image, self._boxes = None, []
 
 

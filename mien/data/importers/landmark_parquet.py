@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mien.data.importers import face_points as of_points
+from mien.data.importers import face_points
 from mien.data.importers.parquet import CONVENTION, IDS, LABELS
 from mien.data.importers.source import BadRow, Row, Source
 from mien.data.importers.tables import (
@@ -78,17 +78,17 @@ def landmark_parquet(source: Path) -> Source | None:
     extra, of_no_type = extra_columns(schema, {key})
     left_out += of_no_type
     splits = [value for file in known if file.split_column for value in values_of([file.path], file.split_column)]
-    limited = of_points.restricted(source, {*splits, *(file.path.stem for file in known)})
-    notes = of_points.notes(CONVENTION, limited)
+    limited = face_points.restricted(source, {*splits, *(file.path.stem for file in known)})
+    notes = face_points.notes(CONVENTION, limited)
     if len(known) > 1 and left_out:
         notes.append("columns left out, since not every file has them: " + ", ".join(left_out))
     return Source(
         rows=_rows(known, key, extra),
         classes=FACE.classes,
         total=total,
-        columns={of_points.COLUMN: of_points.KIND, **dict(extra.values())},
+        columns={face_points.COLUMN: face_points.KIND, **dict(extra.values())},
         labels=None if all(named) else [FACE.classes[0]] * total,
-        details=of_points.details(CONVENTION, limited) | ({"left_out": left_out} if left_out else {}),
+        details=face_points.details(CONVENTION, limited) | ({"left_out": left_out} if left_out else {}),
         notes=notes,
     )
 
@@ -98,7 +98,7 @@ def _file(path: Path) -> _File | None:
     opened = open_parquet(path)
     schema = opened.schema_arrow
     image, label, split = (column_called(schema, names) for names in (("image",), LABELS, _SPLITS))
-    points = column_called(schema, (of_points.COLUMN,))
+    points = column_called(schema, (face_points.COLUMN,))
     if label is not None or points is None or image is None or not is_image(schema.field(image).type):
         return None
     return _File(path, opened, image, points, split, None if split else split_of(path))
@@ -145,8 +145,8 @@ def _row(values: dict[str, Any], row: str, file: _File, extra: dict[str, tuple[s
         return image
     if not isinstance(values[file.points], list):
         return BadRow(row, file.points, "no points")
-    placed = of_points.listed_points(row, file.points, image[0], values[file.points])
+    placed = face_points.listed_points(row, file.points, image[0], values[file.points])
     if isinstance(placed, BadRow):
         return placed
     others = {new: values[name] for name, (new, _) in extra.items()}
-    return Row(split, row, image[0], FACE.classes[0], path=image[1], extra={**others, of_points.COLUMN: placed})
+    return Row(split, row, image[0], FACE.classes[0], path=image[1], extra={**others, face_points.COLUMN: placed})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mien.data.importers import face_points as of_points
+from mien.data.importers import face_points
 from mien.data.importers.source import OFFICIAL_SPLITS, BadRow, Row, Source
 from mien.data.importers.tables import (
     BATCH_ROWS,
@@ -73,10 +73,10 @@ def parquet(source: Path) -> Source | None:
     extra, left_out = extra_columns(schema, {image, label, split, key})
     details: dict[str, Any] = {"left_out": left_out} if left_out else {}
     notes: list[str] = []
-    if dict(extra.values()).get(of_points.COLUMN) == of_points.KIND:
-        restricted = of_points.restricted(source, [*splits, *(values_of(paths, split) if split else [])])
-        details |= of_points.details(CONVENTION, restricted)
-        notes = of_points.notes(CONVENTION, restricted)
+    if dict(extra.values()).get(face_points.COLUMN) == face_points.KIND:
+        restricted = face_points.restricted(source, [*splits, *(values_of(paths, split) if split else [])])
+        details |= face_points.details(CONVENTION, restricted)
+        notes = face_points.notes(CONVENTION, restricted)
     return Source(
         rows=_rows(list(zip(splits, paths, strict=True)), _Columns(image, label, split, key, usages, extra)),
         classes=classes,
@@ -104,7 +104,7 @@ class _Columns:
     @property
     def points(self) -> bool:
         """Whether the column `landmarks` is that of our own data sets."""
-        return self.extra.get(of_points.COLUMN) == (of_points.COLUMN, of_points.KIND)
+        return self.extra.get(face_points.COLUMN) == (face_points.COLUMN, face_points.KIND)
 
     @property
     def names(self) -> list[str]:
@@ -144,8 +144,8 @@ def _row(values: dict[str, Any], split: str | None, number: int, columns: _Colum
     if isinstance(image, BadRow):
         return image
     extra = {new: values[name] for name, (new, _) in columns.extra.items()}
-    if columns.points and values[of_points.COLUMN] is not None:
-        placed = of_points.listed_points(row, of_points.COLUMN, image[0], values[of_points.COLUMN])
+    if columns.points and values[face_points.COLUMN] is not None:
+        placed = face_points.listed_points(row, face_points.COLUMN, image[0], values[face_points.COLUMN])
         if isinstance(placed, BadRow):
             return placed
     return Row(split, row, image[0], values[columns.label], path=image[1], extra=extra)

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from mien.data.dataset import split_rank
-from mien.data.importers import face_points as of_points
+from mien.data.importers import face_points
 from mien.data.importers.disk import LEADS_OUT, NOT_UTF_8, SUFFIXES, leads_out, read, relative, visible
 from mien.data.importers.source import MAX_IMAGE_BYTES, MAX_SPLITS, BadRow, Row, Source
 from mien.data.labels import FACE
@@ -55,19 +55,19 @@ def pts(source: Path) -> Source | None:
     faces.sort(key=lambda face: (split_rank(splits[face.folder] or ""), face.id))
     # Of more folders than there can be splits each is a person or a film, whose pictures are alike.
     whole = len(folders) > MAX_SPLITS and all(folders.values())
-    groups = {face.id: "/".join(face.folder) if whole else of_points.original(face.id) for face in faces}
+    groups = {face.id: "/".join(face.folder) if whole else face_points.original(face.id) for face in faces}
     rows = len(faces) + len(linked)
-    notes = of_points.notes(CONVENTION, limited=True)
+    notes = face_points.notes(CONVENTION, limited=True)
     if alone:
         notes.append(f"images without a .pts file, left out: {alone:,}")
     return Source(
         rows=_rows(source, faces, splits, groups, linked),
         classes=FACE.classes,
         total=rows,
-        columns={of_points.COLUMN: of_points.KIND, of_points.GROUP: of_points.GROUP_KIND},
+        columns={face_points.COLUMN: face_points.KIND, face_points.GROUP: face_points.GROUP_KIND},
         labels=None if apart else [FACE.classes[0]] * rows,
         groups=None if apart else [*groups.values(), *(bad.row for bad in linked)],
-        details=of_points.details(CONVENTION, limited=True),
+        details=face_points.details(CONVENTION, limited=True),
         notes=notes,
     )
 
@@ -137,7 +137,7 @@ def _row(source: Path, root: Path, face: _Face, split: str | None, group: str) -
         names = ", ".join(path.name for path in face.images)
         return BadRow(face.id, "image", f"there are {len(face.images)} images beside it: {names}", "one", file=file)
     (image,) = face.images
-    for path, column in ((image, "image"), (face.points, of_points.COLUMN)):
+    for path, column in ((image, "image"), (face.points, face_points.COLUMN)):
         if leads_out(path, root):
             return BadRow(face.id, column, LEADS_OUT)
     try:
@@ -147,15 +147,15 @@ def _row(source: Path, root: Path, face: _Face, split: str | None, group: str) -
     try:
         points, lines = parse_pts(read(face.points, _MAX_BYTES))
     except MienError as error:
-        return BadRow(face.id, of_points.COLUMN, error.message, error.expected, error.line, file)
-    placed = of_points.stored_points(face.id, pixels, points - 1, lines, file)
+        return BadRow(face.id, face_points.COLUMN, error.message, error.expected, error.line, file)
+    placed = face_points.stored_points(face.id, pixels, points - 1, lines, file)
     if isinstance(placed, BadRow):
         return placed
-    extra = {of_points.COLUMN: placed, of_points.GROUP: group}
+    extra = {face_points.COLUMN: placed, face_points.GROUP: group}
     return Row(split, face.id, pixels, FACE.classes[0], path=image.name, extra=extra)
 
 
-def parse_pts(content: bytes) -> tuple[of_points.Points, list[int]]:
+def parse_pts(content: bytes) -> tuple[face_points.Points, list[int]]:
     """The points of a `.pts` file, float64 (68, 2) as they stand there, and the line of each; MienError with its line.
 
     >>> parse_pts(b"n_points: 68\\n{\\n" + b"1.5 2\\n" * 68 + b"}")[0][67].tolist()
@@ -181,7 +181,7 @@ def parse_pts(content: bytes) -> tuple[of_points.Points, list[int]]:
             shown = f"{plain[:20]}…" if len(plain) > 20 else plain
             raise MienError(f"'{shown}' is no point", line=number, expected="x and y")
         try:
-            x, y = map(of_points.parse_number, numbers)
+            x, y = map(face_points.parse_number, numbers)
         except MienError as error:
             error.line = number
             raise

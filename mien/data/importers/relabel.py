@@ -46,9 +46,9 @@ def relabel(workspace: Workspace, source: str, file: Path, name: str) -> Dataset
     """
     old = open_dataset(workspace, source)
     content = _read(file)
-    changes = {(one.split, one.id): one for one in read_changes(content, old.card.scheme, file)}
+    changes = {(change.split, change.id): change for change in read_changes(content, old.card.scheme, file)}
     _check_rows(old, changes, file)
-    new = {key: one.new for key, one in changes.items() if one.new is not None and one.new != one.given}
+    new = {key: change.new for key, change in changes.items() if change.new is not None and change.new != change.given}
     if not new:
         raise MienError("no label is changed by this", file=str(file), expected="rows with another 'suggested' label")
     classes = old.card.classes
@@ -119,7 +119,7 @@ def read_changes(content: bytes, scheme: LabelScheme, file: Path) -> list[Change
             line=1,
             expected="the columns " + ", ".join(COLUMNS) + ", and perhaps apply",
         )
-    found: list[Change] = []
+    changes: list[Change] = []
     seen: dict[tuple[str, str], int] = {}
     for line, fields in lines[1:]:
         if len(fields) != len(names):
@@ -138,8 +138,8 @@ def read_changes(content: bytes, scheme: LabelScheme, file: Path) -> list[Change
         new = _class(row["suggested"], scheme, "suggested", file, line) if row["suggested"] else None
         if not _applies(row.get("apply", ""), file, line):
             new = None
-        found.append(Change(line, *key, given, new))
-    return found
+        changes.append(Change(line, *key, given, new))
+    return changes
 
 
 def _class(text: str, scheme: LabelScheme, column: str, file: Path, line: int) -> int:
@@ -172,28 +172,28 @@ def _check_rows(dataset: Dataset, changes: dict[tuple[str, str], Change], file: 
     }
     if len(labels) < sum(map(len, ids.values())):
         raise MienError(f"data set '{dataset.card.name}' has rows of one split with the same id", file=str(file))
-    for key, one in changes.items():
-        if one.split not in ids:
+    for key, change in changes.items():
+        if change.split not in ids:
             raise MienError(
-                f"data set '{dataset.card.name}' has no split '{one.split}'",
+                f"data set '{dataset.card.name}' has no split '{change.split}'",
                 file=str(file),
-                line=one.line,
+                line=change.line,
                 key="split",
                 expected="one of " + ", ".join(ids),
-                nearest=nearest(one.split, ids),
+                nearest=nearest(change.split, ids),
             )
         if key not in labels:
             raise MienError(
-                f"data set '{dataset.card.name}' has no row '{one.id}' in {one.split}",
+                f"data set '{dataset.card.name}' has no row '{change.id}' in {change.split}",
                 file=str(file),
-                line=one.line,
+                line=change.line,
                 key="id",
             )
-        if labels[key] != one.given:
+        if labels[key] != change.given:
             raise MienError(
-                f"row '{one.id}' of {one.split} has the label '{dataset.card.classes[labels[key]]}'",
+                f"row '{change.id}' of {change.split} has the label '{dataset.card.classes[labels[key]]}'",
                 file=str(file),
-                line=one.line,
+                line=change.line,
                 key="given",
-                expected=f"a file made for this data set; here it is '{dataset.card.classes[one.given]}'",
+                expected=f"a file made for this data set; here it is '{dataset.card.classes[change.given]}'",
             )

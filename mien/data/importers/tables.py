@@ -26,8 +26,8 @@ def paths_of(source: Path) -> list[Path]:
     if source.is_file():
         with source.open("rb") as file:
             return [source] if source.suffix.lower() == ".parquet" or file.read(4) == b"PAR1" else []
-    found = list(source.glob("[!.]*.parquet")) or list(source.glob("data/[!.]*.parquet"))
-    return sorted(found, key=lambda path: (split_rank(split_of(path) or ""), path.name))
+    paths = list(source.glob("[!.]*.parquet")) or list(source.glob("data/[!.]*.parquet"))
+    return sorted(paths, key=lambda path: (split_rank(split_of(path) or ""), path.name))
 
 
 def split_of(path: Path) -> str | None:
@@ -61,9 +61,9 @@ def readable(path: Path) -> Iterator[None]:
 
 def column_called(schema: pa.Schema, wanted: tuple[str, ...]) -> str | None:
     """The first column that is called so, whatever its case."""
-    for one in wanted:
+    for column in wanted:
         for name in schema.names:
-            if name.strip().lower() == one:
+            if name.strip().lower() == column:
                 return str(name)
     return None
 

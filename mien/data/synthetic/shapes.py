@@ -240,5 +240,5 @@ def place(points: Array, factors: dict[str, float]) -> Array:
     factor = np.ones(len(NAMES), np.float32)
     for name, value in factors.items():
         factor[INDEX[name]] = value
-    found: Array = _weights @ points + _all.shift + _all.grow * np.repeat(factor, _lengths)[:, None]
-    return found
+    vertices: Array = _weights @ points + _all.shift + _all.grow * np.repeat(factor, _lengths)[:, None]
+    return vertices

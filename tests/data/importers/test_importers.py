@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 import mien.data.importers.source
 from mien import registry
-from mien.data import importers
 from mien.data.dataset import Dataset
 from mien.data.importers import import_dataset
 from mien.data.importers.fer2013_csv import parse_pixels
@@ -852,7 +851,7 @@ def test_the_order_of_rows_does_not_depend_on_threads(
     source = write_folder(tmp_path / "folder", images | {"train/happy/100.png": b"none"})
     made = []
     for threads in (1, 7):
-        monkeypatch.setattr(importers.parallel, "THREADS", threads)
+        monkeypatch.setattr("mien.parallel.THREADS", threads)
         made.append(import_dataset(workspace, source, f"t{threads}", skip_bad=True))
     assert content(made[0]) == content(made[1])
     assert made[0].ids("train") == [name for name in images if "100" not in name]
