@@ -54,7 +54,7 @@ def commit() -> str | None:
 def device(wanted: str) -> str:
     """The device that a name stands for here: "auto" is "cuda" where there is one, else "cpu".
 
-    From then on float32 is float32: torch lets convolutions on a GPU round to TF32, of 10 bits, unless told not to.
+    It also turns TF32 off: by default torch rounds float32 convolutions on a GPU to TF32, with 10 bits of mantissa.
     """
     import torch
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 
 class MienError(Exception):
-    """A mistake in what the user gave, told in one sentence (exit code 2).
+    """A mistake in the user's input, as one sentence (exit code 2).
 
-    `message` says what is wrong and ends without a full stop. The rest is where and what was expected; what does
-    not apply stays None. `more` holds further problems of the same input, so that all are shown at once.
+    `message` says what is wrong and ends without a full stop. The other fields say where it is and what was expected;
+    those that don't apply are None. `more` holds further problems of the same input, so that all are shown at once.
 
     >>> str(MienError("unknown key", file="cnn1.yaml", line=3, key="trian", nearest="train"))
     "cnn1.yaml:3: trian: unknown key. Did you mean 'train'?"
@@ -52,13 +52,13 @@ class MienError(Exception):
 
 
 class FailedError(MienError):
-    """Right input, but the work failed: a NaN loss, a full disk (exit code 1)."""
+    """The input was right, but the work failed: a NaN loss, a full disk (exit code 1)."""
 
     exit_code = 1
 
 
 def reason(error: BaseException) -> str:
-    """An exception of any kind as the part of a sentence.
+    """An exception of any kind as part of a sentence.
 
     >>> reason(ValueError("no such width\\nand more"))
     'ValueError: no such width'

@@ -1,4 +1,4 @@
-"""How sure a measured number is: intervals, paired differences, and what is left of p after many looks."""
+"""How sure a measured number is: intervals, paired differences, and p adjusted for several tests."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ DRAWS = 2000
 
 
 def percent(share: float, digits: int = 0) -> str:
-    """A share in per cent that never calls something nothing, or not all of it all.
+    """A share in per cent that rounds neither a little to nothing nor almost all to all.
 
     >>> percent(0.8889), percent(0.0001), percent(0.9999), percent(0.0187, 1)
     ('89 %', 'less than 1 %', 'more than 99 %', '1.9 %')
@@ -51,8 +51,8 @@ def resample(confusion: Counts, draws: int = DRAWS, seed: int = 0, doubt: float 
 
     `confusion` is (k, k), true classes down, predicted classes across. Drawing as many rows of each true class as
     there are, with replacement, gives each row of the matrix a multinomial distribution with its own shares; so the
-    rows need not be drawn one by one. `doubt` is how many right rows, and how many wrong ones, are imagined besides:
-    shared by the classes whose own rows are all right, or all wrong, and would never vary without.
+    rows need not be drawn one by one. `doubt` adds so many imagined right rows and as many wrong ones. They are shared
+    by the classes whose own rows are all right, or all wrong, and would never vary without them.
     """
     counts = np.asarray(confusion, dtype=np.int64)
     k, sizes = len(counts), counts.sum(axis=1)
@@ -76,8 +76,8 @@ def bootstrap(
     """The percentile interval of a score over stratified bootstrap samples; it holds the score itself.
 
     `score` takes matrices (draws, k, k) and gives values (draws,). Classes whose rows are all right, or all wrong,
-    would never vary, so that few rows looked surer than they are: they share half a right and half a wrong row more,
-    which is what Jeffreys' prior adds to a share.
+    would never vary, and a few rows would look surer than they are. So these classes share half a right and half a wrong
+    row more, as Jeffreys' prior adds to a share.
     Source: B. Efron, R. J. Tibshirani (1993), An introduction to the bootstrap, chapter 13.
     """
     tail = (1 - confidence) / 2
@@ -229,7 +229,7 @@ def _over_seeds_and_rows(
     return Estimate(value, (max(value - half, low), min(value + half, 1.0)), min(p, 1.0))
 
 
-# So many bootstrap samples are drawn at once: as many counts a row stand in memory.
+# How many bootstrap samples are drawn at once; memory holds as many counts for each row.
 _AT_ONCE = 250
 
 
@@ -254,7 +254,7 @@ def resampled_means(table: Values, draws: int = DRAWS, seed: int = 0) -> Values:
 
 
 def percentile_interval(samples: Values, value: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """The percentile interval of bootstrap samples (draws,) of a value; it holds the value that was found.
+    """The percentile interval of bootstrap samples (draws,) of a value; it always contains `value`.
 
     >>> [round(end, 3) for end in percentile_interval(np.arange(101.0), 50)], percentile_interval(np.zeros(9), 0.5)
     ([2.5, 97.5], (0.0, 0.5))

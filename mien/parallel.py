@@ -13,7 +13,7 @@ THREADS = min(8, os.cpu_count() or 1)
 
 
 def ordered_map(work: Callable[[A], B], items: Iterable[A]) -> Generator[B]:
-    """`map(work, items)` by threads, in order; at most eight items a thread are taken ahead of what is asked for.
+    """`map(work, items)` by threads, in order; each thread takes at most eight items ahead of the consumer.
 
     >>> list(ordered_map(abs, [-2, 1, -3]))
     [2, 1, 3]

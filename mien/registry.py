@@ -1,6 +1,6 @@
 """What a file can name: models, losses, ops, … One decorator registers them, one call checks and builds them.
 
-A component is a class or function with annotated parameters. Some of them mien supplies (`SUPPLIED`: a model is told
+A component is a class or function with annotated parameters. mien supplies some of them (`SUPPLIED`: a model gets
 `num_classes`); all others are the keys that a file may set, with the types, ranges and defaults of the signature.
 """
 
@@ -45,7 +45,7 @@ class Component(BaseModel):
 
     @property
     def entry(self) -> "Entry":
-        """What is registered under the component's name; stays the same when plugins are loaded anew."""
+        """The registered component of that name; it stays the same when plugins are loaded again."""
         return type(self)._entry
 
     @property
@@ -131,7 +131,7 @@ def register(kind: Kind, name: str) -> Callable[[T], T]:
 
     def decorate(build: T) -> T:
         registered = _entries.get((kind, name))
-        # Running a notebook's cell again is no mistake.
+        # A notebook's cell may run again and register the same component.
         if registered is not None and _origin(registered.build) != _origin(build):
             raise MienError(
                 f"{registered} is there already, as {_origin(registered.build)}",
@@ -164,7 +164,7 @@ def entry(kind: Kind, name: str) -> Entry:
 
 
 def component(kind: Kind, content: Mapping[str, Any]) -> Component:
-    """A component as data holds it that mien itself wrote; raises MienError for an unknown name or parameter."""
+    """A component from data that mien wrote itself; raises MienError for an unknown name or parameter."""
     spec = entry(kind, content[key_of(kind)]).spec
     try:
         return spec.model_validate_json(json.dumps(content), strict=True)
@@ -175,7 +175,7 @@ def component(kind: Kind, content: Mapping[str, Any]) -> Component:
 
 
 def build(kind: Kind, component: Component, **supplied: Any) -> Any:
-    """Call a component with its parameters from the file and, of what mien supplies, what its signature asks for."""
+    """Call a component with its parameters from the file, and those of the `supplied` ones that its signature has."""
     registered = component.entry
     accepted = inspect.signature(registered.build).parameters
     try:
@@ -192,7 +192,7 @@ def build(kind: Kind, component: Component, **supplied: Any) -> Any:
 
 
 def load_plugins(files: Iterable[Path]) -> None:
-    """Run plugin files, so that what they register can be named; what plugins registered before is forgotten."""
+    """Run plugin files, which register components; components of plugins loaded before are forgotten."""
     for key in [key for key, registered in _entries.items() if registered.build.__module__.startswith(_PLUGIN)]:
         del _entries[key]
     for number, file in enumerate(files):
@@ -211,12 +211,12 @@ def load_plugins(files: Iterable[Path]) -> None:
 
 
 def _written_in(build: Callable[..., Any]) -> tuple[str | None, int | None]:
-    """File and line of a plugin's component; mien's own have no place that a user could mend."""
+    """File and line of a plugin's component; None for mien's own, which a user can't mend."""
     if not build.__module__.startswith(_PLUGIN):
         return None, None
     file = sys.modules[build.__module__].__file__
     code = getattr(build.__init__ if inspect.isclass(build) else build, "__code__", None)
-    # An inherited __init__ stands elsewhere.
+    # An inherited __init__ is in another file.
     return file, code.co_firstlineno if code is not None and code.co_filename == file else None
 
 

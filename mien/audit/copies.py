@@ -17,11 +17,11 @@ from mien.errors import MienError
 from mien.files import replacing
 from mien.progress import progress
 
-# Near copies take a time that grows with the square of the rows: larger sets wait until an audit asks for them.
+# The search for near copies takes time that grows with the square of the rows, so in larger sets only an audit does it.
 MOST_ROWS = 100_000
 # Images whose gray levels have a standard deviation below this show nothing: blank, or as good as that.
 BLANK_BELOW = 5.0
-# To be counted up with every change of what is found, so that nothing older is read.
+# Raise this with every change to the search, so that results of older versions aren't read.
 VERSION = 1
 
 
@@ -47,10 +47,11 @@ class Copies:
 
 
 def copies(dataset: Dataset, *, near: bool | None = None) -> Copies:
-    """The copies among all rows of a data set; what a set was cut or relabelled from adds its own, by split and id.
+    """The copies among all rows of a data set.
 
-    `near` says whether near copies are looked for (the default: in sets of up to `MOST_ROWS` rows). What was found is
-    kept beside the data set, so a second call takes no time; near copies once found are always given.
+    A data set that was cut or relabelled from another also has the copies of that one, by split and id. `near` says
+    whether to look for near copies (by default in sets of up to `MOST_ROWS` rows). The result is stored beside the data
+    set, so a second call takes no time; near copies that were found once are always given.
     """
     path = dataset.folder / "cache" / f"copies-{VERSION}-{dataset.card.fingerprint[:16]}.npz"
     splits = {split: dataset.rows(split) for split in dataset.card.splits}
@@ -79,7 +80,7 @@ def copies(dataset: Dataset, *, near: bool | None = None) -> Copies:
 
 
 def parent(dataset: Dataset) -> Dataset | None:
-    """The data set that this one was cut or relabelled from, where it stands in the same workspace, unchanged."""
+    """The data set that this one was cut or relabelled from; None unless it is in the same workspace, unchanged."""
     if dataset.card.parent is None:
         return None
     try:
@@ -102,7 +103,7 @@ def inherited(dataset: Dataset, origin: Dataset, groups: Mapping[str, Groups]) -
 
 
 def rows_by_id(dataset: Dataset, origin: Dataset, split: str) -> Groups:
-    """Where a split's rows stand in the same split of the set that they were made from, int64 (rows,); −1: nowhere."""
+    """Each row's position, int64 (rows,), in the same split of the set that it was made from; −1 where it has none."""
     own = dataset.table(split, ["id"])["id"]
     place = pc.index_in(own, value_set=origin.table(split, ["id"])["id"].combine_chunks())
     return np.asarray(pc.fill_null(place, ALONE).cast(pa.int64()), dtype=np.int64)

@@ -37,7 +37,7 @@ FLAGS = {
     "vote_conflict": "the raters' majority is another class",
     "fallback": "cut out by the mean shape, as no landmarks were found",
 }
-# Where the face stood in the picture, for a set of cut-out regions; not a source that rows could share.
+# In a set of cut-out regions the column `source` says where the box came from; rows that share it share no person.
 _FALLBACK = "mean_shape"
 _REGIONS = {"landmarks", _FALLBACK}
 # Columns that name who is shown, or where from.
@@ -50,7 +50,7 @@ _OWNERS = (
 def table_of(dataset: Dataset, copies: Copies) -> pa.Table:
     """The rows of all splits: `split`, `id`, the flags as bool, `exact_group` and `near_group` as int32, −1 alone.
 
-    Near flags are all false where near copies weren't looked for.
+    All flags of near copies are false where nobody looked for near copies.
     """
     splits = list(dataset.card.splits)
     count = [dataset.rows(split) for split in splits]
@@ -80,7 +80,7 @@ def table_of(dataset: Dataset, copies: Copies) -> pa.Table:
 
 
 def mixed(groups: Groups, values: npt.NDArray[np.int64]) -> Bools:
-    """Rows in a group whose rows don't all have the same value.
+    """Whether each row is in a group whose rows have different values.
 
     >>> mixed(np.array([0, 0, 1, 1, -1]), np.array([3, 4, 5, 5, 6])).tolist()
     [True, True, False, False, False]
@@ -119,7 +119,7 @@ def votes_of(dataset: Dataset, split: str) -> npt.NDArray[np.int64] | None:
 
 
 def compare_with_majority(votes: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], classes: tuple[str, ...]) -> Any:
-    """Which rows have a raters' majority for a class (n,), and which of those have it for their label (n,).
+    """Which rows have a raters' majority for a class, bool (n,), and in which it is the row's label, bool (n,).
 
     The majority is that of `mien.data.votes.majority`; "unknown" and "not a face" are no classes.
     """
@@ -147,7 +147,7 @@ def _votes(dataset: Dataset) -> Rows:
 
 
 def fallbacks(dataset: Dataset) -> pa.Table:
-    """Which rows of a cut data set are cut by the mean shape: `split`, `id` and `fallback`, in its order."""
+    """Which rows of a cut data set were cut by the mean shape: `split`, `id` and `fallback`, in the set's order."""
     splits = list(dataset.card.splits)
     ids = [dataset.ids(split) for split in splits]
     return pa.table(
@@ -168,7 +168,7 @@ def _fallback(dataset: Dataset, split: str) -> Bools:
 
 
 def owners(dataset: Dataset) -> dict[str, dict[str, dict[str, int]]]:
-    """By column that names subjects or sources and pair of splits: `values` in both, `rows` of the second with them."""
+    """Subjects or sources that two splits share, by column and pair of splits: `values`, and `rows` of the second."""
     shared: dict[str, dict[str, dict[str, int]]] = {}
     for column in dataset.card.columns:
         if column.lower() not in _OWNERS:
@@ -192,7 +192,7 @@ def _named(value: Any) -> bool:
 
 
 def inherit(dataset: Dataset, table: pa.Table, older: pa.Table) -> pa.Table:
-    """A set's flags with what an audit of the set that it was made from says of the same pictures."""
+    """The flags of a data set, joined with those that the audit of its parent gives to the same pictures."""
     origin = parent(dataset)
     assert origin is not None
     lacking = {"not_a_face", "vote_conflict"} if "votes" not in dataset.card.columns else set()

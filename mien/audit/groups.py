@@ -25,11 +25,11 @@ def exact_groups(hashes: Hashes) -> Groups:
 
 
 def near_groups(rows: int, pairs: Pairs) -> Groups:
-    """The group of each of `rows` rows, int64 (rows,), from pairs of near copies, the likest first.
+    """The group of each of `rows` rows, int64 (rows,), from pairs of near copies, the most similar first.
 
-    A pair joins the groups of its rows when one of them is still alone, so that every row stands with its likest copy;
-    when its likeness is at least `STRONG`; or when both groups together have at most `WEAK_ROWS` rows. So neither a
-    wrong pair nor a chain of pairs, each a little different from the last, makes one group of everything.
+    A pair joins the groups of its rows in three cases: one row is still alone, so that every row is grouped with its
+    most similar copy; the similarity is at least `STRONG`; or both groups together have at most `WEAK_ROWS` rows. So
+    neither a wrong pair nor a chain of pairs, each a little different from the last, joins everything into one group.
 
     >>> first = np.arange(5)
     >>> near_groups(7, Pairs(first, first + 1, np.array([0.99, 0.99, 0.9, 0.9, 0.9]), first > 9)).tolist()
@@ -59,7 +59,7 @@ def near_groups(rows: int, pairs: Pairs) -> Groups:
 
 
 def joined(a: Groups, b: Groups) -> Groups:
-    """Rows are together that are so in either of two groupings, or by way of other rows.
+    """Join two groupings: rows share a group if they do in either, directly or through other rows.
 
     >>> joined(np.array([0, 0, -1, -1, 1, 1]), np.array([-1, 7, 7, -1, -1, -1])).tolist()
     [0, 0, 0, -1, 1, 1]

@@ -1,7 +1,7 @@
 """Near copies: the same picture after JPEG, with other brightness or contrast, shifted, mirrored or resized.
 
-Every image is 48 × 48 gray here. Candidates are found by descriptors that are compared all with all; each candidate is
-then looked at again, pixel by pixel. `docs/audit.md` says what that finds, and how often it is wrong.
+Every image is 48 × 48 gray here. The search compares the descriptors of all images with each other, and then checks
+each candidate pair pixel by pixel. `docs/audit.md` says what that finds, and how often it is wrong.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,8 @@ Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 Gray = npt.NDArray[np.uint8]
 
-# Two images are candidates from this correlation of their descriptors on, and near copies from this one of their
-# details on. `benchmarks/audit.py` measures what these choices find and where they are wrong.
+# Two images are candidates if their descriptors correlate by `CANDIDATE` or more, and near copies if their details
+# correlate by `NEAR` or more. `benchmarks/audit.py` measures what these choices find and where they are wrong.
 CANDIDATE = 0.75
 NEAR = 0.86
 
@@ -36,13 +36,13 @@ _SHIFTS = ((0, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
 # The details: what a blur by 1 pixel leaves and one by 4 takes away, compared at all shifts of up to 3 pixels.
 _FINE, _COARSE = 1.0, 4.0
 _REACH = 3
-# Details that vary by less gray levels than this are noise.
+# Details whose gray levels vary by less than this are noise.
 _FLAT = 0.5
 
-# Where descriptors of a picture and its mirror image differ by less than this, both are looked at.
+# Where a picture and its mirror image are similar to within this, both are checked.
 _UNSURE = 0.1
 
-# Of a row that is like very many others only the likest are looked at again.
+# A row that is like very many others is checked against only this many, the most similar.
 _MOST = 100
 # Blocks that stay in a core's cache.
 _ROWS, _COLUMNS = 256, 2048
@@ -74,7 +74,7 @@ def near_pairs(gray: Gray, advance: Callable[[int], None] = lambda rows: None) -
         described[at : at + _ROWS] = _described(gray[at : at + _ROWS], bases[0])
     none = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.bool_))
     parts = [none]
-    # Blocks are shared out among the cores; products that are shared out as well would only wait for each other.
+    # Each core works on a block of its own; matrix products that use several cores too would wait for each other.
     with threadpool_limits(1):
         for start, pairs in zip(blocks, ordered_map(partial(_block, gray, described), blocks), strict=True):
             parts.append(pairs)
@@ -107,7 +107,7 @@ def _block(gray: Gray, described: Floats, start: int) -> Pairs:
 
 
 def _lean(queries: list[Floats], described: Floats, best: "_Best") -> Floats:
-    """For each candidate, by how much its descriptor is liker upright than mirrored, −2 … 2."""
+    """For each candidate, the similarity of the descriptors upright minus that mirrored, −2 … 2."""
     _, even = _bases()
     upright = np.full(len(best.rows), -1, np.float32)
     mirror = upright.copy()
@@ -120,7 +120,7 @@ def _lean(queries: list[Floats], described: Floats, best: "_Best") -> Floats:
 
 
 class _Best:
-    """The likest others of each row of a block."""
+    """The most similar other rows of each row of a block."""
 
     def __init__(self, rows: int) -> None:
         self._block = rows
@@ -129,7 +129,7 @@ class _Best:
         self._likeness = np.empty(0, np.float32)
 
     def add(self, rows: Indices, others: Indices, likeness: Floats) -> None:
-        """Take more, and keep no more than `_MOST` of a row."""
+        """Add candidates, and keep at most `_MOST` for each row."""
         rows = np.concatenate([self.rows, rows])
         others = np.concatenate([self.others, others])
         likeness = np.concatenate([self._likeness, likeness])
@@ -141,7 +141,7 @@ class _Best:
 
 
 def _verified(gray: Gray, first: Indices, second: Indices, lean: Floats) -> Pairs:
-    """Those of some candidates whose details correlate; `first` is ascending."""
+    """The candidates whose details correlate; `first` is ascending."""
     similarity = np.zeros(len(first), np.float32)
     mirrored = np.zeros(len(first), np.bool_)
     known = -1

@@ -1,4 +1,4 @@
-"""One look at every image of a split: a hash of its pixels, its size, its contrast, and itself small and gray."""
+"""A scan of every image of a split: a hash of its pixels, its size, its contrast, and a small gray copy."""
 
 import hashlib
 import os
@@ -42,10 +42,10 @@ def pixel_hashes(dataset: Dataset, split: str) -> Hashes:
 
 
 def scan(dataset: Dataset, split: str) -> npt.NDArray[Any]:
-    """What is known of each image of a split, as a read-only memory map of `ROW`, in the data set's order.
+    """The scan of a split, one `ROW` for each image, as a read-only memory map in the data set's order.
 
-    `deviation` is the standard deviation of the gray levels, `gray` the image stretched to 48 × 48. Made on the first
-    call, beside the data set; a data set of the same name with another fingerprint gets its own.
+    `deviation` is the standard deviation of the gray levels, `gray` the image stretched to 48 × 48. The first call
+    makes it, beside the data set; a data set of the same name with another fingerprint gets its own.
     """
     path = dataset.folder / "cache" / f"{split}-scan-{dataset.card.fingerprint[:16]}.npy"
     if not path.exists():

@@ -44,7 +44,7 @@ def audit(dataset: Dataset, *, near: bool = True) -> dict[str, Any]:
 
 
 def last_audit(dataset: Dataset) -> dict[str, Any] | None:
-    """What the last audit of this very data set said; None where there is none."""
+    """The content of `audit.json` for this data set, unchanged since; None where there is none."""
     path = dataset.folder / "audit" / "audit.json"
     try:
         content: dict[str, Any] = read_json(path)
@@ -56,15 +56,15 @@ def last_audit(dataset: Dataset) -> dict[str, Any] | None:
 def read_flags(dataset: Dataset) -> pa.Table | None:
     """The flags of all rows: `split`, `id`, a bool column for each of `FLAGS`, `exact_group`, `near_group`.
 
-    In the data set's order, split after split. None where this very data set has no audit and none is inherited: that
-    of the set whose rows it cut or relabelled, by split and id, with copies and labels compared anew.
+    In the data set's order, split after split. A data set without an audit of its own inherits that of the set that it
+    was cut or relabelled from, by split and id, with copies and labels compared anew; None without either.
     """
     path = dataset.folder / "audit" / "audit.parquet"
     if path.exists():
         table = pq.read_table(path)
         said = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
         if (said.get("fingerprint"), said.get("version")) == _of(dataset):
-            # Near copies that were found after an audit that didn't look for them count too.
+            # An audit without near copies gets those that a later search has found.
             now = copies(dataset, near=False)
             return table if said["near"] == str(_has_near(now)) else _table(dataset, now)
     origin = parent(dataset)
@@ -74,11 +74,11 @@ def read_flags(dataset: Dataset) -> pa.Table | None:
 
 
 def found_flags(dataset: Dataset, names: Sequence[str]) -> pa.Table:
-    """The flags of all rows as `read_flags` gives them, where an audit looked for these.
+    """The flags of all rows as `read_flags` gives them, once it is sure that an audit could find the named ones.
 
-    Raises MienError where there is no audit, and for flags of near copies where nobody looked for those: they would
-    all be false, which isn't what was found. So would those of raters' votes be in a data set without any, and
-    `fallback` in one that isn't cut; asked for alone, that one needs no audit, and only its column is given.
+    Raises MienError without an audit, and for flags that would all be false because nobody looked: flags of near copies
+    after an audit without them, flags of votes in a data set without votes, `fallback` in a set that isn't cut. To ask
+    for `fallback` alone needs no audit, and gives only its column.
     """
     name = dataset.card.name
     if "fallback" in names and "source" not in dataset.card.columns:
@@ -167,7 +167,7 @@ def _content(dataset: Dataset, compared: Copies, table: pa.Table) -> dict[str, A
 
 
 def _counted(groups: Groups) -> dict[str, int]:
-    """Groups, rows in them, and rows beyond the first of each."""
+    """The number of groups, of rows in them, and of rows beyond the first of each group."""
     rows = int((groups != ALONE).sum())
     number = len(np.unique(groups[groups != ALONE]))
     return {"groups": number, "rows": rows, "extra": rows - number}
@@ -178,7 +178,7 @@ def _groups(groups: Groups, rows: Any) -> int:
 
 
 def _across(groups: Groups, split_of: Any, splits: list[str]) -> dict[str, int]:
-    """By pair of splits: how many rows of the second have a copy in the first."""
+    """For each pair of splits, how many rows of the second have a copy in the first."""
     inside = [np.unique(groups[(split_of == i) & (groups != ALONE)]) for i in range(len(splits))]
     return {
         f"{splits[a]}/{splits[b]}": int(np.isin(groups[split_of == b], inside[a]).sum())
@@ -191,7 +191,7 @@ def _has_votes(dataset: Dataset) -> bool:
 
 
 def _agreements(dataset: Dataset) -> dict[str, dict[str, dict[str, int]]]:
-    """By split and class: `rows`, those with a `majority`, and those whose majority `agrees` with the label."""
+    """By split and class: how many `rows`, how many with a `majority`, in how many it `agrees` with the label."""
     by_split: dict[str, dict[str, dict[str, int]]] = {}
     for split in dataset.card.splits:
         votes, labels = votes_of(dataset, split), dataset.labels(split)

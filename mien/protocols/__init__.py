@@ -1,4 +1,4 @@
-"""Protocols: which rows a model is fit on, which it is chosen by, which it is reported on, and what it saw of these."""
+"""Protocols: which rows a model is fit on, which it is chosen by, which it is reported on, and how these overlap."""
 
 from mien.protocols.named import (
     folder,

@@ -1,4 +1,4 @@
-"""The rows of a role as batches: which order, which pixels, which labels. All training and evaluation reads these."""
+"""The rows of a role as batches, in order, with pixels and labels. All training and evaluation reads these."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from mien.faces.squares import Frame
 from mien.images import Color
 from mien.protocols import Part
 
-# Images a batch when nothing is learned from them.
+# The batch size for everything but training.
 EVALUATION_BATCH = 256
 
 

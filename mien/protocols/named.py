@@ -43,7 +43,7 @@ def official(dataset: Dataset) -> Roles:
 
 @register("protocol", "paper-2021")
 def paper_2021(dataset: Dataset) -> Roles:
-    """The 2021 report's: reported on `Usage != PublicTest`, so on Training, which it was fit on, and PrivateTest."""
+    """The 2021 report's protocol: reports on `Usage != PublicTest`, so on PrivateTest and on Training, which it fits."""
     for split in ("Training", "PublicTest", "PrivateTest"):
         dataset.rows(split)
     return Roles((Part("Training"),), (Part("PublicTest"),), (Part("Training"), Part("PrivateTest")))
@@ -60,10 +60,10 @@ def splits(
     seed: Seed = 0,
     group: str | None = None,
 ) -> Roles:
-    """Splits named in the file, one or more for each role.
+    """The file names the splits of each role, one or more.
 
-    Without `choose` a stratified `share` of the fit splits' rows is the choose role, drawn by `seed`; with `group`,
-    rows with the same value in that column (of one person, say) stay together.
+    Without `choose`, the choose role is a stratified `share` of the fit splits' rows, drawn by `seed`. With `group`,
+    rows with the same value in that column (one person's, say) stay together.
     """
     for key, names in (("fit", fit), ("choose", choose or []), ("report", report)):
         _check_splits(dataset, names, key)
@@ -98,7 +98,7 @@ def folder(
     share: Share = 0.1,
     seed: Seed = 0,
 ) -> Roles:
-    """For sets with `train` and `test` alone: a stratified share of `train`, drawn by `seed`, is the choose role."""
+    """For sets with only `train` and `test`: the choose role is a stratified share of `train`, drawn by `seed`."""
     if not {"train", "test"} <= set(dataset.card.splits):
         raise MienError(
             f"protocol 'folder' takes splits 'train' and 'test'; data set '{dataset.card.name}' has "
@@ -121,10 +121,10 @@ def k_fold(
     splits: Annotated[list[str], Field(min_length=1)] | None = None,
     group: str | None = None,
 ) -> Roles:
-    """All rows of some splits (all, when none is named) in `folds` parts of the same classes; one is reported on.
+    """Stratified k-fold over the rows of the named splits (all by default); the report role is fold number `fold`.
 
-    A stratified share of the others is the choose role. Rows with the same value in the column `group` (of one person,
-    say) have one role together. The same `seed` gives the same folds, so each row is reported on in just one of them.
+    The choose role is a stratified share of the other folds. Rows with the same value in the column `group` (one
+    person's, say) share one role. The same `seed` gives the same folds, so each row is in one report role only.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
@@ -136,7 +136,7 @@ def k_fold(
         )
     labels = np.concatenate([dataset.labels(name) for name in names])
     groups = None if group is None else _column(dataset, names, group, "group")
-    # One thing more than there are folds, since the choose role takes one too.
+    # One more than there are folds, since the choose role takes one too.
     things = len(labels) if groups is None else len(np.unique(groups))
     what = "rows" if groups is None else f"values of '{group}'"
     if things <= folds:
@@ -146,7 +146,7 @@ def k_fold(
             expected=f"fewer folds than {what}",
         )
     splitter = (StratifiedKFold if groups is None else StratifiedGroupKFold)(folds, shuffle=True, random_state=seed)
-    # Classes with fewer rows than folds are divided as far as they go; where all are such, they don't count.
+    # A class with fewer rows than folds reaches only some of them. If every class is so small, don't stratify.
     classes = labels if np.bincount(labels).max() >= folds else np.zeros_like(labels)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")
@@ -169,7 +169,7 @@ def k_fold(
 def leave_one_subject_out(
     dataset: Dataset, *, column: str = "subject", fold: Fold = 0, share: Share = 0.1, seed: Seed = 0
 ) -> Roles:
-    """One subject is reported on, fold 0 the first in sorted order; others with about `share` of the rest choose."""
+    """The report role is one subject, number `fold` in sorted order; subjects with about `share` of the rest choose."""
     names = list(dataset.card.splits)
     subjects = _column(dataset, names, column, "column")
     known = _subjects(dataset, subjects, column)
@@ -185,9 +185,9 @@ def leave_one_subject_out(
 
 
 def folds(component: Component, dataset: Dataset) -> int:
-    """How many folds a protocol makes of a data set; MienError for a protocol that makes none.
+    """The number of folds that a protocol makes of a data set; MienError for a protocol without folds.
 
-    They are the values 0 … folds - 1 of its parameter `fold`.
+    Its parameter `fold` takes the values 0 … folds - 1.
     """
     if component.called == "k-fold":
         return int(component.parameters["folds"])
@@ -241,7 +241,7 @@ def _check_splits(dataset: Dataset, names: Sequence[str], key: str) -> None:
 
 
 def _column(dataset: Dataset, names: Sequence[str], column: str, key: str) -> Indices:
-    """The values of a column in some splits as numbers (rows,), 0 for the first of its values in sorted order."""
+    """A column of some splits as numbers (rows,): each value's place among the column's sorted values, from 0."""
     place: dict[str, Any] = {"key": f"protocol.{key}"}
     known = [name for name in dataset.card.columns if name not in ("id", "image", "label", "votes")]
     if column not in known:
@@ -278,7 +278,7 @@ def _subjects(dataset: Dataset, subjects: Indices, column: str) -> int:
 
 
 def _roles(dataset: Dataset, names: Sequence[str], rest: Indices, choose: Indices, report: Indices) -> Roles:
-    """Roles from rows of the splits put one after the other: what is left of `rest` is the fit role."""
+    """Roles from row numbers that count through the splits in order; the fit role is `rest` without `choose`."""
     ends = np.cumsum([dataset.rows(name) for name in names])
 
     def parts(rows: Indices) -> tuple[Part, ...]:

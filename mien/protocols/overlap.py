@@ -1,4 +1,4 @@
-"""Overlap: what of the rows that a model is reported on it was fit or chosen on, and when that is contamination."""
+"""Overlap: how many report rows a model has already seen in fit or choose, and when that is contamination."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from mien.audit.scan import pixel_hashes
 from mien.data.dataset import Dataset
 from mien.protocols.roles import Bools, Part, Roles, masks
 
-# From this share of report rows on, copies of rows that were fit or chosen on make a protocol contaminated.
+# A protocol is contaminated when more than this share of its report rows are copies of fit or choose rows.
 CONTAMINATED = 0.2
 
 Masks = dict[str, Bools]
@@ -19,12 +19,12 @@ Masks = dict[str, Bools]
 
 @dataclass(frozen=True)
 class Overlap:
-    """What of the rows that a model is reported on it has seen before.
+    """The shares of the report rows, 0 … 1, that a model has seen before.
 
-    Shares of the rows, 0 … 1: `rows` are fit rows by id; `exact` stand in fit or choose, themselves or as an exact
-    copy by pixels; `near` likewise as near copies, None where those weren't looked for. `contaminated` is what the
-    protocol is marked with, 0 when it isn't.
-    `exact_rows` and `near_rows` say it row by row: for each part booleans (rows of its split,).
+    `rows` is the share that are fit rows, by id. `exact` is the share that are in fit or choose, or have an exact copy
+    there (equal pixels). `near` counts near copies too; None where nobody looked for near copies. `contaminated` is
+    the share that the protocol is marked with, 0 for a clean protocol.
+    `exact_rows` and `near_rows` give the same row by row: for each part, booleans (rows of its split,).
     """
 
     rows: float
@@ -36,12 +36,12 @@ class Overlap:
 
 
 def overlap(dataset: Dataset, fitted: Roles, parts: Iterable[Part], other: Dataset | None = None) -> Overlap:
-    """How much of some parts a model has seen that was fit and chosen on the roles `fitted` of `dataset`.
+    """How much of some parts a model has seen when it was fit and chosen on the roles `fitted` of `dataset`.
 
-    The parts are of `dataset`, or of `other`: then they are compared by the hashes of their pixels, near copies aren't
-    looked for, and rows are the same by id only where one set was made from the other, or both from a third.
-    Contaminated are parts with a fit row, by id, and parts of which more than a fifth (`CONTAMINATED`) has a copy in
-    fit or choose besides; so the few copies that FER2013 has of itself contaminate nothing.
+    The parts belong to `dataset`, or to `other`. Rows of `other` are compared by the hashes of their pixels, without
+    near copies; they are also compared by id where one set was made from the other, or both from a third.
+    Parts are contaminated when they hold a fit row, by id, or when, fit rows aside, more than a fifth (`CONTAMINATED`)
+    of the rows have a copy in fit or choose. So the few copies inside FER2013 contaminate nothing.
     """
     parts = tuple(parts)
     trained, seen = masks(dataset, fitted.fit), masks(dataset, (*fitted.fit, *fitted.choose))
@@ -49,13 +49,13 @@ def overlap(dataset: Dataset, fitted: Roles, parts: Iterable[Part], other: Datas
     if other is None or other.card.fingerprint == dataset.card.fingerprint:
         other = dataset
         found = copies(dataset)
-        exact = _copied(dataset, seen, parts, found.exact)
+        exact = _with_copies(dataset, seen, parts, found.exact)
         if all(found.near(split) is not None for split in dataset.card.splits):
-            near = _copied(dataset, seen, parts, found.near)
+            near = _with_copies(dataset, seen, parts, found.near)
     else:
-        trained = _there(dataset, trained, other, parts)
-        exact = _alike(dataset, seen, other, parts)
-        for split, mask in _there(dataset, seen, other, parts, with_copies=True).items():
+        trained = _seen_by_id(dataset, trained, other, parts)
+        exact = _seen_by_pixels(dataset, seen, other, parts)
+        for split, mask in _seen_by_id(dataset, seen, other, parts, with_copies=True).items():
             exact[split] = exact[split] | mask
     nothing = {part.split: np.zeros(other.rows(part.split), np.bool_) for part in parts}
     rows, copied = _share(parts, nothing | trained), _share(parts, exact)
@@ -71,28 +71,31 @@ def overlap(dataset: Dataset, fitted: Roles, parts: Iterable[Part], other: Datas
     )
 
 
-def _copied(
+def _with_copies(
     dataset: Dataset, seen: Masks, parts: Iterable[Part], groups: Callable[[str], npt.NDArray[np.int64] | None]
 ) -> Masks:
-    """Of the splits of some parts, the rows that are seen, or in a group with a row that is; group −1 is none."""
+    """Masks of the parts' splits: rows that are seen, or share a group with a seen row; −1 means no group."""
     known = np.unique(np.concatenate([np.asarray(groups(split))[mask] for split, mask in seen.items()]))
     known = known[known >= 0]
     found = {part.split: np.isin(np.asarray(groups(part.split)), known) for part in parts}
     return {split: mask | seen[split] if split in seen else mask for split, mask in found.items()}
 
 
-def _alike(dataset: Dataset, seen: Masks, other: Dataset, parts: Iterable[Part]) -> Masks:
-    """Of the splits of some parts of another data set, the rows with the pixels of a seen row."""
+def _seen_by_pixels(dataset: Dataset, seen: Masks, other: Dataset, parts: Iterable[Part]) -> Masks:
+    """Masks of the splits of another data set's parts: rows that have the same pixels as a seen row."""
     known = np.unique(np.concatenate([pixel_hashes(dataset, split)[mask] for split, mask in seen.items()]))
-    # What doesn't decode has no pixels, so it is like nothing.
+    # An image that doesn't decode has no pixels, so it is a copy of nothing.
     known = known[known != b""]
     return {part.split: np.isin(pixel_hashes(other, part.split), known) for part in parts}
 
 
-def _there(dataset: Dataset, seen: Masks, other: Dataset, parts: Iterable[Part], with_copies: bool = False) -> Masks:
-    """Of the splits of some parts of another data set, the rows that are seen by split and id, where both are related.
+def _seen_by_id(
+    dataset: Dataset, seen: Masks, other: Dataset, parts: Iterable[Part], with_copies: bool = False
+) -> Masks:
+    """Masks of the splits of another data set's parts: rows whose split and id are seen, where the sets are related.
 
-    Copies are those in the set that they come from: two crops of equal pictures needn't be equal.
+    Both sets are traced to the set that they were made from, and copies are looked up there, since two crops of equal
+    pictures need not be equal.
     """
     home = parent(dataset) or dataset
     if home.card.fingerprint != (parent(other) or other).card.fingerprint:
@@ -105,7 +108,7 @@ def _there(dataset: Dataset, seen: Masks, other: Dataset, parts: Iterable[Part],
             at_home[split][place[mask & (place >= 0)]] = True
     splits = [part for part in parts if part.split in home.card.splits]
     if with_copies and at_home:
-        at_home = _copied(home, at_home, splits, copies(home).exact)
+        at_home = _with_copies(home, at_home, splits, copies(home).exact)
     found: Masks = {}
     for part in splits:
         if part.split in at_home:
@@ -115,7 +118,7 @@ def _there(dataset: Dataset, seen: Masks, other: Dataset, parts: Iterable[Part],
 
 
 def _places(dataset: Dataset, home: Dataset, split: str) -> npt.NDArray[np.int64]:
-    """Where a split's rows stand in the set that they come from, −1 for nowhere."""
+    """The position of each row of a split in the set that the rows come from; −1 where it has none."""
     same = dataset.card.fingerprint == home.card.fingerprint
     return np.arange(dataset.rows(split)) if same else rows_by_id(dataset, home, split)
 

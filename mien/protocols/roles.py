@@ -41,7 +41,7 @@ class Roles:
 
 
 def masks(dataset: Dataset, parts: Iterable[Part]) -> dict[str, Bools]:
-    """For each split of some parts, which of its rows stand in them: booleans (rows of the split,)."""
+    """For each split, booleans (rows of the split,): whether the row is in one of the parts."""
     by_split: dict[str, Bools] = {}
     for part in parts:
         mask = by_split.setdefault(part.split, np.zeros(dataset.rows(part.split), np.bool_))
@@ -52,7 +52,7 @@ def masks(dataset: Dataset, parts: Iterable[Part]) -> dict[str, Bools]:
 def role_ids(dataset: Dataset, roles: Roles) -> pa.Table:
     """The rows of every part that isn't a whole split, as a table of `split`, `id` and `role`.
 
-    It is what a run saves, since a whole split is told by its name. Opens no whole split.
+    A run saves this table; a whole split needs no rows there, its name says it. No whole split is opened.
     """
     columns: dict[str, list[str]] = {"split": [], "id": [], "role": []}
     for role in ROLES:
@@ -66,9 +66,9 @@ def role_ids(dataset: Dataset, roles: Roles) -> pa.Table:
 
 
 def check_roles(dataset: Dataset, roles: Roles, saved: pa.Table) -> None:
-    """An error where the roles, as they are built now, hold other rows than those that `role_ids` gave before.
+    """Check that the roles, as they are built now, hold the rows that `role_ids` saved before.
 
-    Raises FailedError: the data set's audit, or the library that divides the rows, is another one than then.
+    Raises FailedError where they don't: the data set's audit has changed, or the library that divides the rows has.
     """
     now = role_ids(dataset, roles)
     for role in ROLES:
@@ -89,8 +89,8 @@ def _of_role(table: pa.Table, role: Role) -> set[tuple[str, str]]:
 def without(dataset: Dataset, roles: Roles, flags: Sequence[str]) -> tuple[Roles, dict[str, dict[str, int]]]:
     """The roles without the fit and choose rows that have one of these flags in the data set's audit, and how many.
 
-    The report role stays as it is. Counts are, for fit and choose, the role's rows by flag and, as `rows`, all that
-    went: a row with two flags is one row. Raises MienError where there is no audit, or no such flag in it.
+    The report role stays as it is. The counts give, for fit and choose, the role's rows with each flag and, as `rows`,
+    all rows left out; a row with two flags is one row. Raises MienError without an audit or for an unknown flag.
     """
     if not flags:
         return roles, {}

@@ -95,7 +95,7 @@ def test_every_measure_stays_in_its_bounds_and_its_interval(offset):
     assert weighted == pytest.approx(found["nme_outer_eyes"])
     share = found["ced"]["share"]
     assert share == sorted(share)
-    assert share[80] == 1 - found["failure_rate_8"]
+    assert share[80] == pytest.approx(1 - found["failure_rate_8"])
     interval = found["interval"]
     for name in ("nme_outer_eyes", "nme_inter_pupil", "median", "failure_rate_8", "auc_8"):
         assert interval[name][0] <= found[name] <= interval[name][1], name
