@@ -76,8 +76,8 @@ def bootstrap(
     """The percentile interval of a score over stratified bootstrap samples; it holds the score itself.
 
     `score` takes matrices (draws, k, k) and gives values (draws,). Classes whose rows are all right, or all wrong,
-    would never vary, and a few rows would look surer than they are. So these classes share half a right and half a wrong
-    row more, as Jeffreys' prior adds to a share.
+    would never vary, and a few rows would look too sure. So these classes share half a right and half a
+    wrong row more, as Jeffreys' prior adds to a share.
     Source: B. Efron, R. J. Tibshirani (1993), An introduction to the bootstrap, chapter 13.
     """
     tail = (1 - confidence) / 2

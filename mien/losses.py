@@ -1,6 +1,6 @@
 """What training minimises: modules called as `loss(outputs, targets)`.
 
-A loss says by its attribute `targets` what it wants: "label" (class indices, int64 (n,)), "votes" (the raters'
+The attribute `targets` of a loss says what it is called with: "label" (class indices, int64 (n,)), "votes" (the raters'
 probabilities, float (n, num_classes)) or "points" (x and y of each landmark, float (n, 136), as shares of the image's
 side from its middle). A loss without the attribute gets labels.
 """
@@ -27,7 +27,7 @@ class CrossEntropy(nn.Module):
 
     `label_smoothing` is the share of a target that is spread evenly over all classes (C. Szegedy et al., CVPR 2016).
     `class_weights` is one weight a class in the scheme's order, or "balanced": n / (classes · images of the class),
-    as scikit-learn has it, from the images that are fit. Called with logits (n, num_classes) and labels int64 (n,);
+    as in scikit-learn, counted over the fit role. Called with logits (n, num_classes) and labels int64 (n,);
     gives a float32 scalar.
 
     >>> loss = CrossEntropy(num_classes=2, class_counts=[3, 1], class_weights="balanced")
@@ -141,7 +141,7 @@ class Wing(nn.Module):
     """The Wing loss of coordinates, averaged over all of them: w · ln(1 + |x| / epsilon) below w, |x| − c above.
 
     x is a coordinate's error, c makes the two parts meet. `w` and `epsilon` are in shares of the image's side, as all
-    coordinates here: unless told, the paper's 10 and 2 pixels, taken as those of an image of 256 × 256.
+    coordinates here; the defaults are the paper's 10 and 2 pixels in an image of 256 × 256.
     Called with outputs and points (n, 136); gives a float32 scalar.
     Source: Z.-H. Feng, J. Kittler, M. Awais, P. Huber, X.-J. Wu, "Wing Loss for Robust Facial Landmark Localisation
     with Convolutional Neural Networks", CVPR 2018, equation 5.

@@ -74,7 +74,7 @@ def adamw(
 
 @register("schedule", "constant")
 def constant() -> Factor:
-    """The learning rate as it is."""
+    """A constant learning rate."""
     return lambda step: 1.0
 
 
@@ -85,7 +85,7 @@ def step(
     every: Annotated[int, Field(ge=1)],
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1,
 ) -> Factor:
-    """The learning rate times `gamma` after `every` epochs, and again after as many.
+    """The learning rate times `gamma` after every `every` epochs.
 
     >>> factor = step(steps_per_epoch=100, every=2, gamma=0.5)
     >>> [factor(number) for number in (0, 199, 200, 400)]

@@ -51,7 +51,7 @@ def scan(dataset: Dataset, split: str) -> npt.NDArray[Any]:
     if not path.exists():
         with replacing(path) as temporary:
             rows = np.lib.format.open_memmap(temporary, mode="w+", dtype=ROW, shape=(dataset.rows(split),))
-            # A full disk is an error here; found while rows are written, it would end the process.
+            # A full disk raises an error here; while rows are written, it would end the process.
             with temporary.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
             _fill(rows, dataset, split)

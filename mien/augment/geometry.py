@@ -39,10 +39,10 @@ class Flip:
 
 @register("op", "affine")
 class Affine:
-    """Turn, scale and shift an image about its centre, black where nothing was.
+    """Turn, scale and shift an image about its centre; what comes in from outside is black.
 
     `rotate` in degrees: an angle is drawn from −rotate … rotate. `scale`: a factor from [low, high]. `shift`: a share
-    of the width and one of the height, each from −shift … shift. All three at rest is a MienError.
+    of the width and one of the height, each from −shift … shift. If all three change nothing, it is a MienError.
     """
 
     random = True
@@ -76,7 +76,7 @@ class Crop:
     def __init__(self, *, padding: Annotated[int, Field(ge=1)] = 4) -> None:
         from kornia.augmentation import RandomCrop
 
-        # kornia wants to know the size beforehand, so there is one cropper for each size that is met.
+        # kornia needs the size in advance, so there is one cropper for each size that comes.
         self._cropper = cache(lambda height, width: RandomCrop((height, width), padding=padding))
 
     def __call__(self, images: Tensor, points: Tensor | None = None) -> Moved:
@@ -86,7 +86,7 @@ class Crop:
 
 @register("op", "frame")
 class Frame:
-    """Cut a square about the face from a wide square, as a detector would that is never quite right.
+    """Cut a square about the face from a wide square, with the errors of a real detector.
 
     The wide square's middle half is the face: its box's longer side is half of the wide square's. The cut's side is
     drawn from `widen` [low, high] × the box's longer side (below 1 a part of the face is lost), then turned by
@@ -113,7 +113,7 @@ class Frame:
         self.widen, self.shift, self.rotate, self.partial = widen, shift, rotate, partial
 
     def __call__(self, images: Tensor, points: Tensor | None = None) -> Moved:
-        """Of wide squares (n, c, 2s, 2s) the cuts (n, c, s, s); an odd side, or two that differ, is a MienError."""
+        """The cuts (n, c, s, s) of wide squares (n, c, 2s, 2s); an odd side, or sides that differ, are a MienError."""
         height, width = images.shape[2:]
         if height != width or height % 2:
             raise MienError(f"frame got images of {width} × {height} pixels", expected="squares of an even side")
@@ -124,7 +124,7 @@ class Frame:
         return cut.clamp(0, WHITE), points if points is None else moved_by(matrix, points)
 
     def _matrices(self, images: Tensor, size: int) -> Tensor:
-        """From pixels of the wide squares to those of the cuts, (n, 2, 3)."""
+        """The maps from pixels of the wide squares to pixels of the cuts, (n, 2, 3)."""
         wide = draw(images, *self.widen).flatten()
         part = chosen(self.partial, images)
         side = torch.where(part, draw(images, 0.5, 0.9).flatten(), wide)

@@ -1,4 +1,4 @@
-"""Ops that make of stored images what a model takes: normalize, resize, repeat_channels, gray."""
+"""Ops that turn stored images into a model's input: normalize, resize, repeat_channels, gray."""
 
 from typing import Annotated
 
@@ -72,7 +72,7 @@ class Resize:
 
 @register("op", "repeat_channels")
 class RepeatChannels:
-    """Show a gray image `n` times, as networks made for colour want it."""
+    """Repeat a gray image as `n` channels, for networks made for colour."""
 
     random = False
 
@@ -90,7 +90,7 @@ class RepeatChannels:
 
 @register("op", "gray")
 class Gray:
-    """Make of a colour image its gray copy of 1 channel, by the luma of ITU-R BT.601; a gray one stays.
+    """Turn a colour image gray, with 1 channel, by the luma of ITU-R BT.601; a gray image stays the same.
 
     >>> Gray()(torch.tensor([100.0, 200.0, 50.0]).view(1, 3, 1, 1))[0].flatten()
     tensor([153.])
@@ -105,7 +105,7 @@ class Gray:
 
 
 def luma(images: Tensor) -> Tensor:
-    """Of colour images (n, 3, h, w) 0.299 R + 0.587 G + 0.114 B, (n, 1, h, w); gray ones as they are.
+    """The luma 0.299 R + 0.587 G + 0.114 B of colour images (n, 3, h, w), as (n, 1, h, w); gray images as they are.
 
     Source: ITU-R Recommendation BT.601.
     """

@@ -1,7 +1,7 @@
-"""The op that stores an image as JPEG and reads it again, without the bytes: only what is lost.
+"""The op that degrades an image as storing it as JPEG would; it makes no bytes, only the loss.
 
-Source: ITU-T Recommendation T.81 (the transform, A.3.3; the tables, K.1) and T.871 (JFIF: YCbCr); what a quality does
-to the tables, and halved colour, as in the Independent JPEG Group's library. Written in torch for batches with a
+Source: ITU-T Recommendation T.81 (the transform, A.3.3; the tables, K.1) and T.871 (JFIF: YCbCr); how a quality scales
+the tables, and halved colour, as in the Independent JPEG Group's library. Written in torch for batches with a
 quality for each image: kornia's `RandomJPEG` takes two milliseconds for an image of 64 pixels.
 """
 
@@ -61,7 +61,7 @@ class Jpeg:
         self.quality, self.p = quality, p
 
     def __call__(self, images: Tensor, points: Tensor | None = None) -> Moved:
-        """The images, some of them in blocks, of whole values; other than 1 or 3 channels are a MienError."""
+        """The images with the losses of JPEG, in whole values; other than 1 or 3 channels are a MienError."""
         check_channels("jpeg", images, 1, 3)
         picked = chosen(self.p, images)
         if not picked.any():
@@ -75,14 +75,14 @@ class Jpeg:
 
 
 def stored(images: Tensor, quality: Tensor) -> Tensor:
-    """Images (n, 1 or 3, h, w), values 0 … 255, as they are after JPEG of their qualities (n,), of whole values.
+    """Images (n, 1 or 3, h, w), values 0 … 255, after JPEG of qualities (n,): whole values of the same shape.
 
     >>> stored(torch.full((1, 1, 5, 9), 77.0), torch.tensor([25])).unique()
     tensor([76.])
     """
     height, width = images.shape[2:]
     gray = images.shape[1] == 1
-    # Whole blocks: of the image, and for colour of its half.
+    # Pad to whole blocks of the image and, for colour, of its half size.
     block = BLOCK if gray else 2 * BLOCK
     planes = F.pad(images, (0, -width % block, 0, -height % block), mode="replicate")
     if gray:
@@ -98,14 +98,14 @@ def stored(images: Tensor, quality: Tensor) -> Tensor:
 
 
 def tables(base: Tensor, quality: Tensor) -> Tensor:
-    """The steps (n, 64) that coefficients are rounded to at each quality (n,), row by row of a block."""
+    """The quantisation steps (n, 64) of the coefficients at each quality (n,), row by row of a block."""
     quality = quality[:, None]
     percent = torch.where(quality < 50, 5000 // quality, 200 - 2 * quality)
     return ((base.to(quality.device) * percent + 50) // 100).clamp(1, 255)
 
 
 def _quantised(planes: Tensor, steps: Tensor) -> Tensor:
-    """Planes (n, c, h, w), sides whole blocks, whose blocks' cosine coefficients are rounded to steps (n, 64)."""
+    """Planes (n, c, h, w) of whole blocks, with each block's cosine coefficients rounded to steps (n, 64)."""
     n, c, height, width = planes.shape
     grid = (n, c, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
     blocks = planes.reshape(grid).transpose(3, 4).reshape(n, -1, BLOCK * BLOCK)

@@ -13,7 +13,7 @@ from mien.registry import register
 
 @register("op", "brightness")
 class Brightness:
-    """Add to an image −change … change of the way from black to white."""
+    """Add −change … change of the range from black to white to an image."""
 
     random = True
 

@@ -1,4 +1,4 @@
-"""What an op is: how it is called, the types of its parameters, one draw for each image."""
+"""The interface of ops: their call, the types of their parameters, one random draw for each image."""
 
 from typing import Annotated, Any, Protocol
 
@@ -27,12 +27,12 @@ Positives = Annotated[tuple[Positive, Positive], ASCENDING]
 
 
 class Op(Protocol):
-    """What a pipeline calls; a plugin's op that has no `random` is taken to be random."""
+    """A step of a pipeline; a plugin's op without the attribute `random` counts as random."""
 
     random: bool
 
     def __call__(self, images: Tensor, points: Tensor | None = None) -> Moved:
-        """The images, and the points where they are now."""
+        """The changed images, and the points at their new places."""
         ...
 
 
@@ -47,18 +47,18 @@ def some(p: float, changed: Tensor, images: Tensor) -> Tensor:
 
 
 def chosen(p: float, images: Tensor) -> Tensor:
-    """Which images to change, bool (n,), each with probability p: for ops that are too dear to run on all."""
+    """Which images to change, bool (n,), each with probability p; for ops that cost too much to run on all."""
     return torch.rand(len(images), device=images.device) < p
 
 
 def by_kornia(module: Any, images: Tensor, points: Tensor | None) -> Moved:
-    """Images through one of kornia's modules, and points by the matrix (n, 3, 3) that it says it moved them by."""
+    """Images through one of kornia's modules, and points moved by the matrix (n, 3, 3) that the module reports."""
     images = module(images)
     return images, points if points is None else moved_by(module.transform_matrix, points)
 
 
 def moved_by(matrix: Tensor, points: Tensor) -> Tensor:
-    """Points (n, k, 2) where the affine matrices (n, 2 or 3, 3), in pixels, put them.
+    """Points (n, k, 2) moved by affine matrices (n, 2 or 3, 3), in pixels.
 
     >>> moved_by(torch.tensor([[[2.0, 0, 1], [0, 2, 0]]]), torch.tensor([[[3.0, 4.0]]]))
     tensor([[[7., 8.]]])
@@ -68,7 +68,7 @@ def moved_by(matrix: Tensor, points: Tensor) -> Tensor:
 
 
 def check_channels(name: str, images: Tensor, *allowed: int) -> None:
-    """Images of as many channels as the op called `name` takes, else a MienError."""
+    """Raise MienError unless the images have a number of channels that the op called `name` takes."""
     channels = images.shape[1]
     if channels not in allowed:
         raise MienError(

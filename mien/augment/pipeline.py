@@ -1,4 +1,4 @@
-"""A list of ops as one."""
+"""A list of ops that runs as one op."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from mien.errors import MienError
 
 
 class Pipeline:
-    """Ops, one after the other; without ops it gives back what it gets.
+    """Runs ops one after the other; without ops, images and points stay as they are.
 
     `normalize` is the last op, since all others expect values 0 … 255: another order is a MienError.
 

@@ -85,8 +85,8 @@ class Erasing:
 class Degrade:
     """Show an image as a small gray one enlarged: down to a side drawn from `side` [low, high] pixels and back.
 
-    Down it is bilinear with each pixel a mean of what it covers, up bilinear. `side` is the longer one. An image that
-    isn't longer stays as it is; of a colour image that is, all channels become its gray copy (luma, ITU-R BT.601).
+    Scaling down is antialiased bilinear, scaling up bilinear. `side` is the small image's longer side. An image that is
+    no longer than that stays as it is; otherwise all channels of a colour image become its luma (ITU-R BT.601).
     """
 
     random = True
@@ -112,7 +112,7 @@ class Degrade:
         return changed, points
 
     def _make_matrices(self, height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """For each side, of the rows (sides, height, height) and of the columns (sides, width, width)."""
+        """The matrices for each side: for rows (sides, height, height) and for columns (sides, width, width)."""
         longer = max(height, width)
         sides = range(self.side[0], min(self.side[1] + 1, longer))
         rows, columns = (

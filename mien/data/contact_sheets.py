@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from mien.data.dataset import Dataset
 from mien.images import Pixels, decode
 
-# A picture is shown between these sizes: small ones enlarged by a whole number, so that each pixel stays a square.
+# Pictures are shown between these sizes; small ones are enlarged by a whole number, so that each pixel stays a square.
 _SMALLEST, _LARGEST = 80, 160
 _GAP = 4
 _MARGIN = 12
@@ -84,8 +84,8 @@ def gallery(
 ) -> bytes:
     """A PNG of pictures from left to right and from top to bottom, each with its caption under it.
 
-    Pictures and captions are as `contact_sheet` takes them, `columns` pictures to a line; pictures with a longer side
-    than `largest` are made smaller. A colour sheet with only so many `colors`, up to 256, has a third of the bytes.
+    Pictures and captions are as `contact_sheet` takes them, `columns` pictures to a line; pictures whose longer side
+    exceeds `largest` are made smaller. `colors`, up to 256, limits a colour sheet's colours, for a third of the bytes.
 
     >>> gallery([np.zeros((48, 48, 1), np.uint8)] * 9, ["happy"] * 9)[1:4]
     b'PNG'
@@ -121,7 +121,7 @@ def gallery(
 
 
 def pictures_of(dataset: Dataset, rows: Collection[tuple[str, str]]) -> dict[tuple[str, str], Pixels]:
-    """The pictures of some rows by split and id, uint8 (height, width, 3), or 1 for those without colour."""
+    """The pictures of some rows by split and id, uint8 (height, width, 3), or (height, width, 1) for gray ones."""
     pictures = {}
     for split in sorted({split for split, _ in rows}):
         for id_, data in zip(dataset.ids(split), dataset.images(split), strict=True):
@@ -153,7 +153,7 @@ def _styled(
 
 
 def _font(name: str) -> ImageFont.FreeTypeFont:
-    # matplotlib brings these letters along, so a sheet looks the same on every machine.
+    # matplotlib ships this font, so a sheet looks the same on every machine.
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, _LETTERS)
 
 

@@ -1,4 +1,4 @@
-"""A data set: a folder with Parquet shards and a card. Written once, whole; then only read.
+"""A data set: a folder with Parquet shards and a card, written once as a whole and then only read.
 
 Shards are `<split>-NNNNN.parquet` with the `huggingface` schema metadata, and `README.md` holds the card's YAML, so
 that `datasets.load_dataset(folder)` opens it with its splits, pictures and class names. `card.json` is mien's own.
@@ -31,7 +31,7 @@ _GROUP_ROWS = 1000
 _GROUP_BYTES = 32 * 2**20
 _SPLIT = re.compile(r"\w+")
 
-# What splits are called, in the order in which they are told: what is trained on first, what is tested on last.
+# Usual names of splits, in the order in which they are listed: training splits first, test splits last.
 _SPLIT_ORDER = (
     "training",
     "train",
@@ -61,7 +61,7 @@ class Shard(BaseModel):
 
 
 class Parent(BaseModel):
-    """The data set that another was cut or relabelled from: its name and fingerprint then."""
+    """The data set that another was cut or relabelled from: its name, and its fingerprint at that time."""
 
     model_config = ConfigDict(frozen=True)
     name: str
@@ -75,7 +75,7 @@ class Card(BaseModel):
     `image_sizes` counts the commonest width × height.
     `fingerprint` is the SHA-256 of the classes and of all shards' digests: it changes when any byte does.
     `notes` are warnings that a reader must see; `skipped` are the bad rows that `--skip-bad` left out.
-    `parent` is the set whose rows these are, with the same ids, cut or relabelled.
+    `parent` is the set that this one was cut or relabelled from; rows keep their ids.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -185,7 +185,7 @@ def split_rank(split: str) -> tuple[int, str]:
 
 
 class Writer:
-    """Takes rows of a new data set one by one; made by `write_dataset`."""
+    """Takes the rows of a new data set one by one; `write_dataset` makes it."""
 
     def __init__(self, folder: Path, scheme: LabelScheme, columns: Mapping[str, pa.DataType]) -> None:
         self._folder = folder
@@ -241,7 +241,7 @@ class Writer:
             name = f"{split}-{number:05d}.parquet"
             self._files.append((split, name))
             path = self._folder / name
-            # Pictures are compressed already or stored for this to compress; the other columns are small.
+            # Pictures either are compressed already or are stored for Parquet to compress; other columns are small.
             self._writers[split] = (pq.ParquetWriter(path, self._schema, compression="zstd"), path)
         writer, path = self._writers[split]
         writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
@@ -252,13 +252,13 @@ class Writer:
             del self._writers[split]
 
     def abandon(self) -> None:
-        """Close the files as they are, whatever state they are in: their folder goes."""
+        """Close the files in whatever state they are: their folder is removed next."""
         for writer, _ in self._writers.values():
             with contextlib.suppress(Exception):
                 writer.close()
 
     def close(self) -> tuple[Shard, ...]:
-        """Write what is left; the shards in the order of splits and, within one, of rows."""
+        """Write the remaining rows; gives the shards in the order of splits and, within a split, of rows."""
         for split in self._rows:
             self._flush(split)
         for writer, _ in self._writers.values():
@@ -290,7 +290,7 @@ def write_dataset(
     details: dict[str, Any] | None = None,
     parent: Card | None = None,
 ) -> Iterator[Writer]:
-    """A writer for a new data set, which stands there whole when the block ends without an error, else not at all.
+    """A writer for a new data set, which appears as a whole if the block ends without an error, else not at all.
 
     `columns` are extra columns by name; `notes`, `skipped` and `details` may be filled while writing. `parent` is the
     card of the set whose rows, with their ids, the new set cuts or relabels.
@@ -350,7 +350,7 @@ def _texts(values: Iterable[str | None]) -> pa.Array:
 
 
 def _bytes(values: Sequence[bytes | None], kind: pa.DataType) -> pa.Array:
-    """`pa.array(values, kind)`, which would import pandas, and that takes longer than to write a small data set."""
+    """`pa.array(values, kind)` without importing pandas, which takes longer than writing a small data set."""
     offsets = np.zeros(len(values) + 1, np.int32)
     np.cumsum([len(value or b"") for value in values], out=offsets[1:])
     there = np.packbits([value is not None for value in values], bitorder="little")

@@ -1,4 +1,4 @@
-"""Faces of a data set cut as squares by their points, decoded once for all."""
+"""The faces of a data set, cut out as squares about their points; decoded once, then cached."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from mien.images import Color, Pixels, decode
 
 
 def require_points(dataset: Dataset) -> None:
-    """Raises MienError where a data set has no points."""
+    """Raise MienError if a data set has no points."""
     if "landmarks" not in dataset.card.columns:
         raise MienError(
             f"data set '{dataset.card.name}' has no points",
@@ -37,7 +37,7 @@ def framed_points(dataset: Dataset, split: str, size: int, frame: Frame) -> tupl
 def faces(dataset: Dataset, split: str, size: int, color: Color, frame: Frame) -> tuple[Pixels, Points]:
     """A split's faces in squares of `size` pixels, uint8 (rows, size, size, channels), and their points in those.
 
-    The pixels are a read-only memory map, made on the first call.
+    The pixels are a read-only memory map, which the first call makes.
     """
     points, squares = framed_points(dataset, split, size, frame)
 

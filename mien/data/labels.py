@@ -1,4 +1,4 @@
-"""Label schemes: a named, ordered list of classes, and how one scheme's classes are called in another."""
+"""Label schemes: named, ordered lists of classes, and which class of one scheme is which of another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,11 +31,11 @@ FERPLUS = LabelScheme(
     "ferplus-8",
     ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"),
 )
-# For sets that have no expressions, landmark sets above all: every label is 0.
+# For sets without expressions, mostly landmark sets: every label is 0.
 FACE = LabelScheme("face", ("face",))
 SCHEMES = {scheme.name: scheme for scheme in (FER2013, FERPLUS, FACE)}
 
-# The columns of fer2013new.csv, in order: ten raters' votes. The last two are no classes.
+# The columns of fer2013new.csv, in order: ten raters' votes. The last two aren't classes.
 FERPLUS_VOTES = (*FERPLUS.classes, "unknown", "not a face")
 
 _SYNONYMS = {
@@ -69,7 +69,7 @@ def scheme_named(name: str) -> LabelScheme:
 
 
 def scheme_of(classes: Sequence[str], otherwise: str) -> LabelScheme:
-    """The built-in scheme with just these classes in whatever order and spelling, else a new one called `otherwise`.
+    """The built-in scheme with exactly these classes, in any order and spelling; else a new one called `otherwise`.
 
     >>> scheme_of(["anger", "disgust", "fear", "happy", "neutral", "sad", "surprise"], "mine").name
     'fer2013-7'

@@ -1,4 +1,4 @@
-"""Raters' votes (FER+): the label that most of them give, and how well labels, models and raters agree with them.
+"""Raters' votes (FER+): the label that most raters give, and how well labels, models and raters agree with them.
 
 Votes are counts (n, 10) in the order of `FERPLUS_VOTES`: eight classes, then "unknown" and "not a face".
 """
@@ -21,7 +21,7 @@ Counts = npt.NDArray[Any]
 Labels = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
 
-# Said wherever a number depends on it.
+# Shown with every number that depends on this rule.
 RULE = (
     "a single vote for something counts as none; the majority is what has more than half of the remaining votes; "
     "rows without one (tie, no majority) and those of 'unknown' or 'not a face' are left out"
@@ -29,9 +29,9 @@ RULE = (
 
 
 def majority(votes: Counts) -> Labels:
-    """What most raters of each row say, as an index into `FERPLUS_VOTES`, int64 (n,); -1 where there is no majority.
+    """The majority of each row's raters, as an index into `FERPLUS_VOTES`, int64 (n,); -1 where there is none.
 
-    A single vote for something counts as none; the majority is what has more than half of the remaining votes.
+    A choice with a single vote counts as having none; the majority has more than half of the remaining votes.
     Source: E. Barsoum et al. (2016), Training deep networks for facial expression recognition with crowd-sourced label
     distribution, ICMI, and the code that the authors published with it.
 
@@ -79,7 +79,7 @@ def read_votes(dataset: Dataset, split: str) -> npt.NDArray[np.int64]:
 
 
 def check_votes(dataset: Dataset) -> None:
-    """An error where a data set has no rater votes."""
+    """Raise MienError if a data set has no rater votes."""
     if "votes" not in dataset.card.columns:
         raise MienError(
             f"data set '{dataset.card.name}' has no rater votes",
@@ -89,15 +89,15 @@ def check_votes(dataset: Dataset) -> None:
 
 
 def by_majority(dataset: Dataset, scheme: LabelScheme) -> bool:
-    """Whether a data set's labels under a scheme are its raters' majority: `ferplus-8` means that where votes are."""
+    """Whether a data set's labels under a scheme are its raters' majority: under `ferplus-8`, if it has votes."""
     return scheme.name == FERPLUS.name != dataset.card.labels and "votes" in dataset.card.columns
 
 
 def labels_under(dataset: Dataset, split: str, scheme: LabelScheme) -> tuple[Labels, npt.NDArray[np.object_]]:
     """The label of each row of a split under a scheme, int64 (rows,), and why a row has none (then it is -1).
 
-    Under `ferplus-8` it is the raters' majority where the data set has votes (`majority_labels`); otherwise the data
-    set's own label, by the names of the classes, and the reason is the name of a class that the scheme lacks.
+    Under `ferplus-8`, if the data set has votes, the label is the raters' majority (`majority_labels`). Otherwise it
+    is the data set's own label, matched by class name; the reason is the name of a class that the scheme lacks.
     """
     if by_majority(dataset, scheme):
         return majority_labels(read_votes(dataset, split), scheme)
@@ -156,13 +156,13 @@ def agreement(votes: Counts, labels: Labels, classes: Sequence[str]) -> dict[str
 def measure(votes: Counts, labels: Labels, logits: npt.NDArray[Any], classes: Sequence[str]) -> dict[str, Any]:
     """How labels and a model do by the raters' votes, as plain data: what `metrics.json` holds as `votes`.
 
-    `votes` are counts (n, 10), `labels` int (n,), `logits` (n, k), `classes` the scheme's k names. Measured on the rows
-    that have a majority among the classes; `rows` is all, `n` those, `dropped` counts the others by reason, `rule` says
-    it in words. Every number is `{n, value, interval}` with an interval of 95 %: Wilson's for shares, Student's for
-    means. With v the votes of a row for each of the ten choices and N their sum:
+    `votes` are counts (n, 10), `labels` int (n,), `logits` (n, k), `classes` the scheme's k names. Only rows with a
+    majority among the classes are measured: `n` of all `rows`; `dropped` counts the others by reason, `rule` states
+    the rule in words. Every number is `{n, value, interval}` with an interval of 95 %: Wilson's for shares, Student's
+    for means. With v the votes of a row for each of the ten choices and N their sum:
 
     - `accuracy`: how often the model's class is the majority.
-    - `agreement`: how often the label is, with `per_class` (see `agreement`).
+    - `agreement`: how often the label is the majority, with `per_class` (see `agreement`).
     - `one_more_rater`: the expected score of a further rater. `label`: the mean of v[label] / N, how often a rater
       gives the label. `rater`: Σ v (v - 1) / (N (N - 1)), how often two raters of a row agree. `majority`: how often a
       rater says what most of the others do, each rater of a row left out in turn: Σ v[c] / N · h[c], where h[c] is

@@ -1,4 +1,4 @@
-"""From the experiment to its parts: the one place that knows both, so that the parts stay plain."""
+"""Builds the parts of an experiment; the only module that knows both, so that parts need not know the experiment."""
 
 import contextlib
 import importlib.util
@@ -43,9 +43,9 @@ class Check:
 
 
 def check(experiment: Experiment, dataset: Dataset | None) -> Check:
-    """Build every part of an experiment once, without training; raises MienError for the first that can't be built.
+    """Build every part of an experiment once, without training; MienError for the first part that can't be built.
 
-    Without the data set its label scheme is taken to be what the file names, else FER2013's.
+    Without the data set, the label scheme is the one that the file names, else FER2013's.
     """
     names = scheme_for(experiment, dataset)
     channels, size = input_shape(experiment)
@@ -82,7 +82,7 @@ def check(experiment: Experiment, dataset: Dataset | None) -> Check:
             require_points(dataset)
         without = {role: left_out(dataset, roles.of(role), names) for role in ROLES}
     build_loss(experiment, counts["fit"])
-    # Without the data set, enough rows that no warm-up is rounded to the whole training.
+    # Without the data set, assume enough rows that no warm-up rounds to the whole training.
     fit = sum(counts["fit"]) if dataset is not None else 1000 * experiment.train.batch_size
     steps = -(-fit // experiment.train.batch_size)
     build_optimizer(experiment, model)
@@ -98,7 +98,7 @@ def check(experiment: Experiment, dataset: Dataset | None) -> Check:
 
 @contextlib.contextmanager
 def _at(key: str) -> Iterator[None]:
-    """Say at which key an error arises, where it doesn't say so itself."""
+    """Give errors the key at which they arise, unless they have one."""
     try:
         yield
     except MienError as error:
@@ -107,7 +107,7 @@ def _at(key: str) -> Iterator[None]:
 
 
 def located(error: MienError, file: Path, overrides: Sequence[str]) -> MienError:
-    """An error of building, with the file and line of the key that it names."""
+    """An error of building, with the file and line of its key."""
     return error if error.file or not error.key else problem_at(file, overrides, error.key, error)
 
 
@@ -151,7 +151,7 @@ def build_roles(experiment: Experiment, dataset: Dataset) -> Roles:
 
 
 def excluded(experiment: Experiment, dataset: Dataset) -> dict[str, dict[str, int]]:
-    """How many fit and choose rows the experiment excludes, by flag and, as `rows`, altogether; {} for no flags."""
+    """How many fit and choose rows the experiment excludes, by flag, and in all as `rows`; {} without flags."""
     return _roles(experiment, dataset)[1]
 
 
@@ -162,7 +162,7 @@ def _roles(experiment: Experiment, dataset: Dataset) -> tuple[Roles, dict[str, d
 
 
 def build_samples(experiment: Experiment, dataset: Dataset, roles: Roles, role: Role, names: LabelScheme) -> Samples:
-    """The rows of one role as the experiment wants them; opens no other role's."""
+    """The rows of one role with the experiment's pixels and labels; opens no other role's rows."""
     section = experiment.dataset
     votes = wants_votes(experiment) and role != "report"
     if of_points(experiment):
@@ -182,7 +182,7 @@ def build_pipeline(ops: Sequence[Component]) -> Pipeline:
 
 
 def input_shape(experiment: Experiment) -> tuple[int, int]:
-    """Channels and size of what reaches the model, after `preprocess`."""
+    """Channels and size of the model's input, after `preprocess`."""
     section = experiment.dataset
     channels = 1 if section.color == "gray" else 3
     after = _shape_after(experiment.preprocess, "preprocess", (channels, section.size, section.size))
@@ -268,7 +268,7 @@ def left_out(dataset: Dataset, parts: Iterable[Part], names: LabelScheme) -> dic
 def _counted(dataset: Dataset, part: Part, names: LabelScheme) -> tuple[list[int], dict[str, int]]:
     """Rows by class of a scheme, and rows without one by reason.
 
-    Whole splits are counted by the card, unopened, unless their labels are made of the raters' votes.
+    Counts of whole splits come from the card, without opening them, unless raters' votes make the labels.
     """
     if part.index is None and not by_majority(dataset, names):
         counts = [0] * len(names)

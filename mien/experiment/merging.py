@@ -1,4 +1,4 @@
-"""An experiment file, what it extends and the overrides, laid over each other: what is set, and where it stands."""
+"""Merging: an experiment file laid over what it extends, overrides over both, and the place where each key is set."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ COMMAND_LINE = "the command line"
 class Source:
     """Plain content, not yet checked, and the file and line of each key (overrides have no line).
 
-    `files` names the file of each section that stands in one of its own.
+    `files` names the file of each section that has a file of its own.
     """
 
     content: dict[str, Any]
@@ -34,10 +34,10 @@ class Source:
 
 
 def read_layers(file: Path, overrides: Sequence[str] = ()) -> Source:
-    """The file on what it extends, and `key=value` overrides on both.
+    """Merge a file with the files that it extends, and with `key=value` overrides.
 
-    Mappings are laid over each other key by key, everything else is replaced whole; a section that names another
-    component than before takes none of its parameters. `protocol: ours.yaml` is what stands in that file.
+    Mappings are merged key by key; any other value is replaced as a whole. A section that names another component than
+    before keeps none of the old parameters. `protocol: ours.yaml` takes the content of that file.
     """
     return merge(_read(file, ()), read_overrides(overrides))
 
@@ -45,7 +45,7 @@ def read_layers(file: Path, overrides: Sequence[str] = ()) -> Source:
 def _read(file: Path, seen: tuple[Path, ...]) -> Source:
     content, lines = read_yaml(file)
     content = _shorthands(content)
-    # A plugin stands beside the file that names it.
+    # A plugin's path is relative to the file that names it.
     if isinstance(content.get("plugins"), list):
         content["plugins"] = [
             str(file.parent / plugin) if isinstance(plugin, str) else plugin for plugin in content["plugins"]
@@ -70,7 +70,7 @@ def _read(file: Path, seen: tuple[Path, ...]) -> Source:
 
 
 def read_overrides(overrides: Sequence[str]) -> Source:
-    """What `key=value` overrides set; a protocol's file stands in the folder that the command runs in."""
+    """The content that `key=value` overrides set; the path of a protocol's file is relative to the current folder."""
     content: dict[str, Any] = {}
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -85,7 +85,7 @@ def read_overrides(overrides: Sequence[str]) -> Source:
         if not isinstance(where, dict) or last in where:
             raise MienError("this key is set twice", file=COMMAND_LINE, key=key)
         where[last] = parse_value(value)
-        # At once, so that `model=resnet model.width=16` are two keys of one section.
+        # Expanded after each override, so that `model=resnet model.width=16` sets two keys of one section.
         content = _shorthands(content)
     if "extends" in content:
         raise MienError("a file extends, an override can't", file=COMMAND_LINE, key="extends")
@@ -109,7 +109,7 @@ def _shorthands(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _inlined(source: Source, folder: Path) -> Source:
-    """A protocol that is called as a file is that file's content, with its other keys laid on it."""
+    """Replace a protocol whose name is a file by that file's content, with the section's other keys merged into it."""
     section = source.content.get("protocol")
     name = section.get("name") if isinstance(section, dict) else None
     if not isinstance(section, dict) or not isinstance(name, str) or Path(name).suffix not in (".yaml", ".yml"):
@@ -135,7 +135,7 @@ def _inlined(source: Source, folder: Path) -> Source:
     places: dict[KeyPath, tuple[str, int | None]] = {
         ("protocol", *path): (str(file), line) for path, line in lines.items()
     }
-    # What is said of the whole protocol is said where its name stands.
+    # Problems of the whole protocol are reported at the line of its name.
     places["protocol",] = places["protocol", "name"]
     own = {path: place for path, place in source.places.items() if path[:1] == ("protocol",)}
     more = Source(
@@ -148,9 +148,9 @@ def _inlined(source: Source, folder: Path) -> Source:
 
 
 def merge(base: Source, over: Source) -> Source:
-    """`over` laid on `base`: mappings key by key, everything else whole.
+    """Merge `over` into `base`: mappings key by key, other values as a whole.
 
-    A section that names another component than the base's, or stands in a file of its own, takes nothing of the base's.
+    A section that names another component than the base's, or has a file of its own, keeps nothing of the base's.
     """
     content, places = dict(base.content), dict(base.places)
 

@@ -1,4 +1,4 @@
-"""What is wrong in an experiment file, as errors with the file, the line and the key."""
+"""Problems in an experiment file, as errors with the file, the line and the key."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -97,7 +97,7 @@ def key_problem(
 
 
 def problem_at(experiment_file: Path, overrides: Sequence[str], key: str, error: MienError) -> MienError:
-    """The same error with the file and line where `key` (dotted) stands; for what only a data set or a model knows."""
+    """An error at a dotted `key` with its file and line; for problems that only the data set or the model shows."""
     source = read_layers(experiment_file, overrides)
     # A list's items have numbers in their paths.
     path: KeyPath = tuple(int(step) if step.isdigit() else step for step in key.split("."))

@@ -33,7 +33,7 @@ class DatasetSection(Section):
 class TrainSection(Section):
     """How long, in which order and precision, on what; `keep`: the last weights or the best by `monitor`.
 
-    What is monitored, unless a file says it, is the accuracy on the choose role, for points their NME.
+    Without `monitor`, it is the accuracy on the choose role; for points, their NME.
     """
 
     epochs: Annotated[int, Field(ge=1)]
@@ -50,7 +50,7 @@ class TrainSection(Section):
 
 
 Explanation = Literal["filters", "activations", "gradcam", "occlusion", "regions", "neighbours", "cases"]
-# In the order in which they are told.
+# In the order in which a report shows them.
 EXPLANATIONS: tuple[Explanation, ...] = get_args(Explanation)
 
 
@@ -72,26 +72,26 @@ class Experiment(Section):
     train: TrainSection
     # Rows with one of these flags of the data set's audit are neither fit nor chosen on; the protocol's are among them.
     exclude: tuple[str, ...] = ()
-    # Views of each image whose probabilities are averaged when the run is measured, beside the image alone.
+    # Evaluation also averages the probabilities of these views of each image.
     tta: Literal["none", "flip", "flip-shifts", "ten-crop"] = "none"
-    # What `mien explain` makes of the run when nothing else is named, and a training at its end.
+    # What `mien explain` makes by default, and every training at its end.
     explain: tuple[Explanation, ...] = ()
 
     def to_yaml(self) -> str:
         """The whole experiment, defaults included, as a file that can be trained again."""
-        # What is explained changes no number: seeds of one group may have been trained before there was such a key.
+        # The key `explain` changes no number; without it, runs from before there was the key match later seeds.
         return dump_yaml(self.model_dump(mode="json", exclude=None if self.explain else {"explain"}))
 
 
 # The sections that are lists of ops.
 OPS = ("preprocess", "augment")
-# What stands in a section that a file doesn't mention.
+# The content of sections that a file doesn't have.
 _DEFAULTS: dict[str, Any] = {
     "protocol": {"name": "official"},
     "loss": {"name": "cross_entropy"},
     "schedule": {"name": "constant"},
 }
-# What a file can't do without, and how it may look.
+# The keys that a file must have, each with an example.
 _EXAMPLES = {
     "name": "name: cnn1",
     "dataset": "dataset: fer2013",
@@ -106,7 +106,7 @@ _KEYS = ("extends", *Experiment.model_fields)
 def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read, merge and check an experiment file; `overrides` are `key=value` with dotted keys.
 
-    Runs the files that `plugins:` names. Raises one MienError that holds all that is wrong.
+    Runs the files that `plugins:` names. Raises one MienError that holds all problems.
     """
     import_components()
     source = read_layers(file, overrides)
@@ -118,7 +118,7 @@ def read_protocol(text: str) -> tuple[Component, tuple[str, ...]]:
     """A protocol as a command line names it, and the flags that it excludes.
 
     `text` is a protocol's name, a file that holds one (`ours.yaml`), or its keys (`{name: folder, share: 0.2}`).
-    Raises one MienError that holds all that is wrong.
+    Raises one MienError that holds all problems.
 
     >>> read_protocol("{name: folder, share: 0.2, exclude: [blank]}")
     (protocol_folder(name='folder', share=0.2, seed=0), ('blank',))
@@ -146,7 +146,7 @@ def import_components() -> None:
 
 def _load_plugins(source: Source, file: str) -> None:
     plugins = source.content.get("plugins", [])
-    # What is no list of names is said with all else that is wrong.
+    # If `plugins` isn't a list of names, `_check` reports it with all other problems.
     files = plugins if isinstance(plugins, list) and all(isinstance(plugin, str) for plugin in plugins) else []
     for index, plugin in enumerate(files):
         if not Path(plugin).is_file() or Path(plugin).suffix != ".py":
@@ -269,7 +269,7 @@ def _keys_of(part: Any) -> Iterable[str]:
 
 
 def _protocol(value: Any, source: Source, problems: list[MienError]) -> tuple[Any, list[str]]:
-    """A protocol's keys without `exclude`, and what that holds."""
+    """A protocol's keys without `exclude`, and the flags of `exclude`."""
     if not isinstance(value, dict) or "exclude" not in value:
         return value, []
     rest = {key: one for key, one in value.items() if key != "exclude"}
@@ -277,7 +277,7 @@ def _protocol(value: Any, source: Source, problems: list[MienError]) -> tuple[An
 
 
 def _flags(value: Any, path: KeyPath, source: Source, problems: list[MienError]) -> list[str]:
-    """A list of an audit's flags; what is none is appended to `problems`."""
+    """A list of an audit's flags; unknown ones are appended to `problems`."""
     from mien.audit import FLAGS
 
     return _listed(value, path, source, problems, "flag", list(FLAGS), "[leaked, blank]")
@@ -286,7 +286,7 @@ def _flags(value: Any, path: KeyPath, source: Source, problems: list[MienError])
 def _listed(
     value: Any, path: KeyPath, source: Source, problems: list[MienError], what: str, known: list[str], example: str
 ) -> list[str]:
-    """A list of known names; what is none is appended to `problems`."""
+    """A list of known names; unknown ones are appended to `problems`."""
     if not isinstance(value, list):
         problems.append(key_problem("this is no list", path, source, "", expected=f"a list of {what}s, as {example}"))
         return []
@@ -325,7 +325,7 @@ def _component(kind: Kind, value: Any, path: KeyPath, source: Source, problems: 
 
 
 def _typed(model: type[Any], value: Any, path: KeyPath, source: Source, problems: list[MienError]) -> Any:
-    """`value` as that pydantic type, or None and what is wrong appended to `problems`."""
+    """`value` as that pydantic type; or None, with its problems appended to `problems`."""
     try:
         # Through JSON, since strict JSON takes a list for a tuple but no text or truth value for a number.
         return model.model_validate_json(json.dumps(value), strict=True)

@@ -1,4 +1,4 @@
-"""YAML 1.2 as plain data, with the line of every key: what an experiment file is read by."""
+"""YAML 1.2 as plain data with the line of every key; reads and writes experiment files."""
 
 import json
 from io import StringIO
@@ -17,7 +17,7 @@ from mien.errors import MienError
 
 KeyPath = tuple[str | int, ...]
 
-# Reading YAML with the line of every key takes seconds for more; an experiment has a tenth of that to say.
+# Larger files would take seconds to read with the line of every key; an experiment needs a tenth of this.
 MAX_BYTES = 32_000
 MAX_DEPTH = 20
 
@@ -25,8 +25,8 @@ MAX_DEPTH = 20
 def read_yaml(file: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """A file's mapping as plain data, and the line (from 1) of each key and list item by its path.
 
-    Only plain data is taken: tags and aliases (which can grow without bound) are refused, and so are files of more
-    than 32 KB or nested more than 20 deep. Raises MienError with the line.
+    Only plain data is allowed: tags, aliases (which can grow without bound), files of more than 32 KB and nesting of
+    more than 20 levels are refused. Raises MienError with the line.
     """
     try:
         with file.open("rb") as opened:
@@ -44,7 +44,7 @@ def read_yaml(file: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
 
 
 def parse_yaml(text: str, file: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
-    """What `read_yaml` does, for a text; `file` is what errors call it.
+    """Like `read_yaml`, from a text; errors call it `file`.
 
     >>> parse_yaml("train:\\n  lr: 1e-4", "a.yaml")
     ({'train': {'lr': 0.0001}}, {('train',): 1, ('train', 'lr'): 2})
@@ -76,7 +76,7 @@ def parse_yaml(text: str, file: str) -> tuple[dict[str, Any], dict[KeyPath, int]
 
 
 def _check_events(text: str, file: str) -> None:
-    """Refuse what plain data has no need of, before anything is made of it."""
+    """Refuse tags, aliases and deep nesting before anything is built."""
     depth = documents = 0
     for event in YAML(typ="safe", pure=True).parse(text):
         wrong: tuple[str, str | None] | None = None
@@ -113,7 +113,7 @@ def _loader() -> YAML:
 
 
 def parse_value(text: str) -> Any:
-    """The value of `key=value` on the command line: YAML, and plain text where that isn't.
+    """The value of `key=value` on the command line, read as YAML, or as plain text if it isn't YAML.
 
     >>> parse_value("[120, 250]"), parse_value("1e-4"), parse_value("cnn")
     ([120, 250], 0.0001, 'cnn')
@@ -158,6 +158,6 @@ def _flow(content: Any) -> Any:
             items.fa.set_flow_style()
         return items
     if isinstance(content, str) and content.startswith("?"):
-        # ruamel.yaml leaves it bare in a list on one line, where a question mark begins a key.
+        # ruamel.yaml leaves such text bare in a list on one line, where a question mark begins a key.
         return DoubleQuotedScalarString(content)
     return content

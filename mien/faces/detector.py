@@ -1,4 +1,4 @@
-"""Faces in photos: found by YuNet or by a Haar cascade, and framed as a landmark model is used to.
+"""Faces in photos: YuNet or a Haar cascade finds them, framed as landmark models expect them.
 
 Sources: W. Wu, H. Peng, S. Yu, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 2023,
 as `cv2.FaceDetectorYN`; P. Viola, M. Jones, "Rapid Object Detection using a Boosted Cascade of Simple Features",
@@ -24,13 +24,14 @@ from mien.images import Pixels
 _YUNET_SIDES = (1280, 320)
 _YUNET_SCORE = 0.7
 _YUNET_OVERLAP = 0.3
-# The cascade looks at all sizes by itself, from its windows' 24 pixels on; its time and its mistakes grow with both.
+# The cascade searches all sizes from 24 pixels on; its time and its mistakes grow with the photo's side
+# and with every smaller size of faces, so both are limited.
 _CASCADE = "haarcascade_frontalface_alt2.xml"
 _CASCADE_SIDE = 800
 _CASCADE_FACE = 30
 _CASCADE_NEIGHBOURS = 3
 
-# Of two boxes that share more than this part of the smaller one, only the surer is a face.
+# Of two boxes that share more than this part of the smaller one, only the one with the higher score is a face.
 _SHARED = 0.5
 
 
@@ -221,7 +222,7 @@ def _shrunk(image: Pixels, scale: float) -> Pixels:
 
 
 def _surest(scored: Sequence[tuple[Box, float]]) -> list[tuple[Box, float]]:
-    """Boxes without those that mostly cover a surer one, or are covered by it."""
+    """The boxes that don't mostly overlap one with a higher score."""
     surest: list[tuple[Box, float]] = []
     for box, score in sorted(scored, key=lambda pair: -pair[1]):
         if all(_shared(box, other) <= _SHARED for other, _ in surest):

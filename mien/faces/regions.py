@@ -1,4 +1,4 @@
-"""Parts of a face as boxes of its 68 points: which points bound each, how a box grows, where points go in what is cut.
+"""Parts of a face as boxes of its 68 points: the points that bound them, margins, and maps into the cut image.
 
 A box is left, top, right, bottom in whole pixels of the image, right and bottom exclusive; points are pixel centres
 from 0, so the pixel of a point p reaches from p − 0.5 to p + 0.5, and a box has the pixels that its points lie in.
@@ -25,8 +25,8 @@ Floats = npt.NDArray[np.float64]
 class Region:
     """A part of a face: its box reaches over the x of some points and the y of some (numbers from 0).
 
-    `margin` is what is added on all four sides unless told otherwise, as a share of the box's longer side. `how` says
-    what is done with the box: "cut" out; "filled" in the whole image; "turned" until both eyes are level, and cut.
+    `margin` is the default margin on all four sides, as a share of the box's longer side. `how` says what happens to
+    the box: "cut" out; "filled" in the whole image; "turned" until both eyes are level, and cut.
     """
 
     what: str
@@ -51,8 +51,8 @@ REGIONS: Mapping[str, Region] = MappingProxyType(
     }
 )
 
-# Where `aligned` puts the middles of the eyes, as shares of the cut image's sides: brows and chin of MEAN_SHAPE then
-# stand at .22 and .92 of its height, which leaves room for a jaw that drops.
+# Where `aligned` puts the middles of the eyes, as shares of the cut image's sides. MEAN_SHAPE's brows and chin are then
+# at .22 and .92 of its height, which leaves room for a jaw that drops.
 EYES_AT = ((0.33, 0.36), (0.67, 0.36))
 
 # A face that fills its image, as shares of the image's sides (a pixel's edge, not its centre, is 0): the mean of the
@@ -98,9 +98,9 @@ def mean_points(sizes: Sizes) -> Floats:
 def region_boxes(points: Points, sizes: Sizes, region: Region, margin: float | None = None) -> Boxes:
     """The boxes of a region for points (n, 68, 2) of images with these widths and heights (n, 2), as int32 (n, 4).
 
-    Grown by `margin` (the region's own unless given), then outward to whole pixels, then clipped to the image. Where
-    points aren't finite the box is empty, as it may be after clipping; `is_empty` tells. For a region that is
-    "filled", the box is what is filled; for one that is "turned", it bounds the turned square in the image.
+    A box grows by `margin` (by default the region's own), then outward to whole pixels, and is clipped to the image. A
+    box is empty if its points aren't finite, and it may be after clipping; see `is_empty`. For a "filled" region the
+    box is the part to fill; for a "turned" one it bounds the turned square in the image.
 
     >>> points = np.zeros((1, 68, 2))
     >>> points[0, 48:, 0] = np.linspace(3, 6.6, 20)
@@ -123,7 +123,7 @@ def region_boxes(points: Points, sizes: Sizes, region: Region, margin: float | N
 
 
 def is_empty(boxes: Boxes) -> npt.NDArray[np.bool_]:
-    """Which boxes (n, 4) have no pixel.
+    """Whether each box (n, 4) is without a pixel.
 
     >>> is_empty(np.array([[0, 0, 1, 1], [48, 3, 48, 9]], np.int32)).tolist()
     [False, True]
@@ -146,8 +146,8 @@ def stretched(boxes: Boxes, size: int) -> Floats:
 def levelled(points: Points, size: int, margin: float = 0.0) -> Floats:
     """The maps that turn and scale images until their eyes stand at `EYES_AT` of size × size, as float64 (n, 2, 3).
 
-    A similarity: angles stay. `margin` is added on all four sides of the square, as a share of its side. Eyes whose
-    middles fall together give a map that isn't finite.
+    The maps are similarities: angles stay. `margin` is added on all four sides of the square, as a share of its side.
+    If the middles of both eyes coincide, the map isn't finite.
     """
     left, right = (_eye(points, eye) for eye in (0, 1))
     wanted = (np.array(EYES_AT) + margin) / (1 + 2 * margin) * size - 0.5
@@ -160,7 +160,7 @@ def levelled(points: Points, size: int, margin: float = 0.0) -> Floats:
 
 
 def moved(points: Points, maps: Floats) -> Floats:
-    """Points (n, k, 2) by the maps (n, 2, 3) of their images, as float64 (n, k, 2)."""
+    """Points (n, k, 2) moved by the maps (n, 2, 3) of their images, as float64 (n, k, 2)."""
     return np.asarray(np.einsum("nkj,nij->nki", points, maps[:, :, :2]) + maps[:, None, :, 2], dtype=np.float64)
 
 
@@ -169,7 +169,7 @@ def turned_corners(points: Points, margin: float = 0.0) -> Floats:
     maps = levelled(points, 1, margin)
     a, b = maps[:, 0, 0] + 1j * maps[:, 1, 0], maps[:, 0, 2] + 1j * maps[:, 1, 2]
     with np.errstate(all="ignore"):
-        # The square's corners are half of its one pixel from that pixel's centre, 0.
+        # Cut at one pixel, the square's corners lie half a pixel from that pixel's centre, 0.
         corners = (np.array([-0.5 - 0.5j, 0.5 - 0.5j, 0.5 + 0.5j, -0.5 + 0.5j]) - b[:, None]) / a[:, None]
     return np.stack([corners.real, corners.imag], axis=2) + 0.5
 

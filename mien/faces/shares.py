@@ -1,4 +1,4 @@
-"""Points as models and losses have them: shares of an image's side from its middle, in batches of torch's tensors."""
+"""Points as models and losses take them: shares of an image's side from its middle, in batches of torch tensors."""
 
 from torch import Tensor
 
@@ -17,13 +17,13 @@ def as_shares(points: Tensor, side: int) -> Tensor:
 
 
 def as_pixels(shares: Tensor, side: int) -> Tensor:
-    """What `as_shares` undoes: (n, 136) as points (n, 68, 2)."""
+    """The inverse of `as_shares`: (n, 136) as points (n, 68, 2)."""
     points: Tensor = shares.unflatten(1, (-1, 2))
     return (points + 0.5) * side - 0.5
 
 
 def normalized_errors(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Each image's mean distance of its points, (n, 136) both, over that of the true outer eye corners: (n,).
+    """The NME of each image, (n,), by the true outer eye corners; outputs and targets are (n, 136).
 
     Source: as in `mien.metrics.nme`, which measures runs; this one is for the history while a model trains.
     """

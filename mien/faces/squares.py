@@ -1,4 +1,4 @@
-"""Squares about faces, and pixels and points in them: with room for training, or as a detector would frame a face."""
+"""Squares about faces, and the pixels and points in them: wide ones for training, or as a detector would frame them."""
 
 import hashlib
 from typing import Literal
@@ -13,8 +13,8 @@ Frame = Literal["wide", "detector"]
 Points = npt.NDArray[np.float32]
 Squares = npt.NDArray[np.float64]
 
-# A detector's square: so many times the longer side of the points' box, give or take, and its middle somewhat off
-# (standard deviations of the side's logarithm, and of the middle in shares of the side).
+# A detector's square: its side is `WIDEN` times the longer side of the points' box, with random errors of size and
+# middle (standard deviations of the side's logarithm, and of the middle in shares of the side).
 WIDEN, SIDE_SD, MIDDLE_SD = 1.25, 0.06, 0.04
 # The side of a wide square over the longer side of the points' box.
 ROOM = 2.0
@@ -38,9 +38,9 @@ def wide_squares(points: Points) -> Squares:
 
 
 def detector_squares(points: Points, ids: list[str]) -> Squares:
-    """Squares as a face detector would give them: `WIDEN` times the box, not quite in the middle, not quite its size.
+    """Squares as a face detector would give them: `WIDEN` times the box, with random errors of middle and size.
 
-    How far off is drawn by the row's id alone, so it is the same in every data set and every order.
+    A row's id alone seeds its errors, so they are the same in every data set and every order.
     """
     squares = face_squares(points) * [1, 1, WIDEN]
     for square, id_ in zip(squares, ids, strict=True):
@@ -59,7 +59,7 @@ def cut(image: Pixels, square: npt.NDArray[np.float64], size: int) -> Pixels:
     [[5, 6], [9, 10]]
     """
     x, y, side = square
-    # First what is covered, as whole pixels and some more, so that shrinking it costs no more than it must.
+    # First cut the covered pixels and a few more, so that shrinking costs no more than it must.
     left, top = int(np.floor(x - side / 2)) - 1, int(np.floor(y - side / 2)) - 1
     reach = int(np.ceil(side)) + 4
     height, width = image.shape[:2]
@@ -68,7 +68,7 @@ def cut(image: Pixels, square: npt.NDArray[np.float64], size: int) -> Pixels:
     part = image[rows[:, None], columns[None, :]]
     factor = side / size
     if factor > 1:
-        # A pixel of the result is the mean of those that it covers.
+        # Each pixel of the result is the mean of the pixels that it covers.
         shrunk = max(1, round(reach / factor))
         part = np.asarray(cv2.resize(part, (shrunk, shrunk), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     scale = part.shape[0] / reach
@@ -83,6 +83,6 @@ def cut(image: Pixels, square: npt.NDArray[np.float64], size: int) -> Pixels:
 
 
 def into(points: Points, squares: Squares, size: int) -> Points:
-    """Points (n, 68, 2) of the images as points of their squares (n, 3) cut at `size` pixels."""
+    """Points (n, 68, 2) of images as points of the images' squares (n, 3), cut at `size` pixels."""
     corner = squares[:, None, :2] + 0.5 - squares[:, None, 2:] / 2
     return ((points + 0.5 - corner) * (size / squares[:, None, 2:]) - 0.5).astype(np.float32)

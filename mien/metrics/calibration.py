@@ -1,4 +1,4 @@
-"""Whether a model's probabilities are true: NLL, Brier, ECE, risk by coverage; and the temperature that mends them."""
+"""Calibration of a model's probabilities: NLL, Brier, ECE, risk by coverage; and the temperature that mends them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ Values = npt.NDArray[np.float64]
 
 BINS = 15
 _DRAWS = 2000
-# Beyond these a softmax is a maximum, or flat.
+# Temperatures beyond these make a softmax a maximum, or flat.
 _COLDEST, _HOTTEST = 0.05, 20.0
 
 
@@ -65,9 +65,9 @@ def _nll(logits: Values, labels: Labels) -> Values:
 
 
 class Bins(NamedTuple):
-    """Rows by how sure the model is: rows, mean confidence and accuracy of each bin that has rows.
+    """Rows binned by confidence: the number of rows, mean confidence and accuracy of each bin that has rows.
 
-    `sums` is what a bin adds to the ECE before its sign goes, `errors` the standard error of that.
+    `sums` is each bin's signed part of the ECE, `errors` its standard error.
     """
 
     n: npt.NDArray[np.int64]
@@ -92,7 +92,7 @@ def bin_rows(confidence: Values, correct: npt.NDArray[np.bool_], *, equal_mass: 
     if equal_mass:
         place = np.empty(n, dtype=np.int64)
         place[np.argsort(confidence, kind="stable")] = np.arange(n) * bins // max(n, 1)
-        # Rows that are equally sure have no order: they share a bin.
+        # Rows with equal confidence share a bin, since they have no order.
         _, inverse = np.unique(confidence, return_inverse=True)
         least = np.full(inverse.max(initial=-1) + 1, bins)
         np.minimum.at(least, inverse, place)
@@ -107,7 +107,7 @@ def bin_rows(confidence: Values, correct: npt.NDArray[np.bool_], *, equal_mass: 
     rows = np.bincount(place, minlength=bins).astype(np.int64)
     there = rows > 0
     sums = total(gaps) / n
-    # A bin of few rows that are all right shows no spread; what its confidence promises is the least there is.
+    # A bin of a few rows, all right, shows no spread: its spread is at least what its confidence implies.
     spread = np.maximum(total(gaps**2) / n - sums**2, total(confidence * (1 - confidence)) / n)
     return Bins(
         rows[there],
@@ -119,21 +119,21 @@ def bin_rows(confidence: Values, correct: npt.NDArray[np.bool_], *, equal_mass: 
 
 
 def corrected_ece(bins: Bins, confidence: float = CONFIDENCE, seed: int = 0) -> tuple[float, tuple[float, float]]:
-    """The ECE without what chance alone adds to it, and its interval, all 0 or more.
+    """The ECE corrected for what chance alone adds to it, and its interval; all are 0 or more.
 
-    A gap between accuracy and confidence has no sign in the ECE, so chance adds to it, and a perfectly calibrated model
-    shows one well over 0. Here each bin's gap is taken as normal around the true one. The estimate is the true ECE that
-    would have the one found as its median; the ends of the interval are those that would exceed the one found, or fall
-    short of it, in one of 40 cases. What chance adds depends on how the true gaps are spread over the bins: most where
-    few bins have them, least where all have. The estimate takes the proportions that were found; the lower end only
-    gaps of more than two standard errors; the upper one gaps in all bins. The interval of a model that may be
-    calibrated begins at 0. How often such intervals hold the truth is measured in results/coverage.md.
+    The ECE drops the sign of each gap between accuracy and confidence, so chance adds to it, and a perfectly calibrated
+    model shows an ECE well over 0. Here each bin's gap is taken as normal around its true gap. The estimate is the true
+    ECE whose median is the observed ECE; the ends of the interval are the true ECEs that would exceed the observed one,
+    or fall short of it, in one of 40 cases. Chance adds most where few bins have true gaps, and least where all have.
+    The estimate takes the gaps in the observed proportions; the lower end, only gaps of more than two standard errors;
+    the upper end, gaps in all bins. The interval of a model that may be calibrated begins at 0. results/coverage.md
+    measures how often such intervals hold the truth.
     """
     observed = bins.ece
-    errors = np.maximum(bins.errors, 1e-9)  # None at all where every row is wrong, and quite sure.
+    errors = np.maximum(bins.errors, 1e-9)  # 0 where every row is wrong with full confidence.
     noise = errors * np.random.default_rng(seed).standard_normal((_DRAWS, len(errors)))
     most = observed + 10 * float(errors.sum())
-    # An ECE below what chance alone gives on the median says no more than that median does.
+    # An ECE below the median of chance alone says no more than that median.
     by_chance = float(np.median(abs(noise).sum(axis=1)))
 
     def true_ece(share: float, gaps: Values, ece: float) -> float:
@@ -156,9 +156,9 @@ def corrected_ece(bins: Bins, confidence: float = CONFIDENCE, seed: int = 0) -> 
 
 
 def risk_coverage(confidence: Values, correct: npt.NDArray[np.bool_]) -> tuple[Values, Values]:
-    """Coverage and risk, each (n,): the share of rows that are answered, the surest first, and of errors among them.
+    """Coverage and risk, each (n,): the share of rows answered, most confident first, and of errors among these.
 
-    Rows that are equally sure come in any order; the risk is the mean over all of them.
+    Rows with equal confidence may come in any order; the risk is the mean over all orders.
     Source: Y. Geifman, R. El-Yaniv (2017), Selective classification for deep neural networks, NeurIPS.
 
     >>> coverage, risk = risk_coverage(np.array([0.9, 0.6, 0.8]), np.array([True, False, True]))
@@ -173,23 +173,23 @@ def risk_coverage(confidence: Values, correct: npt.NDArray[np.bool_]) -> tuple[V
 
 
 def aurc(confidence: Values, correct: npt.NDArray[np.bool_]) -> float:
-    """The mean risk over all coverages, 0 … 1: lower when the model knows which of its answers are wrong."""
+    """The mean risk over all coverages, 0 … 1; lower if the model is less confident in its wrong answers."""
     return float(risk_coverage(confidence, correct)[1].mean())
 
 
 def measure_calibration(labels: Labels, logits: Logits, temperature: float = 1.0) -> dict[str, Any]:
-    """What the probabilities are worth, as plain data: each measure and, under `interval`, its [low, high] of 95 %.
+    """The measures of calibration as plain data; `interval` gives the 95 % interval [low, high] of each.
 
     `nll` is the mean negative log likelihood in nats; `brier` the mean squared distance to the right answer, summed
-    over the classes, so 0 … 2; `ece` and `ece_equal_mass` have 15 bins, and beside them `ece_corrected` and
-    `ece_equal_mass_corrected`, to which their intervals belong; `aurc` is the area under the risk–coverage curve.
+    over the classes, so 0 … 2; `ece` and `ece_equal_mass` have 15 bins; `ece_corrected` and `ece_equal_mass_corrected`
+    are their corrected values, to which their intervals belong; `aurc` is the area under the risk–coverage curve.
     Intervals of NLL and Brier are Student's, that of `aurc` a bootstrap's over rows (a fixed seed).
     Raises FailedError for no rows and for logits that aren't finite.
     """
     wide = _checked(logits, labels) / temperature
     given = probabilities(wide)
     right = np.arange(given.shape[1]) == np.asarray(labels)[:, None]
-    # The logits tell ties of rounding apart that probabilities don't.
+    # Logits still differ where probabilities round to ties.
     said = wide.argmax(axis=1)
     confidence, correct = given[np.arange(len(said)), said], said == labels
     losses = {"nll": _nll(wide, labels), "brier": ((given - right) ** 2).sum(axis=1)}

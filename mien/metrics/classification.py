@@ -1,7 +1,7 @@
-"""What a set of predictions is worth: accuracy, balanced accuracy, F1, each with its interval, and by class.
+"""The scores of a set of predictions: accuracy, balanced accuracy, F1, each with its interval, and by class.
 
-All scores follow scikit-learn with `zero_division=0`. They are computed from the confusion matrix, so that a value and
-the bootstrap samples of its interval come from one function.
+All scores follow scikit-learn with `zero_division=0`. They are computed from the confusion matrix, so that one
+function gives a value and the bootstrap samples of its interval.
 """
 
 import csv
@@ -63,7 +63,7 @@ def confusion(labels: Labels, predicted: Labels, k: int) -> Counts:
 
 
 def class_scores(matrix: Counts) -> ClassScores:
-    """Precision, recall and F1 by class of confusion matrices (..., k, k); 0 where they would divide by nothing."""
+    """Precision, recall and F1 by class of confusion matrices (..., k, k); 0 where the divisor is 0."""
     right = np.diagonal(matrix, axis1=-2, axis2=-1)
     support, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
     return ClassScores(
@@ -95,7 +95,7 @@ def _mean(values: Values, weights: npt.NDArray[Any]) -> Values:
     return np.asarray((values * weights).sum(axis=-1) / weights.sum(axis=-1))
 
 
-# The scores of a confusion matrix whose intervals come from resampled ones.
+# The scores whose intervals come from resampled confusion matrices.
 RESAMPLED = {"balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1, "weighted_f1": weighted_f1}
 SCORES = ("accuracy", *RESAMPLED)
 

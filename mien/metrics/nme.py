@@ -1,8 +1,8 @@
 """How far predicted points are from the true ones: normalised mean errors, each measure with its interval.
 
-An error is a share of a distance in the same true face, so that it means the same in a large photo and a small one:
-of the distance of the outer eye corners, or of the two pupils, each the mean of its eye's six points (`ibug` has the
-sources). The first is the longer one, so its errors are the smaller.
+An error is divided by a distance in the same true face, so that it means the same in a large photo and a small one:
+the distance of the outer eye corners, or that of the pupils, each the mean of its eye's six points (`ibug` has the
+sources). The outer corners are further apart, so errors by them are smaller.
 Points are (n, 68, 2) in iBUG's order; their unit may be any, the same for predicted and true.
 """
 
@@ -43,10 +43,10 @@ def distances(predicted: Points, true: Points) -> Values:
 
 
 def normalisers(true: Points, normaliser: Normaliser) -> Values:
-    """The distance of each face that its errors are measured by, float64 (n,), in the points' unit.
+    """The distance in each face that normalises its errors, float64 (n,), in the points' unit.
 
     "outer_eyes" is the distance of the outer eye corners, "inter_pupil" that of the means of the eyes' points. Raises
-    MienError where it is 0 or no finite number: such true points are no face's.
+    MienError where it is 0 or not finite: such true points are no face.
     """
     true = np.asarray(true, np.float64)
     if normaliser == "outer_eyes":
@@ -88,14 +88,14 @@ def measure_points(predicted: Points, true: Points, *, draws: int = DRAWS, seed:
     - `interval`: for each of these names but `n` and `ced` the 95 % interval, [low, high], those of `by_group` by name
 
     Intervals are percentiles over `draws` bootstrap samples of the faces, the same for the same `seed` (B. Efron, R.
-    J. Tibshirani (1993), An introduction to the bootstrap, chapter 13). That of `failure_rate_8` is Wilson's: where no
-    face fails a bootstrap would be sure that none ever will. Raises what `distances` and
+    J. Tibshirani (1993), An introduction to the bootstrap, chapter 13). That of `failure_rate_8` is Wilson's: if no
+    face fails, a bootstrap would claim that none ever will. Raises what `distances` and
     `normalisers` raise.
     """
     apart, eyes = distances(predicted, true), normalisers(true, "outer_eyes")
     errors = apart.mean(axis=1) / eyes
     n, failed = len(errors), int((errors > LIMIT).sum())
-    # Each of these is the mean over the faces of something that each face has.
+    # Each of these is a mean over the faces.
     means = {
         "nme_outer_eyes": errors,
         "nme_inter_pupil": apart.mean(axis=1) / normalisers(true, "inter_pupil"),

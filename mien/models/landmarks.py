@@ -1,4 +1,4 @@
-"""A small network for the 68 points of a face: heat maps, of which each point is the mean place.
+"""A small network for the 68 points of a face: each point is the mean place of its heat map.
 
 Sources: residual blocks as in `mien.models.resnet`; the mean of a heat map as a point that can be learned through
 (soft-argmax) of X. Sun et al., "Integral Human Pose Regression", ECCV 2018.
@@ -16,7 +16,7 @@ from mien.faces.ibug import POINTS
 from mien.models.resnet import BasicBlock
 from mien.registry import register
 
-# Between the image and the coarsest features its sides are halved so often.
+# How often the image's sides are halved on the way to the coarsest features.
 _HALVED = 8
 
 

@@ -1,4 +1,4 @@
-"""A residual network for small images, its width and depth chosen.
+"""A residual network for small images, with width and depth as parameters.
 
 Source: K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition", CVPR 2016, with the stem of its
 CIFAR version: 3×3, stride 1, no pooling, since images of 48 px have no pixels to spare.

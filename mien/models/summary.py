@@ -1,4 +1,4 @@
-"""What a model is made of: layers, output shapes, parameters and multiply-adds for one image."""
+"""A summary of a model: layers, output shapes, parameters and multiply-adds for one image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

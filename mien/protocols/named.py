@@ -43,7 +43,7 @@ def official(dataset: Dataset) -> Roles:
 
 @register("protocol", "paper-2021")
 def paper_2021(dataset: Dataset) -> Roles:
-    """The 2021 report's protocol: reports on `Usage != PublicTest`, so on PrivateTest and on Training, which it fits."""
+    """The 2021 report's protocol: reports on `Usage != PublicTest`, PrivateTest and the Training that it fits."""
     for split in ("Training", "PublicTest", "PrivateTest"):
         dataset.rows(split)
     return Roles((Part("Training"),), (Part("PublicTest"),), (Part("Training"), Part("PrivateTest")))

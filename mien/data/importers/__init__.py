@@ -1,4 +1,4 @@
-"""From source files to a data set: the format is found by looking, every row is checked, and all or nothing is stored.
+"""From source files to a data set: mien recognises the format, checks every row, and stores all or nothing.
 
 An importer for another format is a function in a plugin; `mien.data.importers.source` has the contract and an example.
 """
@@ -117,7 +117,7 @@ def import_dataset(
 
 
 def _open(source: Path) -> tuple[str, Source]:
-    """The first importer that takes the source, and what it found."""
+    """The name of the first importer that takes the source, and the rows that it gives."""
     try:
         if source.is_file() and source.stat().st_size == 0:
             raise MienError("the file is empty", file=str(source), expected=_LOOKED_FOR)
@@ -182,14 +182,14 @@ def _chunks(rows: Iterable[Row | BadRow]) -> Iterator[list[Row | BadRow]]:
 
 
 def _checked(content: Source) -> Generator[list[Row | BadRow]]:
-    """Rows, some at a time, with their images' sizes, and bad ones instead of those whose images don't decode."""
+    """Chunks of rows with the sizes of their images; a row whose image doesn't decode becomes a bad row."""
     chunks = _chunks(content.rows)
     if content.checked:
         yield from chunks
         return
     first = next(chunks)
     size = sum(len(row.image) for row in first if isinstance(row, Row))
-    # Only while it decodes does Pillow let other threads run: with small images they are in each other's way.
+    # Pillow lets other threads run only while it decodes, so with small images threads slow each other down.
     work = ordered_map if size >= _LARGE_IMAGE * len(first) else map
     yield from work(_check, itertools.chain([first], chunks))
 
@@ -235,7 +235,7 @@ def _add(
 
 
 def _error(bad: list[BadRow], source: Path) -> MienError:
-    """The first bad row as an error, with the others, up to 20 in all, and the way round them."""
+    """An error of the first bad row, with up to 19 others and the hint at --skip-bad."""
     first, *others = (row.error(str(source)) for row in bad[:_MAX_SHOWN])
     count = (
         f"{len(bad)} bad row{'s' if len(bad) > 1 else ''}"

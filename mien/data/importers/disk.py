@@ -1,4 +1,4 @@
-"""Files of a source on the disk: which are looked at, which lead out of it, and reading them within limits."""
+"""A source's files on the disk: which ones are read, which links lead out of it, and limits on reading."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ _JUNK = ("thumbs.db", "desktop.ini", "__macosx", "icon\r")
 
 
 def visible(folder: Path) -> list[Path]:
-    """What stands in a folder, sorted, without hidden files and those that file managers leave."""
+    """The entries of a folder, sorted, without hidden files and without those that file managers leave behind."""
     return sorted(
         Path(entry.path)
         for entry in os.scandir(folder)
@@ -23,22 +23,22 @@ def visible(folder: Path) -> list[Path]:
 
 
 def leads_out(path: Path, root: Path) -> bool:
-    """Whether it is a link to something outside of `root`, which must be resolved."""
+    """Whether a path is a link to something outside of `root`; `root` must be resolved."""
     return path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root)
 
 
 def utf8(name: str) -> str:
-    """A file's name as text; bytes that are none become U+FFFD."""
+    """A file's name as text; bytes that aren't UTF-8 become U+FFFD."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
 def relative(path: Path, source: Path) -> str:
-    """The path below the source, with slashes: what rows are called by."""
+    """The path below the source, with slashes, as in the ids of rows."""
     return utf8(path.relative_to(source).as_posix())
 
 
 def read(path: Path, limit: int) -> bytes:
-    """The bytes of a file of at most `limit` bytes; MienError says why there are none."""
+    """The bytes of a file of at most `limit` bytes; MienError if it can't be read or is larger."""
     try:
         facts = path.stat()
         # Opening a pipe would wait for ever.

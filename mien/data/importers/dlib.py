@@ -36,12 +36,12 @@ class _List:
 def dlib_xml(source: Path) -> Source | None:
     """dlib's XML, or a folder with `NAME_train.xml` and `NAME_test.xml`; images stand below the XML's folder.
 
-    A file that isn't called by its split gets splits, in which a mirrored twin stays with its original.
+    If a file's name gives no split, mien makes the splits, and a mirrored twin stays with its original.
     """
     lists = _lists(source)
     if not lists:
         return None
-    # Counted first, so that an error of the XML comes before any work, and splits can be made.
+    # Read once to count: an error in the XML comes before any work, and mien can make the splits.
     groups = [face_points.original(box.file) for each in lists for box in boxes(each.path)]
     needs_splits = lists[0].split is None
     return Source(
@@ -62,7 +62,7 @@ def _lists(source: Path) -> list[_List]:
     if not source.is_dir():
         return []
     files = [path for path in sorted(source.glob("[!.]*.xml")) if is_imglab(path)]
-    # `labels_ibug_300W.xml` holds the rows of the other two once more.
+    # `labels_ibug_300W.xml` repeats the rows of the other two.
     named = [path for path in files if _split(path) is not None]
     chosen = named or files
     if not named and len(files) > 1:

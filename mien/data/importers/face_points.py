@@ -1,7 +1,7 @@
-"""What importers of landmarks share: the 68 points of a face, checked, and moved to the image as it is decoded.
+"""What importers of landmarks share: they check the 68 points of a face and move them to the image as decoded.
 
-Points are pixel centres from 0 inside. A source that counts otherwise is converted by its importer, which says so in
-the card.
+Inside mien, points are pixel centres from 0. The importer of a source that counts otherwise converts its points, and
+says so in the card.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from mien.images import FORMATS, MAX_PIXELS
 
 COLUMN = "landmarks"
 KIND = pa.list_(pa.float32(), 2 * POINTS)
-# The row whose picture is the same, mirrored or not: rows of one group stay in one split.
+# Names the picture that a row shares with its mirrored twin: rows of one group stay in one split.
 GROUP = "group"
 GROUP_KIND = pa.string()
 
@@ -37,7 +37,7 @@ TERMS = (
 _OF_300_W = re.compile(r"(?i)(?<![a-z])(300[-_ ]?w|ibug|helen|lfpw|afw)(?![a-z])")
 
 _ORIENTATION = 0x0112
-# Without one of these a PNG has no orientation; with them Pillow decodes all of it to say which.
+# A PNG without any of these chunks has no orientation; to read one, Pillow decodes the whole image.
 _PNG_METADATA = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 
 Points = npt.NDArray[np.float64]
@@ -70,7 +70,7 @@ def points_from_numbers(values: Sequence[Any]) -> Points:
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself: width and height as stored, and the EXIF orientation, 1 to 8."""
+    """The header of an image file: width and height as stored, and the EXIF orientation, 1 to 8."""
 
     width: int
     height: int
@@ -84,7 +84,7 @@ class Header:
 
 
 def header(image: bytes) -> Header | None:
-    """The header of an image file; None for what has none, of which decoding it will tell."""
+    """The header of an image file; None if there is none, which decoding will report."""
     try:
         with Image.open(io.BytesIO(image), formats=FORMATS) as opened:
             if opened.width * opened.height > MAX_PIXELS:
@@ -98,7 +98,7 @@ def header(image: bytes) -> Header | None:
 
 
 def far_outside(points: Points, header: Header) -> tuple[int, str, str] | None:
-    """The first point that is more than one image side away from the image, what is wrong and what was expected."""
+    """The first point more than one image side away from the image: its index, the problem, what was expected."""
     size = np.array([header.width, header.height])
     wrong = ((points < -size) | (points > 2 * size)).any(axis=1)
     if not wrong.any():
@@ -110,9 +110,9 @@ def far_outside(points: Points, header: Header) -> tuple[int, str, str] | None:
 
 
 def upright(points: Points, header: Header) -> Points:
-    """Points of the stored pixels, moved to where those are when the image is turned as its EXIF orientation says.
+    """Points of the image as stored, moved to the image as turned by its EXIF orientation.
 
-    Where that mirrors the picture, left and right change places, as they do for whoever looks at it.
+    Where that mirrors the picture, left and right points change places, as they do for the viewer.
 
     >>> upright(np.full((68, 2), [9.0, 0.0]), Header(10, 20, 6))[0].tolist()
     [19.0, 9.0]
@@ -128,9 +128,9 @@ def upright(points: Points, header: Header) -> Points:
 def stored_points(
     row: str, image: bytes, points: Points, lines: Sequence[int] | None = None, file: str | None = None
 ) -> list[float] | BadRow:
-    """The row's value of `landmarks` from points of the image as it is stored, or why it has none.
+    """The row's value of `landmarks` from points of the image as stored, or the row as a bad one.
 
-    `lines` are those at which the points stand in a text file, and `file` is that file below the source.
+    `lines` are the points' lines in a text file, and `file` is that file below the source.
     """
     stored = header(image)
     if stored is None:
@@ -143,7 +143,7 @@ def stored_points(
 
 
 def listed_points(row: str, column: str, image: bytes, values: Sequence[Any]) -> list[float] | BadRow:
-    """The row's value of `landmarks` from a Parquet column's, points of the image as decoded, or why it has none."""
+    """The row's value of `landmarks` from a Parquet column: points of the image as decoded; or the row as a bad one."""
     try:
         points = points_from_numbers(values)
     except MienError as error:
@@ -159,19 +159,19 @@ def _numbers(points: Points) -> list[float]:
 
 
 def details(convention: str, limited: bool) -> dict[str, Any]:
-    """What the card says of points that were given by some convention, and whether 300-W's terms hold for them."""
+    """The card's entry for points given by a convention; `limited`: 300-W's terms hold for them."""
     content = {"from": convention, "to": "pixel centres from 0"}
     return {COLUMN: {**content, "terms": "research only"} if limited else content}
 
 
 def notes(convention: str, limited: bool) -> list[str]:
-    """The same as sentences for a reader."""
+    """The same facts as sentences for a reader."""
     sentence = f"68 points in iBUG's order, stored as pixel centres from 0; they come from {convention}"
     return [sentence, TERMS] if limited else [sentence]
 
 
 def restricted(source: Path, splits: Iterable[Any]) -> bool:
-    """Whether 300-W's terms hold for the points of some Parquet: by its name, its splits', or the card beside it.
+    """Whether 300-W's terms hold for the points of a Parquet source: by its name, its splits or the card beside it.
 
     >>> restricted(Path("faces.parquet"), ["training", "helen_test"])
     True
@@ -185,7 +185,7 @@ def restricted(source: Path, splits: Iterable[Any]) -> bool:
 
 
 def original(path: str) -> str:
-    """The path, without suffix, of the image that a mirrored twin was made of, after dlib's habit; or of any other.
+    """The path of an image without suffix; for a mirrored twin, by dlib's naming, that of its original.
 
     >>> original("helen/trainset/1_mirror.jpg"), original("helen/trainset/1.png")
     ('helen/trainset/1', 'helen/trainset/1')

@@ -24,7 +24,7 @@ _COLUMNS = ("emotion", "pixels", "usage")
 _MAX_LINE = 2**22
 _CHUNK_ROWS = 64
 _CHUNK_BYTES = 2**20
-# Parsed at a time: fewer, and numpy's calls take longer than their work; more, and the arrays leave the cache.
+# Rows parsed at a time: with fewer, numpy's calls take longer than their work; with more, arrays outgrow the cache.
 _PARSED_VALUES = 75_000
 
 _LABELS = {str(i).encode(): i for i in range(len(FER2013))}
@@ -32,7 +32,7 @@ _USAGES = {name.encode(): name for name in OFFICIAL_SPLITS}
 
 # Row number, line number, and the line without its end.
 Line = tuple[int, int, bytes]
-# What stands for a line that was too long to be kept.
+# Stands in for a line that was too long to keep.
 _TOO_LONG = b"\0"
 
 
@@ -56,7 +56,7 @@ def fer2013_csv(source: Path) -> Source | None:
             line=1,
             expected="the columns emotion, pixels and Usage",
         )
-    # About: rows are of nearly the same length, and to count them would be to read the file twice.
+    # An estimate: rows have nearly the same length, and counting them would mean reading the file twice.
     total = round(head.count(b"\n") * source.stat().st_size / len(head))
     return Source(
         rows=_rows(source, columns),
@@ -82,7 +82,7 @@ def _rows(source: Path, columns: list[str]) -> Iterator[Row | BadRow]:
         # glibc gives free memory back to the system, and takes it anew for each block's arrays, which is slower than to
         # parse them; once a larger piece was freed, it keeps as much (mallopt(3), M_MMAP_THRESHOLD).
         np.empty(2**23, np.uint8)
-        # One thread: numpy's calls are so short here that two lose more by waiting for each other than they gain.
+        # One thread: numpy's calls are so short here that two threads would mostly wait for each other.
         for chunk in chain([first], chunks):
             yield from _parse(chunk, len(columns), label, pixels, usage, side)
 
@@ -122,8 +122,8 @@ def _side(pixels: list[bytes]) -> int:
 
 
 def _parse(chunk: list[Line], width: int, label: int, pixels: int, usage: int, side: int) -> list[Row | BadRow]:
-    """The rows of a chunk of lines; `label`, `pixels` and `usage` are the columns' places among `width`."""
-    # No value holds a comma, so quotes are decoration.
+    """The rows of a chunk of lines; `label`, `pixels` and `usage` are the positions of the `width` columns."""
+    # No value holds a comma, so quotes can be dropped.
     lines = [(str(row), line, [_plain(value) for value in text.split(b",", width)]) for row, line, text in chunk]
     problems = [_problem(row, line, fields, width, label, usage) for row, line, fields in lines]
     good = [fields[pixels] for (_, _, fields), bad in zip(lines, problems, strict=True) if bad is None]
@@ -163,7 +163,7 @@ def _images(texts: list[bytes], side: int) -> Iterator[bytes | MienError]:
         if images is not None:
             yield from stored_pngs(images)
         else:
-            # One bad text spoils the fast way for its block alone.
+            # A bad text sends only its own block the slow way.
             for image in (_parse_one(text, side) for text in block):
                 yield image if isinstance(image, MienError) else stored_pngs(image[None])[0]
 
@@ -171,7 +171,7 @@ def _images(texts: list[bytes], side: int) -> Iterator[bytes | MienError]:
 def parse_pixels(texts: list[bytes], side: int) -> Pixels | None:
     """Texts like b"70 80 82" of whole numbers from 0 to 255, as uint8 (texts, side, side).
 
-    None when any of them isn't just that: side × side numbers of at most 3 digits with one blank between them.
+    None unless each text is exactly that: side × side numbers of at most 3 digits, with one blank between them.
 
     >>> parse_pixels([b"0 17 255 4"], side=2).tolist()
     [[[0, 17], [255, 4]]]
@@ -192,8 +192,8 @@ def parse_pixels(texts: list[bytes], side: int) -> Pixels | None:
     two = digit[1:-1] & digit[2:]  # this byte and the one before it are digits
     if (blank[2:] & blank[1:-1]).any() or (digit[:-3] & digit[1:-2] & two[1:]).any():
         return None
-    # The number that ends at each byte; blanks count 0. All in bytes, which is several times as fast as anything wider;
-    # what would not fit is refused.
+    # The number that ends at each byte; blanks count 0. Bytes are several times as fast as anything
+    # wider; numbers that don't fit are refused.
     digits *= digit
     hundreds = digits[:-2] * two
     below = digits[2:] + digits[1:-1] * np.uint8(10)

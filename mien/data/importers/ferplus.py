@@ -21,14 +21,14 @@ _MAX_ROWS = 1_000_000
 
 @dataclass(frozen=True)
 class Votes:
-    """Votes by row: the split that each row says it is in, and int16 (rows, 10) in the order of `FERPLUS_VOTES`."""
+    """The split that each row names, and its votes, int16 (rows, 10) in the order of `FERPLUS_VOTES`."""
 
     file: Path
     usage: tuple[str, ...]
     counts: npt.NDArray[np.int16]
 
     def of(self, row: int, split: str) -> list[int]:
-        """The votes of a row of that split; an error when there are none or they are of another split."""
+        """The votes of a row of that split; MienError if the row has none, or names another split."""
         if row >= len(self.usage):
             raise MienError(f"row {row} has no votes: there are {len(self.usage):,} rows of votes", file=str(self.file))
         if self.usage[row] != split:
@@ -43,7 +43,7 @@ class Votes:
         return votes
 
     def check_rows(self, rows: int) -> None:
-        """An error unless there are votes for just so many rows."""
+        """Raise MienError unless there are votes for exactly that many rows."""
         if rows != len(self.usage):
             raise MienError(
                 f"there are {len(self.usage):,} rows of votes, but {rows:,} rows of images; row {rows} has no image",
@@ -52,7 +52,7 @@ class Votes:
 
 
 def read_votes(path: Path) -> Votes:
-    """The votes of `fer2013new.csv`: the columns Usage, neutral … contempt, unknown, NF, in whatever order."""
+    """The votes of `fer2013new.csv`: the columns Usage, neutral … contempt, unknown, NF, in any order."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = list(islice(csv.reader(file), _MAX_ROWS))

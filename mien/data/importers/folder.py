@@ -1,4 +1,4 @@
-"""Folders of images: `<split>/<class>/images`, or `<class>/images`, for which the split is then made.
+"""Folders of images: `<split>/<class>/images`, or `<class>/images`, for which mien makes the splits.
 
 FER2013's folder version puts PublicTest and PrivateTest together as `test`; the names of its files
 (`PublicTest_123.jpg`) give the official splits back.
@@ -54,10 +54,10 @@ def folder(source: Path) -> Source | None:
 
 
 def _find(source: Path) -> tuple[list[_File], list[BadRow]]:
-    """The files of the class folders, and what stands outside of them but should not."""
+    """The files of the class folders, and the files that wrongly lie outside of them."""
     root = source.resolve()
     top = visible(source)
-    # Folders within folders: the upper ones are splits.
+    # In folders that hold folders, the upper ones are splits.
     if any(_is_folder(below, root) for above in top if _is_folder(above, root) for below in visible(above)):
         parents: list[tuple[Path, str | None]] = [(path, path.name) for path in top if _is_folder(path, root)]
         outside = [path for path in top if not _is_folder(path, root)]
@@ -93,7 +93,7 @@ def _file(path: Path, source: Path, root: Path, split: str | None) -> _File:
 
 
 def _official(file: _File, name: re.Match[str] | None) -> _File:
-    """The file with the official split that its name gives, and a problem where it gives none or contradicts."""
+    """The file with the official split that its name gives, or with a problem if the name gives none or contradicts."""
     if name is None:
         return replace(file, problem="the name gives no official split, as most of the others do")
     split = name[1]

@@ -1,4 +1,4 @@
-"""Reads imglab's XML piece by piece: whatever its size, little of it is held, and entities are refused."""
+"""Reads imglab's XML in pieces: a file of any size takes little memory, and entities are refused."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from mien.errors import MienError
 from mien.faces.ibug import POINTS
 
 _CHUNK = 2**16
-# What no list of faces needs, and what would fill the memory.
+# Limits that no list of faces reaches, and that keep a file from filling the memory.
 _MAX_TOKEN = 2**20
 _MAX_DEPTH = 20
 _MAX_BOXES = 1000
@@ -59,7 +59,7 @@ class _OtherXmlError(Exception):
 
 
 class _Reader:
-    """Gathers the boxes of an image until it ends; `done` are those of ended images."""
+    """Collects the boxes of an image until its element ends; `done` holds those of finished images."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -75,7 +75,7 @@ class _Reader:
         parser.EntityDeclHandler = self._refuse
 
     def feed(self, chunk: bytes) -> None:
-        """Parse some more bytes; none of them are the end."""
+        """Parse more bytes; an empty chunk ends the file."""
         try:
             self._parser.Parse(chunk, not chunk)
         except expat.ExpatError as error:
@@ -84,12 +84,12 @@ class _Reader:
             raise self.problem("the XML's encoding isn't known", 1, "UTF-8 or ISO-8859-1") from error
 
     def waiting(self, fed: int) -> None:
-        """An error where what was fed and couldn't be parsed yet grows without end."""
+        """Raise an error when the bytes that couldn't be parsed yet grow without end."""
         if fed - self._parser.CurrentByteIndex > _MAX_TOKEN + _CHUNK:
             raise self.problem(f"something there is longer than {_MAX_TOKEN // 2**20} MB")
 
     def problem(self, message: str, line: int | None = None, expected: str = _EXPECTED) -> MienError:
-        """An error at the parser's place in the file, or at a line."""
+        """An error at the parser's line, or at another line of the file."""
         return MienError(message, file=str(self.path), line=line or self._parser.CurrentLineNumber, expected=expected)
 
     def _refuse(self, *_: object) -> None:

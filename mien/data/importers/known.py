@@ -1,4 +1,4 @@
-"""Sets whose class counts are known, so that a copy that differs is noticed on its way in."""
+"""Data sets with known class counts, so that an import notices a copy that differs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,9 +14,9 @@ FER2013_COUNTS = {
 
 
 def difference(scheme: LabelScheme, counts: Mapping[str, Sequence[int]]) -> str | None:
-    """What a reader must know of a data set that claims to be FER2013 and has other counts by class; else None.
+    """A note for readers if a data set looks like FER2013 but has other counts by class; else None.
 
-    It claims so by having FER2013's classes and no splits but the official ones.
+    It looks like FER2013 if it has its classes, and no splits but the official ones.
     """
     if scheme != FER2013 or not set(counts) <= set(OFFICIAL_SPLITS):
         return None

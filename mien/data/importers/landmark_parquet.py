@@ -38,7 +38,7 @@ _IDS = (*IDS, "name")
 
 @dataclass(frozen=True)
 class _File:
-    """A file, how its columns of images, points and splits are called, and the split that its name gives."""
+    """A file, the names of its columns of images, points and splits, and the split that its name gives."""
 
     path: Path
     opened: pq.ParquetFile
@@ -55,9 +55,9 @@ class _File:
 
 @register("importer", "landmark-parquet")
 def landmark_parquet(source: Path) -> Source | None:
-    """A Parquet file, or a folder of some, with images and landmarks and without labels.
+    """A Parquet file, or a folder of Parquet files, with images and landmarks and without labels.
 
-    Files of one folder need not have the same columns: those that all of them have are kept.
+    Files of one folder need not have the same columns; the data set has those that all files share.
     """
     files = [_file(path) for path in paths_of(source)]
     if not files or None in files:
@@ -105,7 +105,7 @@ def _file(path: Path) -> _File | None:
 
 
 def _shared(files: list[_File]) -> tuple[pa.Schema, list[str]]:
-    """The further columns that every file has, with types that hold the values of all, and the names of the others."""
+    """The extra columns that every file has, with types that hold all values; and the names of the others."""
     fields, left_out = [], []
     for name in dict.fromkeys(name for file in files for name in file.schema.names):
         having = [file for file in files if name in file.schema.names]

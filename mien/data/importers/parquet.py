@@ -32,7 +32,7 @@ from mien.registry import register
 LABELS = ("label", "emotion", "expression")
 _SPLITS = ("split", "usage")
 IDS = ("id", "row")
-# Of the image as it is decoded: turned as its EXIF orientation says.
+# Points are of the image as decoded: turned as its EXIF orientation says.
 CONVENTION = "Parquet, pixel centres from 0"
 
 
@@ -64,7 +64,7 @@ def parquet(source: Path) -> Source | None:
         kind = schema.field(label).type
         raise MienError(f"the labels have the type {kind}", file=str(source), key=label, expected="integers or text")
     elif classes is None and split is not None and (label.lower(), split.lower()) == ("emotion", "usage"):
-        # These two columns are the challenge's own, and so are their values.
+        # The challenge itself has these two columns, with these values.
         classes, usages = FER2013.classes, OFFICIAL_SPLITS
 
     ids = values_of(paths, key) if key is not None else []
@@ -92,7 +92,7 @@ def parquet(source: Path) -> Source | None:
 
 @dataclass(frozen=True)
 class _Columns:
-    """The columns that a row is made of; `usages` are the only splits allowed, `extra` maps to new name and type."""
+    """The columns that make a row; `usages` are the only allowed splits; `extra` gives new names and types."""
 
     image: str
     label: str
@@ -103,7 +103,7 @@ class _Columns:
 
     @property
     def points(self) -> bool:
-        """Whether the column `landmarks` is that of our own data sets."""
+        """Whether the column `landmarks` is one of mien's own data sets."""
         return self.extra.get(face_points.COLUMN) == (face_points.COLUMN, face_points.KIND)
 
     @property
@@ -113,7 +113,7 @@ class _Columns:
 
 
 def _classes(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
-    """The class names of the label column, if the `huggingface` metadata has them."""
+    """The class names of the label column from the `huggingface` metadata, or None."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         names = features[label]["names"]

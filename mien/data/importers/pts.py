@@ -1,7 +1,7 @@
 """Folders of images with a `.pts` file beside each: the layout of 300-W.
 
-A `.pts` file holds 68 lines "x y", with or without 300-W's header (`version: 1`, `n_points: 68`) and braces. They
-count from 1, as MATLAB does in which they were made: the middle of the first pixel is (1, 1). Source: the pages of the
+A `.pts` file holds 68 lines "x y", with or without 300-W's header (`version: 1`, `n_points: 68`) and braces. Points
+count from 1, as in MATLAB, where they were made: the middle of the first pixel is (1, 1). Source: the pages of the
 300-W challenge, https://ibug.doc.ic.ac.uk/resources/300-W/.
 """
 
@@ -30,7 +30,7 @@ _HEADER = re.compile(r"(?i)(version|n_points)\s*:\s*(\S+)")
 
 @dataclass(frozen=True)
 class _Face:
-    """A `.pts` file and the images beside it with its name: one, if all is well."""
+    """A `.pts` file and the images beside it that share its name: one image, if all is well."""
 
     points: Path
     images: tuple[Path, ...]
@@ -40,9 +40,9 @@ class _Face:
 
 @register("importer", "pts")
 def pts(source: Path) -> Source | None:
-    """Images with 300-W's `.pts` files beside them, in whatever folders; points count from 1.
+    """Images with 300-W's `.pts` files beside them, in any folders; points count from 1.
 
-    Each of several folders is a split, called by its path (`helen_trainset`); otherwise splits are made.
+    Of several folders each is a split, named by its path (`helen_trainset`); otherwise mien makes the splits.
     """
     if not source.is_dir():
         return None
@@ -53,7 +53,7 @@ def pts(source: Path) -> Source | None:
     apart = 1 < len(folders) <= MAX_SPLITS and all(folders.values())
     splits = {folder: _split(below) if apart else None for folder, below in folders.items()}
     faces.sort(key=lambda face: (split_rank(splits[face.folder] or ""), face.id))
-    # Of more folders than there can be splits each is a person or a film, whose pictures are alike.
+    # More folders than there can be splits: then each is a person or a film, and its pictures are alike.
     whole = len(folders) > MAX_SPLITS and all(folders.values())
     groups = {face.id: "/".join(face.folder) if whole else face_points.original(face.id) for face in faces}
     rows = len(faces) + len(linked)
@@ -73,7 +73,7 @@ def pts(source: Path) -> Source | None:
 
 
 def _find(source: Path) -> tuple[list[_Face], list[BadRow], int]:
-    """The `.pts` files below a folder, links that aren't followed, and how many images have none."""
+    """The `.pts` files below a folder; the links that aren't followed; how many images have no `.pts` file."""
     faces: list[_Face] = []
     linked: list[BadRow] = []
     alone = 0
@@ -103,7 +103,7 @@ def _find(source: Path) -> tuple[list[_Face], list[BadRow], int]:
 
 
 def _below_common(folders: set[tuple[str, ...]]) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """For each folder its path below the one that holds them all."""
+    """Each folder's path below the folder that holds them all."""
     common = 0
     while len({folder[: common + 1] for folder in folders}) == 1 and all(len(folder) > common for folder in folders):
         common += 1

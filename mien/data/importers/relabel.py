@@ -1,8 +1,8 @@
-"""A data set with some labels changed, as a new data set: what a CSV of suspects, looked through by a person, is for.
+"""Relabelling: a new data set with the labels that a person has corrected in a CSV of suspected label errors.
 
 The CSV has a header and the columns `split`, `id`, `given` and `suggested`, in any order; `given` is the label that the
 data set has now, `suggested` the new one, both by class name. A row with no `suggested` label, or with "no" in the
-column `apply`, changes nothing. Other columns are ignored, so `suspects.csv` is such a file as it is.
+column `apply`, changes nothing. Other columns are ignored, so `suspects.csv` can be used as it is.
 """
 
 import csv
@@ -28,7 +28,7 @@ _BATCH = 1000
 
 @dataclass(frozen=True)
 class Change:
-    """One row of the CSV, at `line` of the file: the row that it means, its label now, and the new one or None."""
+    """One line of the CSV, at `line`: the row that it changes, its label now, and the new label or None."""
 
     line: int
     split: str
@@ -41,7 +41,7 @@ def relabel(workspace: Workspace, source: str, file: Path, name: str) -> Dataset
     """The data set `source` of the workspace with the labels that a CSV gives, as the data set `name`.
 
     Rows, ids, images, order and further columns stay as they are; the card says how many labels changed, from what to
-    what, by which file (SHA-256), and has `source` as its parent. Raises MienError, with file and line, for a row or a
+    what, by which file (SHA-256), and names `source` as parent. Raises MienError, with file and line, for a row or a
     class that isn't there, a row named twice, a wrong `given` label, and a file that changes nothing.
     """
     old = open_dataset(workspace, source)
@@ -104,7 +104,7 @@ def _read(file: Path) -> bytes:
 
 
 def read_changes(content: bytes, scheme: LabelScheme, file: Path) -> list[Change]:
-    """The rows of such a CSV, in its order; `file` is named in errors."""
+    """The rows of a CSV of changes, in its order; errors name `file`."""
     try:
         reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         lines = [(reader.line_num, fields) for fields in reader if fields]
@@ -163,7 +163,7 @@ def _applies(text: str, file: Path, line: int) -> bool:
 
 
 def _check_rows(dataset: Dataset, changes: dict[tuple[str, str], Change], file: Path) -> None:
-    """An error for the first row of the file that the data set doesn't have just once, with the given label."""
+    """Raise MienError for the first row that the data set doesn't have exactly once, with the given label."""
     ids = {split: dataset.ids(split) for split in dataset.card.splits}
     labels = {
         (split, id_): label

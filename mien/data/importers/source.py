@@ -1,6 +1,6 @@
-"""What an importer hands over: rows, good and bad, and what is known about all of them.
+"""What an importer gives: rows, good and bad, and facts about all of them.
 
-An importer is a function that takes a path and answers None when that is none of its format, else a `Source`:
+An importer is a function that takes a path and returns a `Source`, or None for a path that isn't of its format:
 
     @register("importer", "one-class-folder")
     def one_class_folder(source: Path) -> Source | None:
@@ -10,7 +10,7 @@ An importer is a function that takes a path and answers None when that is none o
         rows = (Row("train", file.name, file.read_bytes(), "happy") for file in files)
         return Source(rows, classes=("happy", "sad"), total=len(files))
 
-It only looks and reads. Checking that images decode, labels, splits, bad rows, votes and writing is mien's work.
+It only reads. mien checks images and labels, makes splits, handles bad rows, joins votes and writes the data set.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,9 +26,9 @@ from mien.errors import MienError
 class Row:
     """One image with its label.
 
-    `split` is None where splits are to be made; `image` are an image file's bytes; `label` is an index into the
-    source's classes or one of their names; `size` is (width, height), or None when mien shall decode the image to
-    check it and to learn its size; `path` is the image's file name where it had one; `extra` are the values of the
+    `split` is None if mien shall make the splits; `image` holds an image file's bytes; `label` is an index into the
+    source's classes or one of their names; `size` is (width, height), or None if mien shall decode the image to
+    check it and to learn its size; `path` is the image's file name if it has one; `extra` holds the values of the
     source's extra columns.
     """
 
@@ -43,10 +43,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that can't be imported: its id, the column at fault ("" for the row itself), the reason.
+    """A row that can't be imported: its id, the column at fault ("" for the whole row), the reason.
 
-    `line` is the line of a text file, counted from 1; `file` is that file, below the source, where it isn't the source
-    itself.
+    `line` is the line of a text file, from 1; `file` is that file, below the source, unless it is the source itself.
 
     >>> str(BadRow("17", "pixels", "2303 values", "2304 (48 × 48)"))
     'row 17, pixels: 2303 values; expected 2304 (48 × 48)'
@@ -74,15 +73,14 @@ class BadRow:
 
 @dataclass(frozen=True)
 class Source:
-    """The rows of a source, read as they are asked for, and what is known about all of them.
+    """The rows of a source, which are read lazily, and facts about all of them.
 
-    `classes` are the names that integer labels index, or all names that labels may be; None when the source has
-    integers and doesn't say what they mean. `columns` are the extra columns by name. `labels` is the label of every
-    row, good or bad, in order, where no row has a split and so mien has to make them; rows with the same of `groups`,
-    one for each label, then share their split. `label_column` is how the source calls its labels. `numbered` says that
-    ids are the row numbers of the challenge's CSV, by which votes can be joined. `checked` says that each row has its
-    image's size, and an image that is known to decode. `details` go into the card, and so do `notes`: sentences that a
-    reader must see.
+    `classes` are the names that integer labels index, or all names that labels may be; None if the source has integers
+    and doesn't say what they mean. `columns` are the extra columns by name. If no row has a split, mien makes the
+    splits: then `labels` gives the label of every row, good or bad, in order, and `groups`, if any, a group for each;
+    rows of one group share a split. `label_column` is the source's name for its labels. `numbered` means that ids are
+    the row numbers of the challenge's CSV, by which votes can be joined. `checked` means that each row has its image's
+    size, and that its image decodes. `details` and `notes`, sentences that a reader must see, go into the card.
     """
 
     rows: Iterable[Row | BadRow]
@@ -98,7 +96,7 @@ class Source:
     notes: Sequence[str] = ()
 
 
-# A larger image file is refused unread: no picture of a face needs it.
+# A larger image file is refused without reading it: no picture of a face needs so many bytes.
 MAX_IMAGE_BYTES = 64 * 2**20
 MAX_SPLITS = 20
 

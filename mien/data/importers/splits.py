@@ -8,10 +8,10 @@ SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
 def make_splits(labels: Sequence[Hashable], seed: int, groups: Sequence[Hashable] | None = None) -> list[str]:
-    """A split for each row: of each class a tenth for validation and a tenth for test, the rest for train.
+    """A split for each row: a tenth of each class for validation, a tenth for test, the rest for train.
 
-    Tenths are rounded; a class of three rows or more has at least one in each split, a smaller one is all in train.
-    Rows of one group share the split of its first, and tenths are then tenths of the groups.
+    Tenths are rounded; a class of three rows or more has at least one in each split, a smaller class is all in train.
+    With `groups`, whole groups are split, in tenths of the groups; a group's class is that of its first row.
 
     >>> sorted(make_splits(["happy"] * 10 + ["sad"] * 2, seed=0)).count("train")
     10

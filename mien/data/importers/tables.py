@@ -1,4 +1,4 @@
-"""Parquet files of a source: which belong to it, their splits by name, their columns and values."""
+"""The Parquet files of a source: which ones belong to it, their splits by name, their columns and values."""
 
 import contextlib
 import re
@@ -15,14 +15,14 @@ from mien.errors import MienError
 
 # `train-00000.parquet`, and `train-00000-of-00001.parquet` with or without a hash behind it.
 _SHARD = re.compile(r"(\w+?)-\d{4,}(-of-\d+)?(-[0-9a-f]+)?")
-# What a writer of data sets takes by these names; columns that are called so get a new name.
+# Names of the writer's own columns; a source's columns with such a name get a new one.
 _TAKEN = frozenset({"id", "image", "label", "split", "size", "path", "self"})
 BATCH_ROWS = 64
 _MAX_ROWS = 20_000_000
 
 
 def paths_of(source: Path) -> list[Path]:
-    """The Parquet files of a source, a file or a folder, in the order of their splits; none for what isn't Parquet."""
+    """The Parquet files of a source (a file or a folder), in the order of their splits; none if it isn't Parquet."""
     if source.is_file():
         with source.open("rb") as file:
             return [source] if source.suffix.lower() == ".parquet" or file.read(4) == b"PAR1" else []
@@ -39,7 +39,7 @@ def split_of(path: Path) -> str | None:
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
-    """The file, to be read page by page and not a whole row group at a time."""
+    """Open the file to be read page by page, not a whole row group at a time."""
     with readable(path):
         file = pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
         names = file.schema_arrow.names
@@ -51,7 +51,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
 
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Errors of reading become a MienError that names the file."""
+    """Turn errors of reading into a MienError that names the file."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:
@@ -60,7 +60,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def column_called(schema: pa.Schema, wanted: tuple[str, ...]) -> str | None:
-    """The first column that is called so, whatever its case."""
+    """The first column with one of these names, in any case."""
     for column in wanted:
         for name in schema.names:
             if name.strip().lower() == column:
@@ -97,7 +97,7 @@ def values_of(paths: Iterable[Path], column: str) -> list[Any]:
 
 
 def rows_in(files: Iterable[pq.ParquetFile], source: Path) -> int:
-    """How many rows there are; MienError for none or too many."""
+    """The number of rows; MienError for none or too many."""
     total: int = sum(file.metadata.num_rows for file in files)
     if total == 0:
         raise MienError("there are no rows", file=str(source))
@@ -107,7 +107,7 @@ def rows_in(files: Iterable[pq.ParquetFile], source: Path) -> int:
 
 
 def are_ids(values: list[Any], total: int) -> bool:
-    """Whether the values of a column name each of `total` rows and no two alike."""
+    """Whether the values of a column are distinct names for all of `total` rows."""
     if not values or None in values or not all(isinstance(value, int | str) for value in values):
         return False
     return len(set(values)) == total
@@ -124,7 +124,7 @@ def image_of(value: Any, row: str, column: str) -> tuple[bytes, str | None] | Ba
 
 
 def extra_columns(schema: pa.Schema, used: set[str | None]) -> tuple[dict[str, tuple[str, pa.DataType]], list[str]]:
-    """The other columns of plain types, with the names and types to store; and the names of those left out."""
+    """The other columns of plain types, with the names and types to store; and the names of the columns left out."""
     extra: dict[str, tuple[str, pa.DataType]] = {}
     left_out = []
     for field in schema:

@@ -11,8 +11,8 @@ from mien.data.synthetic.anatomy import Array
 from mien.data.synthetic.drawing import Image, draw
 from mien.data.synthetic.parameters import sample
 
-_CHUNK = 64  # faces that a process draws before it is the next one's turn
-_ALONE = 512  # for fewer faces than these a process is not worth its start
+_CHUNK = 64  # faces that a process draws at a time
+_ALONE = 512  # for fewer faces, starting processes costs more than it saves
 
 Color = Literal["gray", "rgb"]
 Drawn = tuple[Image, int, Array]
@@ -23,8 +23,8 @@ def faces(
 ) -> Iterator[Drawn]:
     """Faces `start` … `start + n - 1` of a seed, in order: image, label (index into CLASSES), landmarks; see `draw`.
 
-    A face depends on its seed and index alone, not on `n`, `start` or `workers`: how many processes draw, None for as
-    many as there are cores and enough faces for. (Most of a drawing is Python, so threads would wait for each other.)
+    A face depends on its seed and index alone, not on `n`, `start` or `workers`. `workers` is the number of processes;
+    None takes one per core if there are faces enough. (Drawing is mostly Python, so threads would wait for each other.)
 
     >>> image, label, landmarks = next(faces(1, seed=3))
     >>> image.shape, label, landmarks.shape

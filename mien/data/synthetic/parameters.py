@@ -1,4 +1,4 @@
-"""What a drawn face is made of, and how one is drawn at random."""
+"""The parameters of a drawn face, and a random sample of them."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Glasses = Literal["none", "round", "square", "half"]
 
 @dataclass(frozen=True)
 class Face:
-    """All that decides how one face looks; lengths in millimetres, angles in degrees, colours 0 … 255.
+    """All parameters of one face; lengths in millimetres, angles in degrees, colours 0 … 255.
 
     `units` holds the strength of each muscle of `anatomy.UNITS` on the image's left and right side, `shape` each
     measure of `anatomy.SHAPES` in standard deviations.
@@ -161,7 +161,7 @@ class _Chance:
         return next(self._uniform) < probability
 
     def pick(self, options: Iterable[tuple[T, float]]) -> T:
-        """One of these, by their weights."""
+        """One of the options, drawn by their weights."""
         options = list(options)
         at = next(self._uniform) * sum(weight for _, weight in options)
         for option, weight in options[:-1]:

@@ -1,4 +1,4 @@
-"""Where everything of a face lies, in space, in the image and in the frame."""
+"""Where the points of a face are, in space, in the image and in the frame."""
 
 import math
 

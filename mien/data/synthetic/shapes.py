@@ -119,7 +119,7 @@ def _eye(side: int) -> dict[str, Curve]:
 
 
 def _side(side: int) -> dict[str, Curve]:
-    """What there is once on each side, besides the eye."""
+    """The parts that each side has, besides the eye."""
     out = -1 if side == 0 else 1
     ear = at("ear1", "ear2", "ear3", "ear4", "ear5", "ear6", "ear7", side=side).smooth(4)
     wing = at("wing1", "wing2", 32, side=side).smooth()
@@ -136,7 +136,7 @@ def _side(side: int) -> dict[str, Curve]:
 
 
 def _lines(side: int) -> dict[str, Curve]:
-    """Lines of the skin; their names begin with what draws them."""
+    """Lines of the skin; each name begins with the muscle or trait that draws it."""
     out = -1 if side == 0 else 1
 
     def line(start: Name, steps: list[tuple[float, float]], over: tuple[float, float], width: float) -> Curve:
@@ -165,7 +165,7 @@ def _lines(side: int) -> dict[str, Curve]:
 
 
 def _rest() -> dict[str, Curve]:
-    """What there is once."""
+    """The parts in the middle."""
     top, bottom = across(49, 50, 51, 52).smooth(), across(49, 60, 59, 58).smooth()
     upper, lower = across(49, 61, 62, 63).smooth(), across(49, 61, 68, 67).smooth()
     bridge = across(28, 29, 30, 31).smooth()
