@@ -1,4 +1,4 @@
-"""What a file can name: models, losses, ops, … One decorator registers them, one call checks and builds them.
+"""What a file can name: models, losses, ops, tasks, … One decorator registers them, one call checks and builds them.
 
 A component is a class or function with annotated parameters. mien supplies some of them (`SUPPLIED`: a model gets
 `num_classes`); all others are the keys that a file may set, with the types, ranges and defaults of the signature.
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from mien.errors import MienError, nearest, reason
 
-Kind = Literal["model", "loss", "op", "optimizer", "schedule", "protocol", "importer"]
+Kind = Literal["model", "loss", "op", "optimizer", "schedule", "protocol", "importer", "task"]
 
 # What mien passes to a component of each kind when its signature asks for it by name.
 SUPPLIED: dict[Kind, tuple[str, ...]] = {
@@ -29,6 +29,7 @@ SUPPLIED: dict[Kind, tuple[str, ...]] = {
     "schedule": ("steps_per_epoch", "total_steps"),
     "protocol": ("dataset",),
     "importer": ("source",),
+    "task": (),
 }
 
 T = TypeVar("T", bound=Callable[..., Any])

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mien.cropping.cutting import Array, Cuts, cut_images
-from mien.data.dataset import Dataset, Shard, open_dataset, write_dataset
+from mien.data.dataset import POINTS_COLUMN, Dataset, Shard, open_dataset, write_dataset
 from mien.data.framing import stored_points
 from mien.errors import MienError
 from mien.faces.ibug import POINTS
@@ -62,7 +62,7 @@ def crop_dataset(
     margin = what.margin if margin is None else margin
     _check(workspace, as_name, size, margin)
     if landmarker == "stored":
-        if "landmarks" not in parent.card.columns:
+        if not parent.has_points:
             raise MienError(
                 f"data set '{dataset_name}' has no points of its own",
                 key="--landmarks",
@@ -133,7 +133,7 @@ def _columns(parent: Dataset, region: Region) -> tuple[dict[str, pa.DataType], d
     new = {**COLUMNS, **({"filled": _BOX} if region.how == "filled" else {})}
     columns, renamed = {}, {}
     for column in schema:
-        if column.name in (*_OWN, "landmarks"):
+        if column.name in (*_OWN, POINTS_COLUMN):
             continue
         name = column.name
         while name in new or name in columns or (name != column.name and name in schema.names):
@@ -152,7 +152,7 @@ def _cut_rows(
     rows: list[dict[str, Any]], known: Array, cuts: Cuts, renamed: dict[str, str]
 ) -> Iterator[tuple[dict[str, Any], bytes, dict[str, Any]]]:
     """Each row with its new image's file and the values of its columns."""
-    true = [row["landmarks"] for row in rows] if "landmarks" in rows[0] else None
+    true = [row[POINTS_COLUMN] for row in rows] if POINTS_COLUMN in rows[0] else None
     faces = cuts.points if true is None else np.array(true, dtype=np.float64).reshape(-1, POINTS, 2)
     inside = moved(faces, cuts.maps).astype(np.float32).reshape(len(rows), -1)
     pngs = _pngs(cuts.images)

@@ -47,6 +47,8 @@ _SPLIT_ORDER = (
 SPLIT_NAMES = frozenset(_SPLIT_ORDER)
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+# Where a set has the 68 points of each face, x and y in turn.
+POINTS_COLUMN = "landmarks"
 
 
 class Shard(BaseModel):
@@ -112,6 +114,11 @@ class Dataset:
         except (ValueError, ValidationError) as error:
             reason = str(error).splitlines()[0]
             raise MienError(f"the card can't be read ({reason})", file=str(folder / "card.json")) from error
+
+    @property
+    def has_points(self) -> bool:
+        """Whether its rows have the 68 points of a face."""
+        return POINTS_COLUMN in self.card.columns
 
     def rows(self, split: str) -> int:
         """The number of rows of a split."""

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mien.data.cache import cached
-from mien.data.dataset import Dataset
+from mien.data.dataset import POINTS_COLUMN, Dataset
 from mien.errors import MienError
 from mien.faces.ibug import POINTS
 from mien.faces.squares import Frame, Points, Squares, cut, detector_squares, into, wide_squares
@@ -12,7 +12,7 @@ from mien.images import Color, Pixels, decode
 
 def require_points(dataset: Dataset) -> None:
     """Raise MienError if a data set has no points."""
-    if "landmarks" not in dataset.card.columns:
+    if not dataset.has_points:
         raise MienError(
             f"data set '{dataset.card.name}' has no points",
             key="dataset.name",
@@ -23,7 +23,7 @@ def require_points(dataset: Dataset) -> None:
 def stored_points(dataset: Dataset, split: str) -> Points:
     """The points of a split's rows, float32 (rows, 68, 2), pixel centres from 0; a set without them is a MienError."""
     require_points(dataset)
-    flat = dataset.table(split, ["landmarks"])["landmarks"].combine_chunks().flatten()
+    flat = dataset.table(split, [POINTS_COLUMN])[POINTS_COLUMN].combine_chunks().flatten()
     return np.asarray(flat, dtype=np.float32).reshape(-1, POINTS, 2)
 
 

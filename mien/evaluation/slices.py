@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from mien.audit import FLAGS, found_flags
 from mien.audit.scan import scan
-from mien.data.dataset import Dataset
+from mien.data.dataset import POINTS_COLUMN, Dataset
 from mien.data.labels import FERPLUS
 from mien.data.votes import read_votes
 from mien.errors import MienError, nearest
@@ -102,7 +102,7 @@ def _flagged(dataset: Dataset, flag: str, rows: Sequence[tuple[str, str]]) -> li
 
 
 def _own(dataset: Dataset, column: str, split: str) -> list[Any]:
-    known = [name for name in dataset.card.columns if name not in ("id", "image", "label", "votes", "landmarks")]
+    known = [name for name in dataset.card.columns if name not in ("id", "image", "label", "votes", POINTS_COLUMN)]
     made = ["class", "contrast", *(["agreement"] if "votes" in dataset.card.columns else []), *FLAGS]
     if column not in known:
         raise MienError(

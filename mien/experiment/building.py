@@ -14,19 +14,17 @@ from torch import nn
 from mien import environment
 from mien.augment import Pipeline
 from mien.data.dataset import Dataset
-from mien.data.framing import require_points
 from mien.data.labels import FER2013, SCHEMES, LabelScheme, scheme_named
-from mien.data.votes import by_majority, check_votes, labels_under
+from mien.data.votes import by_majority, labels_under
 from mien.errors import MienError, nearest, reason
 from mien.experiment.problems import problem_at
 from mien.experiment.schema import Experiment
-from mien.faces.ibug import POINTS
-from mien.faces.squares import Frame
 from mien.models.summary import Summary, summarize
 from mien.optimizers import Factor
 from mien.protocols import ROLES, Part, Role, Roles, without
-from mien.protocols.batches import Samples, load, load_faces
+from mien.protocols.batches import Samples
 from mien.registry import Component, build
+from mien.tasks.base import targets_of
 
 
 @dataclass(frozen=True)
@@ -52,17 +50,15 @@ def check(experiment: Experiment, dataset: Dataset | None) -> Check:
     model = build_model(experiment, names)
     with _at("model"):
         summary = summarize(model, channels, size)
-        if summary.output_shape != (number := outputs(experiment, names),):
-            what = f"one logit for each class of {names.name}"
+        if summary.output_shape != (number := experiment.task.outputs(names),):
             raise MienError(
                 f"the model gives outputs of shape {summary.output_shape}",
-                expected=f"({number},), {'x and y of 68 points' if of_points(experiment) else what}",
+                expected=f"({number},), {experiment.task.outputs_in_words(names)}",
             )
     section = experiment.dataset
     shape = (1 if section.color == "gray" else 3, section.size, section.size)
-    # Faces to fit points on come with room around them, which `frame` takes away.
-    wide = (shape[0], 2 * section.size, 2 * section.size) if of_points(experiment) else shape
-    if (changed := _shape_after(experiment.augment, "augment", wide)) != shape:
+    room = experiment.task.room * section.size
+    if (changed := _shape_after(experiment.augment, "augment", (shape[0], room, room))) != shape:
         raise MienError(
             f"augment makes {_size(changed)} of {_size(shape)}",
             key="augment",
@@ -76,10 +72,6 @@ def check(experiment: Experiment, dataset: Dataset | None) -> Check:
         for role in ROLES:
             if sum(counts[role]) == 0:
                 raise MienError(f"the {role} role has no rows", key="protocol")
-        if wants_votes(experiment):
-            check_votes(dataset)
-        if of_points(experiment):
-            require_points(dataset)
         without = {role: left_out(dataset, roles.of(role), names) for role in ROLES}
     build_loss(experiment, counts["fit"])
     # Without the data set, assume enough rows that no warm-up rounds to the whole training.
@@ -111,26 +103,12 @@ def located(error: MienError, file: Path, overrides: Sequence[str]) -> MienError
     return error if error.file or not error.key else problem_at(file, overrides, error.key, error)
 
 
-def of_points(experiment: Experiment) -> bool:
-    """Whether an experiment is on points instead of classes."""
-    return experiment.task == "landmarks"
-
-
-def outputs(experiment: Experiment, names: LabelScheme) -> int:
-    """How many numbers the model gives for an image: a logit a class, or x and y of each point."""
-    return 2 * POINTS if of_points(experiment) else len(names)
-
-
 def scheme_for(experiment: Experiment, dataset: Dataset | None) -> LabelScheme:
-    """The label scheme of an experiment: the one that it names, else the data set's own."""
+    """The label scheme of an experiment: the one that it names, else the data set's own, which has to fit the task."""
     wanted = experiment.dataset.labels
+    if dataset is not None:
+        experiment.task.check_data(dataset, targets_of(experiment.loss))
     if dataset is not None and wanted in (None, dataset.card.labels):
-        if len(dataset.card.classes) == 1 and not of_points(experiment):
-            raise MienError(
-                f"data set '{dataset.card.name}' has a single class, {dataset.card.classes[0]}",
-                key="dataset.name",
-                expected="a data set of expressions, or task: landmarks",
-            )
         return dataset.card.scheme
     if wanted is None:
         return FER2013
@@ -163,14 +141,8 @@ def _roles(experiment: Experiment, dataset: Dataset) -> tuple[Roles, dict[str, d
 
 def build_samples(experiment: Experiment, dataset: Dataset, roles: Roles, role: Role, names: LabelScheme) -> Samples:
     """The rows of one role with the experiment's pixels and labels; opens no other role's rows."""
-    section = experiment.dataset
-    votes = wants_votes(experiment) and role != "report"
-    if of_points(experiment):
-        frame: Frame = "wide" if role == "fit" else "detector"
-        size = 2 * section.size if role == "fit" else section.size
-        samples = load_faces(dataset, roles.of(role), size, section.color, frame)
-    else:
-        samples = load(dataset, roles.of(role), section.size, section.color, names, votes=votes)
+    section, targets = experiment.dataset, targets_of(experiment.loss)
+    samples = experiment.task.samples(dataset, roles.of(role), role, section.size, section.color, names, targets)
     if len(samples) == 0:
         raise MienError(f"the {role} role has no rows", key="protocol")
     return samples
@@ -213,7 +185,7 @@ def build_model(experiment: Experiment, names: LabelScheme) -> nn.Module:
     torch.manual_seed(experiment.train.seed)
     with _at("model"):
         model: nn.Module = build(
-            "model", experiment.model, in_channels=channels, image_size=size, num_classes=outputs(experiment, names)
+            "model", experiment.model, in_channels=channels, image_size=size, num_classes=experiment.task.outputs(names)
         )
         if not isinstance(model, nn.Module) or "_modules" not in vars(model):
             raise MienError(
@@ -227,11 +199,6 @@ def build_loss(experiment: Experiment, class_counts: list[int]) -> nn.Module:
     with _at("loss"):
         loss: nn.Module = build("loss", experiment.loss, num_classes=len(class_counts), class_counts=class_counts)
     return loss
-
-
-def wants_votes(experiment: Experiment) -> bool:
-    """Whether the loss is on raters' votes instead of labels."""
-    return getattr(experiment.loss.entry.build, "targets", "label") == "votes"
 
 
 def build_optimizer(experiment: Experiment, model: nn.Module) -> torch.optim.Optimizer:

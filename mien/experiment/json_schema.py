@@ -4,8 +4,9 @@ from typing import Any
 
 from mien.audit import FLAGS
 from mien.experiment.merging import NAMED
-from mien.experiment.schema import OPS, Experiment
+from mien.experiment.schema import OPS, Experiment, monitors
 from mien.registry import entry, names
+from mien.tasks import EXPRESSION
 
 
 def json_schema() -> dict[str, Any]:
@@ -23,6 +24,8 @@ def json_schema() -> dict[str, Any]:
     for key, kind in NAMED.items():
         choices: list[dict[str, Any]] = [{"$ref": f"#/$defs/{kind}_{name}"} for name in names(kind)]
         schema["properties"][key] = {"anyOf": [{"enum": names(kind)}, *choices]}
+    schema["properties"]["task"] |= {"enum": names("task"), "default": EXPRESSION}
+    definitions["TrainSection"]["properties"]["monitor"]["enum"] = monitors()
     # A protocol may stand in a file, and have flags.
     file = {"type": "string", "pattern": r"\.ya?ml$", "description": "A file beside this one that holds a protocol."}
     schema["properties"]["protocol"]["anyOf"] += [

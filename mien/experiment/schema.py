@@ -5,13 +5,24 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    PlainValidator,
+    SerializeAsAny,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from mien.errors import MienError, nearest
 from mien.experiment.merging import NAMED, Source, read_layers, read_overrides
 from mien.experiment.problems import key_problem, validation_problems
 from mien.experiment.yamlfile import KeyPath, dump_yaml
 from mien.registry import Component, Kind, entry, key_of, load_plugins, names
+from mien.tasks import EXPRESSION, Task, find_task
 from mien.workspace import check_name
 
 
@@ -30,10 +41,26 @@ class DatasetSection(Section):
     labels: str | None = None
 
 
+def monitors() -> list[str]:
+    """What a training can go by: the score of each registered task on the choose role, or the loss."""
+    return [*(find_task(name).monitor for name in names("task")), "choose_loss"]
+
+
+def _monitor(value: Any) -> str:
+    if value not in monitors():
+        raise ValueError(_either(monitors()))
+    return str(value)
+
+
+def _either(choices: Sequence[str]) -> str:
+    *others, last = (f"'{choice}'" for choice in choices)
+    return f"{', '.join(others)} or {last}"
+
+
 class TrainSection(Section):
     """How long, in which order and precision, on what; `keep`: the last weights or the best by `monitor`.
 
-    Without `monitor`, it is the accuracy on the choose role; for points, their NME.
+    Without `monitor`, it is the task's score on the choose role.
     """
 
     epochs: Annotated[int, Field(ge=1)]
@@ -43,7 +70,7 @@ class TrainSection(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     keep: Literal["last", "best"] = "best"
-    monitor: Literal["choose_accuracy", "choose_nme", "choose_loss"] = "choose_accuracy"
+    monitor: Annotated[str, PlainValidator(_monitor), WithJsonSchema({"type": "string"})] = "choose_accuracy"
     early_stopping: Annotated[int, Field(ge=1)] | None = None
     gradient_clip: Annotated[float, Field(gt=0)] | None = None
     tensorboard: bool = False
@@ -58,8 +85,8 @@ class Experiment(Section):
     """One experiment. The components' parameters are checked against the signatures of what they name."""
 
     name: str
-    # What the model tells of an image: a class, or where the 68 points of the face are.
-    task: Literal["expression", "landmarks"] = "expression"
+    # What the model tells of an image; a file has the name.
+    task: Annotated[InstanceOf[Task], PlainSerializer(lambda task: task.name), WithJsonSchema({"type": "string"})]
     plugins: tuple[str, ...] = ()
     dataset: DatasetSection
     protocol: SerializeAsAny[Component]
@@ -87,6 +114,7 @@ class Experiment(Section):
 OPS = ("preprocess", "augment")
 # The content of sections that a file doesn't have.
 _DEFAULTS: dict[str, Any] = {
+    "task": EXPRESSION,
     "protocol": {"name": "official"},
     "loss": {"name": "cross_entropy"},
     "schedule": {"name": "constant"},
@@ -159,11 +187,13 @@ def _check(source: Source, file: str) -> Experiment:
     parts: dict[str, Any] = {}
     unknown: list[str] = []
     excluded: list[str] = []
-    points = source.content.get("task") == "landmarks"
+    task = _task({**_DEFAULTS, **source.content}["task"], source, problems)
     for key, value in {**_DEFAULTS, **source.content}.items():
-        if points and key == "train" and isinstance(value, dict):
-            value = {"monitor": "choose_nme", **value}
-        if key in NAMED:
+        if task is not None and key == "train" and isinstance(value, dict):
+            value = {"monitor": task.monitor, **value}
+        if key == "task":
+            parts[key] = task
+        elif key in NAMED:
             if isinstance(value, dict):
                 value = {**_DEFAULTS.get(key, {}), **value}
             if key == "protocol":
@@ -216,9 +246,11 @@ def _check(source: Source, file: str) -> Experiment:
                 )
             )
     parts["exclude"] = list(dict.fromkeys(excluded))
-    # Of a task that there isn't nothing is known to fit; that it isn't is said below.
-    if points or source.content.get("task", "expression") == "expression":
-        problems += _misfits(parts, points, source, file)
+    if task is not None:
+        problems += [
+            key_problem(message, path, source, file, expected=expected)
+            for message, path, expected in task.all_misfits(parts, source.content)
+        ]
     if not problems:
         try:
             return Experiment.model_validate(parts)
@@ -229,39 +261,13 @@ def _check(source: Source, file: str) -> Experiment:
     raise first
 
 
-def _misfits(parts: dict[str, Any], points: bool, source: Source, file: str) -> list[MienError]:
-    """What stands in the file, is right by itself, and doesn't go with the task."""
-    found = []
-
-    def problem(message: str, path: KeyPath, expected: str) -> None:
-        found.append(key_problem(message, path, source, file, expected=expected))
-
-    task = "landmarks" if points else "expression"
-    loss, train, ops = parts.get("loss"), parts.get("train"), parts.get("augment", [])
-    targets = getattr(loss.entry.build, "targets", "label") if loss is not None else None
-    if loss is not None and (targets == "points") != points:
-        wanted = "a loss on points, as {name: wing}" if points else "a loss on labels or votes, as cross_entropy"
-        on = "labels" if targets == "label" else targets
-        problem(f"loss '{loss.called}' is on {on} and the task is {task}", ("loss",), wanted)
-    if train is not None and train.monitor == ("choose_accuracy" if points else "choose_nme"):
-        wanted = "choose_nme or choose_loss" if points else "choose_accuracy or choose_loss"
-        problem(f"'{train.monitor}' isn't measured when the task is {task}", ("train", "monitor"), wanted)
-    for index, op in enumerate(ops):
-        if op is not None and op.called == "frame" and not (points and index == 0):
-            wanted = "it first in augment" if points else "task: landmarks, or crop and affine instead"
-            problem("op 'frame' can't stand here", ("augment", index), wanted)
-    if points and "augment" in parts and (not ops or (ops[0] is not None and ops[0].called != "frame")):
-        problem("faces are framed anew each time that they are trained on", ("augment",), "op 'frame' first")
-    if points and "augment" not in source.content:
-        problem("this key is missing", ("augment",), "at least 'augment: [{op: frame}]'")
-    if points and parts.get("tta", "none") != "none":
-        problem("points have no test-time augmentation", ("tta",), "none")
-    if points and parts.get("explain"):
-        problem("only models of expressions are explained", ("explain",), "no such key")
-    dataset = parts.get("dataset")
-    if points and dataset is not None and dataset.labels is not None:
-        problem("points have no label scheme", ("dataset", "labels"), "no such key")
-    return found
+def _task(name: Any, source: Source, problems: list[MienError]) -> Task | None:
+    """The task of that name; for another name None, and a problem."""
+    if isinstance(name, str) and name in names("task"):
+        return find_task(name)
+    message, expected = f"{json.dumps(name)} can't stand here", _either(names("task"))
+    problems.append(key_problem(message, ("task",), source, "", expected=expected))
+    return None
 
 
 def _keys_of(part: Any) -> Iterable[str]:

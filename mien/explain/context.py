@@ -15,13 +15,13 @@ from mien.data.labels import LabelScheme
 from mien.errors import MienError
 from mien.evaluation.expression import predict
 from mien.evaluation.request import ask, own_dataset, own_roles, own_weights, record
-from mien.experiment.building import of_points
 from mien.inference.weights import Trained
 from mien.protocols import Role, Roles
 from mien.protocols.batches import Samples, load
 from mien.protocols.roles import masks
 from mien.runs.predictions import read_predictions
 from mien.runs.run import Run
+from mien.tasks import EXPRESSION
 from mien.workspace import Workspace
 
 
@@ -107,11 +107,11 @@ def open_subject(run: Run, role: Role = "choose", command: Sequence[str] = ()) -
     Logits are those that the run's evaluation stored of these rows, else they are computed. Raises MienError for a run
     without weights, on points, or whose data set has changed.
     """
-    if of_points(run.experiment):
+    if not run.experiment.task.classes:
         raise MienError(
-            f"run {run.name} finds points and no classes",
+            f"run {run.name} finds {run.experiment.task.gives} and no classes",
             file=str(run.folder),
-            expected="a run whose task is expression",
+            expected=f"a run whose task is {EXPRESSION}",
         )
     workspace = Workspace(run.folder.parents[2])
     device = environment.device("auto")

@@ -87,7 +87,7 @@ def _makers(
         from mien.explain.face_points import face_points
         from mien.landmarks.predict import open_landmarker
 
-        own = landmarks == "stored" or (landmarks is None and "landmarks" in subject.dataset.card.columns)
+        own = landmarks == "stored" or (landmarks is None and subject.dataset.has_points)
         landmarker = None if own else open_landmarker(workspace, landmarks)
         return regions(subject, face_points(subject.dataset, subject.rows, landmarker), shown)
 

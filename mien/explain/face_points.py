@@ -70,7 +70,7 @@ def outline(dataset: Dataset, splits: Sequence[str]) -> Points:
 
     The medians of the data set's own points, or without any the mean shape of faces that fill their images.
     """
-    if "landmarks" not in dataset.card.columns:
+    if not dataset.has_points:
         return MEAN_SHAPE.astype(np.float32)
     shares = []
     for split in dict.fromkeys(splits):

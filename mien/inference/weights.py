@@ -17,10 +17,10 @@ from mien.data.labels import LabelScheme
 from mien.errors import MienError
 from mien.experiment.building import build_model, build_pipeline
 from mien.experiment.schema import Experiment, import_components
-from mien.faces.ibug import POINTS
 from mien.files import replacing
 from mien.images import Color
 from mien.registry import build, component
+from mien.tasks import EXPRESSION, find_task
 
 
 def save_weights(
@@ -39,7 +39,7 @@ def save_weights(
     header: dict[str, Any] = {
         "mien": __version__,
         "experiment": experiment.name,
-        "task": experiment.task,
+        "task": experiment.task.name,
         "limits": limits,
         "labels": names.name,
         "classes": names.classes,
@@ -119,7 +119,8 @@ def load_packaged(path: Path, device: str) -> Trained:
         size, color = header["input"]["size"], header["input"]["color"]
         preprocess = build_pipeline([component("op", op) for op in header["preprocess"]])
         channels, side, _ = preprocess.output_shape((1 if color == "gray" else 3, size, size))
-        outputs = 2 * POINTS if header["task"] == "landmarks" else len(header["classes"])
+        names = LabelScheme(header["labels"], tuple(header["classes"]))
+        outputs = find_task(header.get("task", EXPRESSION)).outputs(names)
         supplied = {"in_channels": channels, "image_size": side, "num_classes": outputs}
         model: nn.Module = build("model", component("model", header["model"]), **supplied)
     except (KeyError, TypeError) as error:

@@ -12,11 +12,11 @@ import torch
 from mien import environment
 from mien.augment import Gray
 from mien.errors import MienError
-from mien.experiment.building import of_points
 from mien.faces.ibug import POINTS
 from mien.images import Pixels
 from mien.inference.weights import Trained, load_packaged, load_weights
 from mien.runs.run import find_run
+from mien.tasks import LANDMARKS, require
 from mien.workspace import Workspace
 
 # What mien ships; its licence and card stand beside it.
@@ -64,10 +64,7 @@ def open_landmarker(workspace: Workspace, reference: str | None = None) -> Landm
             )
         return _landmarker(PACKAGED.stem, PACKAGED, load_packaged(PACKAGED, device), device)
     run = find_run(workspace, reference)
-    if not of_points(run.experiment):
-        raise MienError(
-            f"run {run.name} is on expressions", file=str(run.folder), expected="a run whose task is landmarks"
-        )
+    require(run.experiment.task, LANDMARKS, run.name, str(run.folder))
     return _landmarker(run.name, run.weights, load_weights(run.weights, run.experiment, device), device)
 
 

@@ -1,6 +1,6 @@
 """The rows of a role as batches, in order, with pixels and labels. All training and evaluation reads these."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,19 +25,21 @@ class Batch(NamedTuple):
     """One batch: uint8 images (n, c, h, w) in channels-last memory, int64 labels (n,), float32 votes (n, classes).
 
     `votes` sum to 1 in each row; without votes they are of shape (n, 0). `points` are float32 (n, 68, 2), pixel centres
-    from 0 of the batch's images; without points (n, 0, 2). `rows` are positions in the role, int64 (n,).
+    from 0 of the batch's images; without points (n, 0, 2). `values` are other numbers of each row, float32 (n, k), k of 0
+    without any. `rows` are positions in the role, int64 (n,).
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     votes: torch.Tensor
     points: torch.Tensor
+    values: torch.Tensor
     rows: torch.Tensor
 
 
 @dataclass(frozen=True)
 class Samples:
-    """All rows of a role: memory-mapped pixels by split, and for each row its place, id, label, votes and points.
+    """All rows of a role: memory-mapped pixels by split, and for each row its place, id, label, and what `Batch` names.
 
     `pixels` are uint8 (rows of the split, h, w, c); row i of the role is `pixels[part[i]][place[i]]`.
     """
@@ -50,6 +52,7 @@ class Samples:
     labels: npt.NDArray[np.int64]
     votes: npt.NDArray[np.float32]
     points: npt.NDArray[np.float32]
+    values: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -71,6 +74,7 @@ class Samples:
             torch.from_numpy(self.labels[rows]),
             torch.from_numpy(self.votes[rows]),
             torch.from_numpy(self.points[rows]),
+            torch.from_numpy(self.values[rows]),
             torch.from_numpy(rows),
         )
 
@@ -98,14 +102,15 @@ def load(
     color: Color,
     scheme: LabelScheme,
     votes: bool = False,
+    columns: Sequence[str] = (),
 ) -> Samples:
     """The rows of some parts with their labels under `scheme`; rows that have none under it are left out.
 
     `mien.data.votes.labels_under` says which label that is. With `votes`, each row's rater votes become a
-    distribution over the scheme's classes (a row that nobody voted one of them keeps its label). Only the named splits
-    are opened.
+    distribution over the scheme's classes (a row that nobody voted one of them keeps its label). `columns` of numbers
+    become the rows' values. Only the named splits are opened.
     """
-    images, names, part, place, ids, labels, ballots = [], [], [], [], [], [], []
+    images, names, part, place, ids, labels, ballots, values = [], [], [], [], [], [], [], []
     for number, one in enumerate(parts):
         own, _ = labels_under(dataset, one.split, scheme)
         rows = np.arange(len(own)) if one.index is None else one.index
@@ -120,6 +125,7 @@ def load(
             ballots.append(vote_distribution(read_votes(dataset, one.split)[rows], own[rows], scheme))
         else:
             ballots.append(np.empty((len(rows), 0), np.float32))
+        values.append(_numbers(dataset, one.split, columns)[rows])
     return Samples(
         tuple(images),
         tuple(names),
@@ -129,7 +135,15 @@ def load(
         np.concatenate(labels),
         np.concatenate(ballots),
         np.empty((sum(map(len, labels)), 0, 2), np.float32),
+        np.concatenate(values),
     )
+
+
+def _numbers(dataset: Dataset, split: str, columns: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Columns of a split as float32 (rows, columns)."""
+    found = dataset.table(split, ["id", *columns])
+    flat = [found[name].to_numpy() for name in columns]
+    return np.stack(flat, axis=1).astype(np.float32) if flat else np.empty((len(found), 0), np.float32)
 
 
 def load_faces(dataset: Dataset, parts: Iterable[Part], size: int, color: Color, frame: Frame) -> Samples:
@@ -154,6 +168,7 @@ def load_faces(dataset: Dataset, parts: Iterable[Part], size: int, color: Color,
         np.concatenate(labels),
         np.empty((sum(map(len, labels)), 0), np.float32),
         np.concatenate(points),
+        np.empty((sum(map(len, labels)), 0), np.float32),
     )
 
 

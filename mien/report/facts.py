@@ -8,6 +8,7 @@ from mien.experiment.yamlfile import read_yaml
 from mien.report import figures, wording
 from mien.report.reading import read_ledger
 from mien.runs.run import Run
+from mien.tasks import ACCURACY, LOSS, Score
 
 # What a page shows in a place of its own, or twice.
 _ELSEWHERE = ("dataset", "command", "sessions")
@@ -55,7 +56,7 @@ def about(run: Run, environment: Mapping[str, Any]) -> str:
     return " · ".join(f"{name} {value}" for name, value in parts.items() if value is not None)
 
 
-def training(run: Run, history: figures.History | None, score: str = "accuracy") -> str:
+def training(run: Run, history: figures.History | None, score: Score = ACCURACY) -> str:
     """How long it trained and which weights it kept, in one sentence."""
     if not history:
         return "No epoch is finished yet."
@@ -64,11 +65,10 @@ def training(run: Run, history: figures.History | None, score: str = "accuracy")
     text = f"{epochs} epoch{'s' if epochs > 1 else ''}"
     if run.state != "finished":
         return f"{text} so far."
-    monitor = section.get("monitor") or f"choose_{score}"
     if section.get("keep") == "best":
-        best = figures.best_epoch(history, monitor.removeprefix("choose_"))
-        told = monitor.replace("_", " ").replace("nme", "NME")
-        return f"{text}; kept: the weights of epoch {best}, the best by {told}."
+        by = LOSS if section.get("monitor") == f"choose_{LOSS.key}" else score
+        best = figures.best_epoch(history, by)
+        return f"{text}; kept: the weights of epoch {best}, the best by choose {by.label}."
     return f"{text}; kept: the weights of the last one."
 
 

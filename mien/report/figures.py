@@ -13,57 +13,47 @@ from matplotlib.ticker import MaxNLocator
 from mien.intervals import Counts, Values, wilson
 from mien.metrics.calibration import BINS, Bins
 from mien.report.style import BLUE, DEEP, FAINT, GREEN, INK, ORANGE, VERMILION, WIDTH, Caption, figure, styled
+from mien.tasks import ACCURACY, LOSS, Score
 
 History = Mapping[str, Values]
-PANELS = ("loss", "accuracy")
-LABELS = {"loss": "loss", "accuracy": "accuracy", "nme": "NME (outer eye corners)"}
+PANELS = (LOSS, ACCURACY)
 
 
-def best_epoch(history: History, column: str) -> int | None:
+def best_epoch(history: History, score: Score) -> int | None:
     """The first epoch whose value on the choose role is best: the lowest loss or NME, the highest accuracy."""
-    values = history[f"choose_{column}"]
+    values = history[f"choose_{score.key}"]
     if not np.isfinite(values).any():
         return None
-    place = np.nanargmax(values) if column == "accuracy" else np.nanargmin(values)
+    place = np.nanargmax(values) if score.higher else np.nanargmin(values)
     return int(history["epoch"][place])
 
 
-def curves(history: History, caption: Caption, panels: Sequence[str] = PANELS, rows: int | None = None) -> Figure:
+def curves(history: History, caption: Caption, panels: Sequence[Score] = PANELS, rows: int | None = None) -> Figure:
     """Loss and a score by epoch on the fit and choose roles, side by side, the best epoch on choose marked.
 
-    `history` has the column epoch, and for each of `panels` (keys of LABELS) fit_… and choose_…, one value an epoch,
-    NaN where it wasn't measured; an NME is drawn in per cent. `rows` is the choose role's n, for the best accuracy's
-    interval (Wilson).
+    `history` has the column epoch, and for each of `panels` fit_… and choose_…, one value an epoch, NaN where it wasn't
+    measured; an NME is drawn in per cent. `rows` is the choose role's n, for the best accuracy's interval (Wilson).
     """
     with styled():
-        heading = "Training: " + " and ".join(LABELS[panel] for panel in panels)
+        heading = "Training: " + " and ".join(panel.name for panel in panels)
         made, axes = figure(heading, caption, 2.6, len(panels), WIDTH if len(panels) == 1 else 7.2)
         for ax, panel in zip(axes, panels, strict=True):
             _curve(ax, history, panel, rows)
         return made
 
 
-def told(panel: str, value: float) -> str:
-    """A value of a panel in figures: errors in per cent.
-
-    >>> told("loss", 1.2345), told("nme", 0.0482)
-    ('1.234', '4.82 %')
-    """
-    return f"{100 * value:.2f} %" if panel == "nme" else f"{value:.3f}"
-
-
-def _curve(ax: Axes, history: History, panel: str, rows: int | None) -> None:
-    epochs, scale = history["epoch"], 100 if panel == "nme" else 1
+def _curve(ax: Axes, history: History, panel: Score, rows: int | None) -> None:
+    epochs, scale = history["epoch"], 100 if panel.percent else 1
     dots = "o" if len(epochs) <= 15 else None
     for role, color, line in (("fit", VERMILION, "--"), ("choose", BLUE, "-")):
-        values = scale * history[f"{role}_{panel}"]
+        values = scale * history[f"{role}_{panel.key}"]
         known = np.isfinite(values)
         ax.plot(epochs[known], values[known], line, color=color, marker=dots, markersize=3, label=role)
     best = best_epoch(history, panel)
     if best is not None:
-        value = float(history[f"choose_{panel}"][epochs == best][0])
-        label = f"{'best' if panel == 'accuracy' else 'lowest'}: {told(panel, value)}"
-        if rows and panel == "accuracy":
+        value = float(history[f"choose_{panel.key}"][epochs == best][0])
+        label = f"{'best' if panel.higher else 'lowest'}: {panel.told(value)}"
+        if rows and panel.share:
             low, high = wilson(round(value * rows), rows)
             label += f" [{low:.3f}, {high:.3f}] at {best}"
         else:
@@ -73,7 +63,7 @@ def _curve(ax: Axes, history: History, panel: str, rows: int | None) -> None:
             best, scale * value, "o", color=BLUE, markerfacecolor="none", markersize=8, markeredgewidth=1.5, label=label
         )
     ax.set_xlabel("epoch")
-    ax.set_ylabel(LABELS[panel] + (", %" if scale == 100 else ""))
+    ax.set_ylabel(panel.name + (", %" if scale == 100 else ""))
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True))
     margin = max(0.03 * (epochs[-1] - epochs[0]), 0.1)
     ax.set_xlim(epochs[0] - margin, epochs[-1] + margin)

@@ -19,8 +19,9 @@ from mien.report.reading import read_content, read_history, read_metrics, read_o
 from mien.report.rendering import render
 from mien.report.tables import Cell
 from mien.runs.run import Run
+from mien.tasks import LOSS, NME
 
-_PANELS = ("loss", "nme")
+_PANELS = (LOSS, NME)
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def landmark_page(run: Run, galleries: Galleries | None) -> str:
     The figures are written into the run's folder.
     """
     environment = read_content(run.folder / "environment.json")
-    history = read_history(run.history, "nme")
+    history = read_history(run.history, NME.key)
     measured = {role: _measured(run, role) for role in ("report", "choose") if run.metrics_file(role).is_file()}
     first = next(iter(measured.values()), None)
     own = measured["report"].metrics if "report" in measured else None
@@ -73,7 +74,7 @@ def landmark_page(run: Run, galleries: Galleries | None) -> str:
         "columns": [(label, meaning) for label, meaning, _ in tables.MEASURES.values()],
         "galleries": galleries,
         "curves": _curves(run, history, environment, measured) if history else [],
-        "training": training(run, history, "nme"),
+        "training": training(run, history, NME),
         **record(run, environment),
     }
     return render("landmarks.html.j2", content)

@@ -14,10 +14,11 @@ from mien.metrics.classification import classification_report, confusion, predic
 from mien.report import figures, pictures, tables, wording
 from mien.report.explain_page import Section, sections, write_pictures
 from mien.report.facts import about, opened, record, training
-from mien.report.reading import of_points, read_content, read_history, read_metrics, read_others
+from mien.report.reading import read_content, read_history, read_metrics, read_others
 from mien.report.rendering import render
 from mien.runs.predictions import read_predictions
 from mien.runs.run import Run
+from mien.tasks import resolve
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Measured:
 
 
 def write_report(folder: Path) -> Path:
-    """Write `report.html`, `figures/`, `explain/*.png` and `classification_report.*` of a run from its folder.
+    """Write `report.html`, `figures/` and what else the run's task shows of a run, from its folder.
 
     Before `mien evaluate` the numbers are those of the choose role, and the page says so. Returns the page's path.
     Raises MienError when the folder is no run, FailedError for a file in it that can't be read.
@@ -52,11 +53,12 @@ def write_report(folder: Path) -> Path:
     run = Run(folder.resolve())
     if not run.experiment_file.is_file():
         raise MienError("this folder isn't a run", file=str(folder), expected="a folder with experiment.yaml")
-    if of_points(run):
-        # It needs torch, which the other page does without.
-        from mien.report.landmark_page import write_landmark_report
+    page: Path = resolve(run.task.page)(run)
+    return page
 
-        return write_landmark_report(run)
+
+def write_class_report(run: Run) -> Path:
+    """Write the page of a run on classes, its `figures/`, `explain/*.png` and `classification_report.*`."""
     explained = sections(run)
     write_pictures(run, explained)
     page = run.folder / "report.html"

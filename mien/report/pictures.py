@@ -16,6 +16,7 @@ from mien.report.style import ALARM, DEEP, INK, Caption, save, svg
 from mien.report.wording import scored, seeds, span, warning
 from mien.runs.predictions import Predictions
 from mien.runs.run import Run
+from mien.tasks import Score
 
 
 def caption(run: Run, metrics: Mapping[str, Any]) -> Caption:
@@ -105,24 +106,23 @@ def curve_caption(
 
 
 def curve_pictures(
-    run: Run, history: History, said: Caption, rows: int | None, panels: Sequence[str] = figures.PANELS
+    run: Run, history: History, said: Caption, rows: int | None, panels: Sequence[Score] = figures.PANELS
 ) -> list[Markup]:
     """Loss and score by epoch: one file for both, one drawing each; `rows` is the choose role's n."""
     save(figures.curves(history, said, panels, rows), run.folder / "figures" / "curves")
     pictures = []
     for panel in panels:
         best = figures.best_epoch(history, panel)
-        name = figures.LABELS[panel]
         last = (
-            f"{figures.told(panel, history[f'fit_{panel}'][-1])} on fit and "
-            f"{figures.told(panel, history[f'choose_{panel}'][-1])} on choose"
+            f"{panel.told(history[f'fit_{panel.key}'][-1])} on fit and "
+            f"{panel.told(history[f'choose_{panel.key}'][-1])} on choose"
         )
-        text = f"The {name} by epoch: after epoch {history['epoch'][-1]:.0f} it is {last}"
+        text = f"The {panel.name} by epoch: after epoch {history['epoch'][-1]:.0f} it is {last}"
         if best is not None:
-            value = history[f"choose_{panel}"][history["epoch"] == best][0]
-            text += f"; best on choose {figures.told(panel, value)} at epoch {best}"
+            value = history[f"choose_{panel.key}"][history["epoch"] == best][0]
+            text += f"; best on choose {panel.told(value)} at epoch {best}"
         drawing = svg(figures.curves(history, said, [panel], rows))
-        pictures.append(Markup(inline_svg(drawing, f"curve-{panel}", f"{text}. {said.lines[-1]}")))
+        pictures.append(Markup(inline_svg(drawing, f"curve-{panel.key}", f"{text}. {said.lines[-1]}")))
     return pictures
 
 

@@ -8,6 +8,7 @@ from mien.files import replacing
 from mien.report.reading import read_metrics
 from mien.report.wording import OLDER
 from mien.runs.run import Run
+from mien.tasks import resolve
 
 _SHOWN = (
     "experiment.yaml",
@@ -43,7 +44,7 @@ def publish(run: Run, folder: Path) -> None:
         raise MienError(f"run {run.name} was {OLDER}", expected=f"mien evaluate {run.name} again")
     if folder.exists() and not (folder / "metrics.json").exists() and any(folder.iterdir()):
         raise MienError("this folder holds something else", file=str(folder), expected="a new or published folder")
-    own = _of_points(run) if metrics.get("task") == "landmarks" else _explained(run)
+    own: dict[str, bytes] = resolve(run.task.publish)(run)
     shutil.rmtree(folder, ignore_errors=True)
     for pattern in _SHOWN:
         for file in sorted(run.folder.glob(pattern)):
@@ -56,7 +57,7 @@ def publish(run: Run, folder: Path) -> None:
             temporary.write_bytes(content)
 
 
-def _of_points(run: Run) -> dict[str, bytes]:
+def with_drawn_faces(run: Run) -> dict[str, bytes]:
     """What of a landmark run isn't copied but made anew, by its path."""
     from mien.report.landmark_faces import drawn_faces
     from mien.report.landmark_page import landmark_page
@@ -66,7 +67,7 @@ def _of_points(run: Run) -> dict[str, bytes]:
     return {"report.html": page.encode(), "figures/drawn-faces.png": galleries.shown[0].picture}
 
 
-def _explained(run: Run) -> dict[str, bytes]:
+def explained(run: Run) -> dict[str, bytes]:
     """The page and the pictures of a run's explanations without rows of the data set, by path; {} for none."""
     from mien.report.explain_page import sections
     from mien.report.page import run_page
@@ -74,3 +75,8 @@ def _explained(run: Run) -> dict[str, bytes]:
     found = sections(run, public=True)
     pictures = {f"explain/{picture.name}.png": picture.png for section in found for picture in section.pictures}
     return {"report.html": run_page(run, found, public=True).encode(), **pictures} if found else {}
+
+
+def nothing_anew(run: Run) -> dict[str, bytes]:
+    """For tasks whose report shows no row of the data set: all of it can be published as it is."""
+    return {}

@@ -7,32 +7,10 @@ from typing import Any
 import numpy as np
 
 from mien.errors import FailedError
-from mien.experiment.yamlfile import read_yaml
 from mien.files import read_json
-from mien.metrics.classification import SCORES
 from mien.report.figures import History
 from mien.runs.ledger import entries
-from mien.runs.run import Run
-
-_NEEDED = {"protocol", "split", "n", "per_class", "interval", "contaminated", *SCORES}
-_NEEDED_OF_POINTS = {"protocol", "split", "n", "normaliser", "sizes", "mean_shape", "contaminated", "overlap"}
-# What metrics have held since there is a clean twin, with what stands for nothing.
-_NEWER: dict[str, Any] = {
-    "overlap": None,
-    "clean": None,
-    "near_clean": None,
-    "tta": None,
-    "calibration": None,
-    "votes": None,
-    "slices": {},
-    "dropped": {"rows": 0, "classes": {}},
-    "excluded": {},
-}
-
-
-def of_points(run: Run) -> bool:
-    """Whether a run's task is landmarks; runs no plugin."""
-    return bool(read_yaml(run.experiment_file)[0].get("task") == "landmarks")
+from mien.tasks import task_of
 
 
 def read_content(path: Path) -> dict[str, Any]:
@@ -47,21 +25,18 @@ def read_content(path: Path) -> dict[str, Any]:
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
-    """What an evaluation of either task wrote, with all keys.
+    """What an evaluation wrote, with all keys that its task says; runs no plugin.
 
     `older` says that an older mien did, which knew fewer of them.
     """
     content = read_content(path)
-    points = content.get("task") == "landmarks"
-    missing = (_NEEDED_OF_POINTS if points else _NEEDED) - content.keys()
-    if missing:
+    task = task_of(content)
+    if missing := task.needed - content.keys():
         raise FailedError(f"the metrics lack {', '.join(sorted(missing))}", file=str(path))
-    if points:
-        return {"dataset": "", "seeds": [], "limits": "", **content, "older": False}
     older = "overlap" not in content
     if older:
         content.pop("tta", None)  # It was text then.
-    return {**_NEWER, "dataset": "", "seeds": [], **content, "older": older}
+    return {**task.filled, "dataset": "", "seeds": [], **content, "older": older}
 
 
 def read_others(folder: Path) -> list[dict[str, Any]]:
@@ -72,7 +47,7 @@ def read_others(folder: Path) -> list[dict[str, Any]]:
 def read_history(path: Path, score: str = "accuracy") -> History | None:
     """The columns of a history by name, float64 with NaN for an empty cell; None when there is no epoch.
 
-    `score` is what the run's task is measured by, "accuracy" or "nme".
+    `score` is the key of what the run's task is measured by.
     """
     if not path.is_file():
         return None

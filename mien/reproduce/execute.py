@@ -10,7 +10,6 @@ from mien.cropping import crop_dataset, write_sheets
 from mien.data.dataset import open_dataset
 from mien.errors import MienError
 from mien.evaluation import evaluate
-from mien.experiment.building import of_points
 from mien.experiment.schema import read_protocol
 from mien.explain.execute import explain
 from mien.explain.storage import read
@@ -18,6 +17,7 @@ from mien.landmarks.predict import open_landmarker
 from mien.progress import console
 from mien.reproduce.paper import CUTS, EXPLAINED, REPORT, SHOWN
 from mien.reproduce.plan import Planned, dataset_of, done, look_again
+from mien.reproduce.scores import measured
 from mien.runs.run import Run, new_run
 from mien.training.fit import train
 from mien.workspace import Workspace
@@ -45,7 +45,7 @@ def make(
                 if training:
                     planned = _trained(workspace, look_again(workspace, planned), command)
                 if planned.state == "finished" and planned.run is not None:
-                    if _measured(workspace, planned.run, command) and page is not None:
+                    if _measured(workspace, planned, planned.run, command) and page is not None:
                         page(planned.run.folder)
                     if planned.part.name == EXPLAINED and not explained:
                         explained = True
@@ -80,18 +80,20 @@ def _trained(workspace: Workspace, planned: Planned, command: Sequence[str]) -> 
 def cut(workspace: Workspace, name: str) -> None:
     """Cut a data set of CUTS by the points of its parent, where it has them, else by those of mien's own model."""
     parent, region = CUTS[name]
-    has_points = "landmarks" in open_dataset(workspace, parent).card.columns
-    dataset = crop_dataset(workspace, parent, region, name, "stored" if has_points else open_landmarker(workspace))
-    write_sheets(dataset, open_dataset(workspace, parent))
+    whole = open_dataset(workspace, parent)
+    dataset = crop_dataset(
+        workspace, parent, region, name, "stored" if whole.has_points else open_landmarker(workspace)
+    )
+    write_sheets(dataset, whole)
 
 
-def _measured(workspace: Workspace, run: Run, command: Sequence[str]) -> bool:
+def _measured(workspace: Workspace, planned: Planned, run: Run, command: Sequence[str]) -> bool:
     """Measure a run as far as it isn't yet; whether anything was measured."""
     new = False
     if not run.metrics_file("report").is_file():
         evaluate(workspace, run, command=command)
         new = True
-    if not of_points(run.experiment) and not (run.evaluation(REPORT, None) / "metrics.json").is_file():
+    if not measured(replace(planned, run=run)):
         evaluate(workspace, run, protocol=read_protocol(REPORT)[0], command=command)
         new = True
     return new

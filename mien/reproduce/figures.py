@@ -19,10 +19,10 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from mien.cropping import cut_images
+from mien.cropping.writing import LANDMARKS
 from mien.data.contact_sheets import contact_sheet, pictures_of
 from mien.data.synthetic import CLASSES, faces
 from mien.errors import MienError
-from mien.experiment.building import of_points
 from mien.explain.storage import read
 from mien.faces.regions import region_named
 from mien.files import replacing, write_text
@@ -36,6 +36,7 @@ from mien.report.style import BLUE, INK, ORANGE, Caption, figure, png, styled, s
 from mien.reproduce.paper import CLAIMED, CUTS, STORED, TRAINED_ON, VALIDATION
 from mien.reproduce.plan import Planned, dataset_of
 from mien.runs.run import Run
+from mien.tasks import LOSS
 from mien.workspace import Workspace
 
 
@@ -86,8 +87,8 @@ def curves(planned: Planned) -> Picture | None:
     run = planned.run
     if run is None or planned.experiment is None:
         return None
-    score = "nme" if of_points(planned.experiment) else "accuracy"
-    history = read_history(run.history, score)
+    score = planned.experiment.task.score
+    history = read_history(run.history, score.key)
     if history is None:
         return None
     measured = {
@@ -99,10 +100,10 @@ def curves(planned: Planned) -> Picture | None:
         heading += f" (not finished: {len(history['epoch'])} of {planned.experiment.train.epochs} epochs)"
     text = (
         f"{heading}: training (fit) and validation (choose) by epoch. After epoch {history['epoch'][-1]:.0f} "
-        f"{figures.LABELS[score]} is {figures.told(score, history[f'fit_{score}'][-1])} in training and "
-        f"{figures.told(score, history[f'choose_{score}'][-1])} in validation."
+        f"{score.name} is {score.told(history[f'fit_{score.key}'][-1])} in training and "
+        f"{score.told(history[f'choose_{score.key}'][-1])} in validation."
     )
-    made = figures.curves(history, said, ("loss", score), rows)
+    made = figures.curves(history, said, (LOSS, score), rows)
     return _drawn(f"curves-{planned.part.name}-seed{planned.seed}", heading, text, made)
 
 
@@ -230,7 +231,7 @@ def _real_samples(workspace: Workspace) -> tuple[list[list[Pixels]], list[str], 
     good = set(whole.ids(split))
     for dataset in cut:
         table = dataset.table(split, ["id", "source"]).to_pydict()
-        good &= {id_ for id_, source in zip(table["id"], table["source"], strict=True) if source == "landmarks"}
+        good &= {id_ for id_, source in zip(table["id"], table["source"], strict=True) if source == LANDMARKS}
     first: dict[int, str] = {}
     for id_, label in zip(whole.ids(split), whole.labels(split).tolist(), strict=True):
         if id_ in good:

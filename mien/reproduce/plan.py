@@ -185,4 +185,4 @@ def dataset_of(workspace: Workspace, name: str) -> Dataset | None:
 def can_cut(workspace: Workspace, name: str) -> bool:
     """Whether a data set can be cut by region here: it has points of its own, or mien its landmark model."""
     dataset = dataset_of(workspace, name)
-    return dataset is not None and ("landmarks" in dataset.card.columns or PACKAGED.is_file())
+    return dataset is not None and (dataset.has_points or PACKAGED.is_file())

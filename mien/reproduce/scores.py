@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from mien.comparison import Contender, as_one, describe_group, without_copies
-from mien.experiment.building import of_points
 from mien.metrics.classification import SCORES, confusion
 from mien.report import wording
 from mien.report.reading import read_metrics
@@ -25,7 +24,7 @@ def measured(planned: Planned) -> bool:
     run = planned.run
     if planned.state != "finished" or run is None or not run.metrics_file("report").is_file():
         return False
-    return of_points(run.experiment) or (run.evaluation(REPORT, None) / "metrics.json").is_file()
+    return planned.part.kind == "points" or (run.evaluation(REPORT, None) / "metrics.json").is_file()
 
 
 def gather(workspace: Workspace, plan: Sequence[Planned]) -> list[dict[str, Any]]:
@@ -99,7 +98,7 @@ def _run(planned: Planned) -> dict[str, Any]:
         "size": run.experiment.dataset.size,
     }
     official = read_metrics(run.metrics_file("report"))
-    if of_points(run.experiment):
+    if planned.part.kind == "points":
         return {**found, "points": official}
     paper = read_metrics(run.evaluation(REPORT, None) / "metrics.json")
     files = {"official": run.predictions("report"), "paper": run.evaluation(REPORT, None) / "predictions.parquet"}

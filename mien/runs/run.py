@@ -13,6 +13,7 @@ from mien.errors import MienError, nearest
 from mien.experiment.schema import Experiment, load_experiment
 from mien.experiment.yamlfile import read_yaml
 from mien.files import read_json, write_json, write_text
+from mien.tasks import EXPRESSION, OWN, Task
 from mien.workspace import Workspace, check_name
 
 State = Literal["waiting", "running", "stopped", "failed", "interrupted", "finished"]
@@ -73,6 +74,12 @@ class Run:
     def experiment(self) -> Experiment:
         """The experiment that is stored here; runs its plugins."""
         return load_experiment(self.experiment_file)
+
+    @property
+    def task(self) -> Task:
+        """The run's task; runs plugins only where it isn't one of mien's own."""
+        name = read_yaml(self.experiment_file)[0].get("task", EXPRESSION)
+        return OWN[name] if name in OWN else self.experiment.task
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -241,6 +248,7 @@ def overview(run: Run) -> dict[str, Any]:
     return {
         "run": run.name,
         "state": run.state,
+        "task": content.get("task", EXPRESSION),
         "dataset": content["dataset"]["name"],
         "protocol": content["protocol"]["name"],
         "epochs": content["train"]["epochs"],

@@ -26,7 +26,6 @@ from mien.experiment.building import (
     build_schedule,
     class_counts,
     excluded,
-    of_points,
     scheme_for,
 )
 from mien.experiment.schema import Experiment
@@ -102,6 +101,7 @@ def _fit(workspace: Workspace, run: Run, experiment: Experiment, dataset: Datase
     run.write_environment(made)
     steps = -(-len(fit) // section.batch_size)
     module = Training(
+        experiment.task,
         model,
         build_loss(experiment, class_counts(dataset, roles.fit, names)),
         build_pipeline(experiment.augment),
@@ -115,7 +115,7 @@ def _fit(workspace: Workspace, run: Run, experiment: Experiment, dataset: Datase
         seed=section.seed,
     )
     recorder = Recorder(run, section.monitor, section.keep == "best", section.early_stopping)
-    shown = Bar(run.name, section.epochs, len(fit), "NME" if of_points(experiment) else "acc")
+    shown = Bar(run.name, section.epochs, len(fit), experiment.task.score)
     _trainer(run, experiment, [shown, recorder]).fit(module, ckpt_path=resumed, weights_only=True)
     if shown.rates:
         run.write_environment({**run.environment, "images_per_second": round(statistics.median(shown.rates), 1)})

@@ -8,19 +8,20 @@ from torch import Tensor, nn
 
 from mien.augment import Pipeline
 from mien.errors import FailedError
-from mien.faces.shares import as_shares, normalized_errors
 from mien.optimizers import Factor
 from mien.protocols.batches import EVALUATION_BATCH, Batch, Batches, Samples, epoch_order, step_seed
+from mien.tasks import Task
 
 
 class Training(pl.LightningModule):
     """One step of fitting and of choosing, with running sums of loss and score.
 
-    The score is 1 for each image whose class is right, so that its mean is the accuracy; for points each image's NME.
+    The score is the task's, of each image; where that is right or wrong, its mean is the accuracy.
     """
 
     def __init__(
         self,
+        task: Task,
         model: nn.Module,
         loss: nn.Module,
         augment: Pipeline,
@@ -35,6 +36,7 @@ class Training(pl.LightningModule):
         seed: int,
     ) -> None:
         super().__init__()
+        self.task = task
         self.model = model
         self.loss = loss
         self.targets = getattr(loss, "targets", "label")
@@ -76,14 +78,13 @@ class Training(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch; one that isn't a number ends the training."""
         images = batch.images.to(torch.float32, memory_format=torch.channels_last)
-        points = batch.points
         if self.augment.ops:
             # Geometry in bfloat16 would move points by whole pixels.
             with torch.autocast(images.device.type, enabled=False):
-                images, moved = self.augment(images, points if self.targets == "points" else None)
-                points = points if moved is None else moved
+                images, moved = self.augment(images, batch.points if batch.points.shape[1] else None)
+                batch = batch if moved is None else batch._replace(points=moved)
         outputs = self._outputs(images)
-        targets = self._targets(batch, points, images.shape[-1])
+        targets = self.task.batch_targets(self.targets, batch, images.shape[-1])
         loss: Tensor = self.loss(outputs, targets)
         if not torch.isfinite(loss):
             rate = self.optimizer.param_groups[0]["lr"]
@@ -100,7 +101,7 @@ class Training(pl.LightningModule):
         """Loss and score of a batch of the choose role, in float32 whatever the training's precision."""
         with torch.autocast(batch.images.device.type, enabled=False):
             outputs = self._outputs(batch.images.to(torch.float32, memory_format=torch.channels_last))
-            targets = self._targets(batch, batch.points, batch.images.shape[-1])
+            targets = self.task.batch_targets(self.targets, batch, batch.images.shape[-1])
             self.chosen += self._sums(self.loss(outputs, targets), outputs, targets, batch)
 
     def _outputs(self, images: Tensor) -> Tensor:
@@ -108,16 +109,7 @@ class Training(pl.LightningModule):
         outputs: Tensor = self.model(ready.contiguous(memory_format=torch.channels_last))
         return outputs.float()
 
-    def _targets(self, batch: Batch, points: Tensor, side: int) -> Tensor:
-        """What the loss wants: labels, votes, or points of images of `side` pixels as shares of that, (n, 136)."""
-        if self.targets == "points":
-            return as_shares(points, side)
-        return batch.votes if self.targets == "votes" else batch.labels
-
     def _sums(self, loss: Tensor, outputs: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         number = len(batch.labels)
-        if self.targets == "points":
-            score = normalized_errors(outputs, targets).sum()
-        else:
-            score = (outputs.argmax(dim=1) == batch.labels).sum()
+        score = self.task.row_scores(outputs, targets, batch.labels)[self.task.score.key].sum()
         return torch.stack([loss.double() * number, score.double(), score.new_tensor(number).double()])

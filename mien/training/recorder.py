@@ -11,16 +11,16 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 from rich.progress import TextColumn
 from torch import Tensor
 
-from mien.experiment.building import of_points
 from mien.files import replacing, write_text
 from mien.progress import bar, console
 from mien.protocols.batches import Batch
 from mien.runs.run import Run
+from mien.tasks import Score
 from mien.training.module import Training
 
 
 def history_columns(score: str) -> tuple[str, ...]:
-    """The columns of `history.csv`, `score` being what a task is measured by: `accuracy`, or `nme` for points."""
+    """The columns of `history.csv`, `score` being the key of the task's."""
     return ("epoch", "lr", "fit_loss", f"fit_{score}", "choose_loss", f"choose_{score}")
 
 
@@ -33,7 +33,9 @@ class Recorder(Checkpoint):
     def __init__(self, run: Run, monitor: str, keep_best: bool, patience: int | None) -> None:
         self.run = run
         self.monitor, self.keep_best, self.patience = monitor, keep_best, patience
-        self.columns = history_columns("nme" if of_points(run.experiment) else "accuracy")
+        task = run.experiment.task
+        self.columns = history_columns(task.score.key)
+        self.higher = task.score.higher and monitor == task.monitor
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.best_epoch = 0
@@ -93,19 +95,22 @@ class Recorder(Checkpoint):
         value = self.history[epoch - 1][self.monitor]
         if math.isnan(value):
             return -math.inf
-        return value if self.monitor.endswith("accuracy") else -value
+        return value if self.higher else -value
 
 
 class Bar(Callback):
-    """The one progress bar: epoch, loss, accuracy or NME on the choose role, images a second, time left.
+    """The one progress bar: epoch, loss, the task's score on the choose role, images a second, time left.
 
     Where no terminal is, one line an epoch, so that a log tells the same. `rates` are the images a second of each
     epoch's training steps.
     """
 
-    def __init__(self, name: str, epochs: int, images: int, score: str) -> None:
-        self.name, self.epochs, self.images, self.score = name, epochs, images, score
-        self.bar = bar(TextColumn("loss {task.fields[loss]}"), TextColumn(f"choose {score} {{task.fields[score]}}"))
+    def __init__(self, name: str, epochs: int, images: int, score: Score) -> None:
+        self.name, self.epochs, self.images = name, epochs, images
+        self.score, self.digits = score.short or score.label, 4 if score.percent else 3
+        self.bar = bar(
+            TextColumn("loss {task.fields[loss]}"), TextColumn(f"choose {self.score} {{task.fields[score]}}")
+        )
         self.task = self.bar.add_task(name, total=epochs * images, loss="", score="")
         self.shown = 0.0
         self.started = self.stepped = 0.0
@@ -133,11 +138,11 @@ class Bar(Callback):
             self.bar.update(self.task, loss=f"{(pl_module.fitted[0] / pl_module.fitted[2]).item():.3f}")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The epoch's accuracy, or NME, on the choose role."""
+        """The epoch's score on the choose role."""
         assert isinstance(pl_module, Training)
         self.rates.append(self.images / (self.stepped - self.started))
         total, number = pl_module.chosen[1].item(), pl_module.chosen[2].item()
-        told = f"{total / number:.3f}" if self.score == "acc" else f"{total / number:.4f}"
+        told = f"{total / number:.{self.digits}f}"
         self.bar.update(self.task, score=told)
         if self.bar.disable:
             loss = (pl_module.fitted[0] / pl_module.fitted[2]).item()

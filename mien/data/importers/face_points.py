@@ -18,13 +18,14 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
+from mien.data.dataset import POINTS_COLUMN
 from mien.data.importers.source import BadRow
 from mien.errors import MienError
 from mien.faces.ibug import MIRROR, POINTS
 from mien.files import read_json
 from mien.images import FORMATS, MAX_PIXELS
 
-COLUMN = "landmarks"
+COLUMN = POINTS_COLUMN
 KIND = pa.list_(pa.float32(), 2 * POINTS)
 # Names the picture that a row shares with its mirrored twin: rows of one group stay in one split.
 GROUP = "group"
