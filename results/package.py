@@ -14,6 +14,7 @@ from mien.errors import MienError
 from mien.files import read_json, write_text
 from mien.landmarks.predict import PACKAGED
 from mien.runs.run import Run, find_run
+from mien.tasks import LANDMARKS, require
 from mien.workspace import find_workspace
 
 LARGEST = 6_000_000  # bytes
@@ -37,8 +38,7 @@ def main() -> None:
         raise SystemExit(__doc__)
     run = find_run(find_workspace(None), sys.argv[1])
     metrics: dict[str, Any] = read_json(run.metrics_file("report"))
-    if metrics.get("task") != "landmarks":
-        raise MienError(f"run {run.name} is on expressions", expected="a landmark run")
+    require(run.task, LANDMARKS, run.name, str(run.folder))
     if run.weights.stat().st_size > LARGEST:
         raise MienError(f"{run.weights.stat().st_size:,} bytes are too many", expected=f"at most {LARGEST:,}")
     PACKAGED.parent.mkdir(exist_ok=True)

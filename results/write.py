@@ -15,6 +15,7 @@ from typing import Any
 
 from mien.intervals import percent
 from mien.report.wording import OLDER, left_out, processor, scored, start_weights, view, warning, why_high
+from mien.tasks import EXPRESSION, LANDMARKS, task_name, task_of
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
@@ -36,16 +37,17 @@ def main() -> None:
 
 def published(results: Path = RESULTS) -> list[Path]:
     """The folders of published runs on expressions, by name."""
-    return [path for path in _with_metrics(results) if "task" not in read(path, "metrics.json")]
+    return _with_metrics(results, EXPRESSION)
 
 
 def published_points(results: Path = RESULTS) -> list[Path]:
     """The folders of published landmark runs, by name."""
-    return [path for path in _with_metrics(results) if "task" in read(path, "metrics.json")]
+    return _with_metrics(results, LANDMARKS)
 
 
-def _with_metrics(results: Path) -> list[Path]:
-    return sorted(path.parent for path in results.glob("*/metrics.json"))
+def _with_metrics(results: Path, task: str) -> list[Path]:
+    folders = sorted(path.parent for path in results.glob("*/metrics.json"))
+    return [folder for folder in folders if task_name(read(folder, "metrics.json")) == task]
 
 
 def published_groups(results: Path = RESULTS) -> list[Path]:
@@ -270,7 +272,7 @@ def _run_part(folder: Path) -> str:
         for name, text in shown.items()
         if (folder / "figures" / f"{name}.png").exists()
     )
-    side_by_side = "" if "task" in read(folder, "metrics.json") else _side_by_side(folder)
+    side_by_side = _side_by_side(folder) if task_of(read(folder, "metrics.json")).classes else ""
     return f"## {folder.name}\n\n{links}.\n\n{side_by_side}{images}".rstrip() + "\n"
 
 
@@ -385,10 +387,10 @@ def _part_header(part: dict[str, Any]) -> str:
 
 def _run_header(folder: Path) -> str:
     metrics, made = read(folder, "metrics.json"), read(folder, "environment.json")
-    if "task" in metrics:
-        scores = ", ".join(f"NME {_error(of)} % at {size} px" for size, of in metrics["sizes"].items())
-    else:
+    if task_of(metrics).classes:
         scores = scored(metrics)
+    else:
+        scores = ", ".join(f"NME {_error(of)} % at {size} px" for size, of in metrics["sizes"].items())
     return (
         f"{processor(made).partition(' (')[0]}: {made['duration_s'] / 60:.0f} min    "
         f"{metrics['split']} {scores}, n = {metrics['n']:,}, seeds: {len(metrics['seeds'])}"

@@ -57,7 +57,7 @@ def stand_in(drawn: Workspace, experiment: Experiment) -> list[str]:
 @pytest.mark.parametrize("file", [*NAMED, REPOSITORY / "mien/demo.yaml"], ids=lambda file: file.stem)
 def test_it_runs(drawn: Workspace, file: Path) -> None:
     experiment = load_experiment(file)
-    name = "points" if experiment.task == "landmarks" else "drawn"
+    name = "points" if experiment.task.name == "landmarks" else "drawn"
     dataset: Dataset = open_dataset(drawn, name)
     other = stand_in(drawn, experiment)
     run = new_run(drawn, load_experiment(file, [f"dataset.name={name}", "train.epochs=2", *other]))

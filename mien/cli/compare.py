@@ -33,33 +33,20 @@ def compare(
 
     Example: mien compare cnn1 resnet/1-5 --predictions peer.parquet --to results/peer
     """
-    from mien.comparison import compare as compare_all
-    from mien.comparison import find_contender, foreign, tables, without_copies, write_comparison, write_galleries
-    from mien.experiment.yamlfile import read_yaml
+    from mien.comparison import same_task, write_comparison
     from mien.runs.run import find_runs
+    from mien.tasks import resolve
 
     home = find_workspace(workspace)
     # Files are told without their folders: what is published tells nothing of the machine.
     command = " ".join(["mien compare", *names, *(f"--predictions {file.name}" for file in predictions or [])])
-    found = [run for name in names for run in find_runs(home, name)]
-    if any(read_yaml(run.experiment_file)[0].get("task") == "landmarks" for run in found):
-        if predictions:
-            raise MienError("points of others can't be compared", key="--predictions", expected="landmark runs alone")
-        _compare_points(found, to, command, as_json)
-        return
-    contenders = [find_contender(home, name) for name in names]
-    contenders += [foreign(file, contenders[0]) for file in predictions or []]
-    compared = compare_all(contenders)
-    left = without_copies(home, contenders)
-    compared["clean"] = compare_all(left) if left else None
-    if not left:
-        compared["notes"].append("copies of rows that were trained on weren't looked for")
+    task = same_task([run for name in names for run in find_runs(home, name)])
+    compared, tables, galleries = resolve(task.compare)(home, names, predictions or [])
     if to is not None:
-        write_comparison(to, compared, tables(compared), command)
-    galleries = write_galleries(home, contenders)
+        write_comparison(to, compared, tables, command)
 
     def show() -> None:
-        for table in tables(compared):
+        for table in tables:
             print_table(table.title, table.columns, table.rows, right=table.right)
         for note in compared["notes"]:
             print(f"note: {note}")
@@ -70,23 +57,6 @@ def compare(
 
     shown = [{"a": a, "b": b, "file": str(path)} for (a, b), path in galleries.items()]
     print_result(as_json, {**compared, "galleries": shown}, show)
-
-
-def _compare_points(runs: list["Run"], to: Path | None, command: str, as_json: bool) -> None:
-    """The same for landmark runs: differences of their errors."""
-    from mien.comparison import compare_points, point_tables, write_comparison
-
-    compared = compare_points(runs)
-    if to is not None:
-        write_comparison(to, compared, point_tables(compared), command)
-
-    def show() -> None:
-        for table in point_tables(compared):
-            print_table(table.title, table.columns, table.rows, right=table.right)
-        for note in compared["notes"]:
-            print(f"note: {note}")
-
-    print_result(as_json, compared, show)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """The verbs on runs: demo, train, evaluate, report, runs."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -211,125 +211,33 @@ def evaluate(
     if other is not None or dataset is not None:
         print_result(as_json, {"runs": results}, lambda: None)
         return
-    from mien.comparison.seeds_and_folds import describe
+    if (describe := found[0].experiment.task.describe_group) is None:
+        print_result(as_json, {"runs": results}, lambda: None)
+        return
+    from mien.report.console import group as group_lines
+    from mien.tasks import resolve
 
-    group = describe(home, run)
-    print_result(as_json, {"group": group, "runs": results}, lambda: _show_group(group))
-
-
-_NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "weighted_f1": "weighted F1",
-}
+    group = resolve(describe)(home, run)
+    print_result(as_json, {"group": group, "runs": results}, lambda: _show(group_lines(group)))
 
 
 def _show_measured(measured: dict[str, Any], run: "Run", page: Path) -> None:
-    if measured.get("task") == "landmarks":
-        _show_points(measured)
-    else:
-        _show_classes(measured, run)
+    from mien.tasks import resolve
+
+    _show(resolve(run.experiment.task.show)(measured))
     print("in brackets: 95 % intervals over the choice of rows")
     print(f"report: {page}")
     if measured["role"] != "report":
         print(f"to measure it on the reporting role: mien evaluate {run.name}")
 
 
-def _show_points(measured: dict[str, Any]) -> None:
-    """The errors of a landmark run by the size of the faces, beside those of the mean shape."""
-    from mien.report.wording import seeds, warning
-
-    parts = {f"{size} px": of for size, of in measured["sizes"].items()}
-    parts["mean shape"] = measured["mean_shape"]
-    rows = []
-    for name, of in parts.items():
-        twins = {"": of, ", without exact copies": of["clean"] if measured["role"] == "report" else None}
-        rows += [
-            (f"{name}{what}", f"{one['n']:,}", *(told(one) for told in _POINT_MEASURES.values()))
-            for what, one in twins.items()
-            if one is not None
-        ]
-    title = (
-        f"{measured['run']}, {seeds(measured)}, protocol {measured['protocol']}, {measured['role']} role: "
-        f"{measured['dataset']}, {measured['split']}, n = {measured['n']:,}\n"
-        f"NME in % of the {measured['normaliser']}, by pupils where said; faces in a detector's squares"
-    )
-    if measured["contaminated"]:
-        title += f"\n{warning(measured)}"
-    print_table(title, ("faces of", "n", *_POINT_MEASURES), rows)
-    if measured["limits"]:
-        print(f"these weights: {measured['limits']}")
-
-
-def _in_percent(of: dict[str, Any], key: str) -> str:
-    low, high = of["interval"][key]
-    return f"{100 * of[key]:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
-
-
-_POINT_MEASURES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "NME": lambda of: _in_percent(of, "nme_outer_eyes"),
-    "median": lambda of: _in_percent(of, "median"),
-    "NME by pupils": lambda of: _in_percent(of, "nme_inter_pupil"),
-    "% beyond 8 %": lambda of: _in_percent(of, "failure_rate_8"),
-    "AUC to 8 %": lambda of: "{:.3f} [{:.3f}, {:.3f}]".format(of["auc_8"], *of["interval"]["auc_8"]),
-}
-
-
-def _show_classes(measured: dict[str, Any], run: "Run") -> None:
-    parts = [("all rows", measured)]
-    if measured["role"] == "report":
-        parts += [("without exact copies", measured["clean"]), ("without near copies", measured["near_clean"])]
-        if tta := measured["tta"]:
-            told = f"{tta['name']}, {tta['views']} views"
-            parts += [(told, tta), (f"{told}, without exact copies", tta["clean"])]
-            parts.append((f"{told}, without near copies", tta["near_clean"]))
-    rows = [
-        (
-            what,
-            f"{part['n']:,}",
-            *(f"{part[key]:.3f} [{{:.3f}}, {{:.3f}}]".format(*part["interval"][key]) for key in _NAMES),
-        )
-        for what, part in parts
-        if part is not None
-    ]
-    print_table(_title(measured, run.name), ("measured on", "n", *_NAMES.values()), rows)
-    after = measured["calibration"]["after"]
-    nll, ece = (
-        "{:.3f} [{:.3f}, {:.3f}]".format(after[key], *after["interval"][key]) for key in ("nll", "ece_corrected")
-    )
-    print(f"all rows, at temperature {after['temperature']:.3f}: NLL {nll}, ECE without what chance adds {ece}")
-    if measured["dropped"]["rows"]:
-        classes = ", ".join(f"{name} {number:,}" for name, number in measured["dropped"]["classes"].items())
-        print(f"left out: {measured['dropped']['rows']:,} rows that have no class of the model ({classes})")
-    if measured["role"] == "report" and measured["overlap"]["near"] is None:
-        print("near copies of what the model has seen weren't looked for")
-
-
-def _title(measured: dict[str, Any], name: str) -> str:
-    from mien.report.wording import seeds, warning
-
-    title = (
-        f"{name}, {seeds(measured)}, protocol {measured['protocol']}, {measured['role']} role: {measured['dataset']}, "
-        f"{measured['split']}, n = {measured['n']:,}"
-    )
-    return f"{title}\n{warning(measured)}" if measured["contaminated"] else title
-
-
-def _show_group(group: dict[str, Any]) -> None:
-    what = "mean of the seeds" if group["kind"] == "seeds" else "all folds together"
-    parts = {"all rows": group, "without exact copies": group["clean"], "without near copies": group["near_clean"]}
-    rows = []
-    for measured_on, part in parts.items():
-        for key, name in _NAMES.items():
-            if part and (score := part.get(key)):
-                low, high = score["interval"]
-                each = "  ".join(f"{value:.3f}" for value in score["each"])
-                told = f"{score['mean']:.3f} [{low:.3f}, {high:.3f}]"
-                sd = "–" if score["sd"] is None else f"{score['sd']:.4f}"
-                rows.append((name, measured_on, f"{part['n']:,}", told, sd, each))
-    columns = ("measure", "measured on", "n", what, "sd", "each")
-    print_table(_title({**group, "role": "report"}, group["name"]), columns, rows, right=2)
+def _show(lines: Sequence[Any]) -> None:
+    """Print lines of text and tables."""
+    for line in lines:
+        if isinstance(line, str):
+            print(line)
+        else:
+            print_table(*line)
 
 
 @app.command()
@@ -355,11 +263,12 @@ def report(
     home = find_workspace(workspace)
     if is_group(run):
         from mien.comparison.seeds_and_folds import publish_group
+        from mien.report.console import group as group_lines
 
         if to is None:
             raise MienError("a group has no page of its own", expected="--to FOLDER, or one of its runs")
         group = publish_group(home, run, to)
-        print_result(as_json, group, lambda: _show_group(group))
+        print_result(as_json, group, lambda: _show(group_lines(group)))
         return
     found = find_run(home, run)
     page = write_report(found.folder)
@@ -382,21 +291,13 @@ def runs(workspace: Home = None, as_json: Json = False) -> None:
 
     Example: mien runs
     """
-    from mien.intervals import percent
     from mien.runs.run import list_runs, overview
+    from mien.tasks import headline
 
     found = [overview(run) for run in list_runs(find_workspace(workspace))]
 
     def score(measured: dict[str, Any] | None) -> str:
-        if measured is None:
-            return "–"
-        if measured.get("task") == "landmarks":
-            size, of = next(iter(measured["sizes"].items()))
-            told = _in_percent(of, "nme_outer_eyes")
-            return f"NME {told} % at {size} px, {measured['split']} n {measured['n']:,}"
-        low, high = measured["interval"]["accuracy"]
-        mark = f" contaminated {percent(measured['contaminated'])}" if measured["contaminated"] else ""
-        return f"{measured['accuracy']:.3f} [{low:.3f}, {high:.3f}] {measured['split']} n {measured['n']:,}{mark}"
+        return "–" if measured is None else headline(measured)
 
     rows = [
         (

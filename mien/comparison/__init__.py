@@ -10,6 +10,7 @@ from mien.comparison.contenders import Contender, as_one, find_contender, foreig
 from mien.comparison.disagreements import disagreements, write_galleries
 from mien.comparison.landmarks import compare_points, point_tables
 from mien.comparison.pairs import UNDECIDED, compare, describe_group
+from mien.comparison.rows import same_task
 from mien.comparison.tables import markdown, tables, write_comparison
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "group",
     "markdown",
     "point_tables",
+    "same_task",
     "tables",
     "without_copies",
     "write_comparison",

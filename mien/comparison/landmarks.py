@@ -1,19 +1,25 @@
 """Which of several landmark models is better: paired differences of their errors on the same faces, at each size."""
 
 from collections.abc import Sequence
-from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mien.comparison.pairs import UNDECIDED
-from mien.comparison.tables import Table, p_value
+from mien.comparison.rows import judge, measured, row_pairs, runs_of
+from mien.comparison.tables import Compared, Table, pair_cells
 from mien.errors import MienError
 from mien.evaluation.landmarks import SIZES, read_points
-from mien.files import read_json
-from mien.intervals import CONFIDENCE, holm
-from mien.metrics.nme import image_errors, measure_points, paired
+from mien.metrics.nme import image_errors, measure_points
 from mien.runs.run import Run
+from mien.tasks import NME
+from mien.workspace import Workspace
+
+
+def compare_landmarks(workspace: Workspace, references: Sequence[str], predictions: Sequence[Path]) -> Compared:
+    """What `mien compare` does for landmark runs: see `compare_points`."""
+    result = compare_points(runs_of(workspace, references, predictions))
+    return Compared(result, point_tables(result))
 
 
 def compare_points(runs: Sequence[Run]) -> dict[str, Any]:
@@ -24,9 +30,7 @@ def compare_points(runs: Sequence[Run]) -> dict[str, Any]:
     eye corners), `interval` (95 %), `p`, `p_holm` (over all pairs) and `verdict`; see `mien.metrics.nme.paired`.
     Raises MienError for runs that aren't measured, or on other faces.
     """
-    if len(runs) < 2:
-        raise MienError("there is nothing to compare with", expected="two landmark runs or more")
-    measured = [_measured(run) for run in runs]
+    metrics = measured(runs)
     contenders, pairs = [], []
     for size in SIZES:
         errors = {}
@@ -43,67 +47,27 @@ def compare_points(runs: Sequence[Run]) -> dict[str, Any]:
             whole = measure_points(predicted, true)
             about = {"name": run.name, "size": size, "nme_outer_eyes": whole["nme_outer_eyes"]}
             contenders.append({**about, "interval": whole["interval"]["nme_outer_eyes"]})
-        for a, b in combinations(errors, 2):
-            found = paired(errors[a], errors[b])
-            pairs.append(
-                {
-                    "a": a,
-                    "b": b,
-                    "size": size,
-                    "n": len(errors[a]),
-                    "split": measured[0]["split"],
-                    "difference": found.value,
-                    "interval": list(found.interval),
-                    "p": found.p,
-                }
-            )
-    for pair, p in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
-        better = pair["a"] if pair["difference"] < 0 else pair["b"]
-        pair |= {"p_holm": p, "verdict": f"{better} is better" if p < 1 - CONFIDENCE else UNDECIDED}
+        pairs += row_pairs(errors, {"size": size, "n": len(first[0]), "split": metrics[0]["split"]})
+    judge(pairs, higher=NME.higher)
     return {
-        "task": "landmarks",
+        "task": runs[0].task.name,
         "n": pairs[0]["n"],
-        "split": measured[0]["split"],
-        "dataset": measured[0]["dataset"],
+        "split": metrics[0]["split"],
+        "dataset": metrics[0]["dataset"],
         "contenders": contenders,
         "pairs": pairs,
-        "notes": [f"{run.name}: {one['limits']}" for run, one in zip(runs, measured, strict=True) if one["limits"]],
+        "notes": [f"{run.name}: {one['limits']}" for run, one in zip(runs, metrics, strict=True) if one["limits"]],
     }
-
-
-def _measured(run: Run) -> dict[str, Any]:
-    if not run.metrics_file("report").is_file():
-        raise MienError(
-            f"run {run.name} has not been measured on its reporting role",
-            file=str(run.folder),
-            expected=f"mien evaluate {run.name} first",
-        )
-    found: dict[str, Any] = read_json(run.metrics_file("report"))
-    if found.get("task") != "landmarks":
-        raise MienError(
-            f"run {run.name} is on expressions", file=str(run.folder), expected="landmark runs, as the others are"
-        )
-    return found
 
 
 def point_tables(compared: dict[str, Any]) -> list[Table]:
     """What `compare_points` found as tables: the runs, and the pairs."""
     where = f"{compared['dataset']}, {compared['split']}, n = {compared['n']:,}"
     runs = [
-        (one["name"], f"{one['size']} px", "{:.2f} [{:.2f}, {:.2f}]".format(*_percent(one, "nme_outer_eyes")))
+        (one["name"], f"{one['size']} px", NME.bracketed(one["nme_outer_eyes"], one["interval"]).replace(" %", ""))
         for one in compared["contenders"]
     ]
-    pairs = [
-        (
-            f"{pair['a']} − {pair['b']}",
-            f"{pair['size']} px",
-            *"{:+.2f}|{:+.2f} to {:+.2f}".format(*_percent(pair, "difference")).split("|"),
-            p_value(pair["p"]),
-            p_value(pair["p_holm"]),
-            pair["verdict"],
-        )
-        for pair in compared["pairs"]
-    ]
+    pairs = [(f"{pair['a']} − {pair['b']}", f"{pair['size']} px", *pair_cells(pair, NME)) for pair in compared["pairs"]]
     return [
         Table(
             f"NME in % of the distance of the outer eye corners, {where}", ("run", "faces of", "NME [95 %]"), runs, 1
@@ -115,8 +79,3 @@ def point_tables(compared: dict[str, Any]) -> list[Table]:
             1,
         ),
     ]
-
-
-def _percent(of: dict[str, Any], key: str) -> tuple[float, float, float]:
-    low, high = of["interval"]
-    return 100 * of[key], 100 * low, 100 * high

@@ -17,6 +17,7 @@ from mien.files import read_json, write_json, write_text
 from mien.metrics import classification as metrics
 from mien.runs.predictions import read_predictions
 from mien.runs.run import Run, find_runs
+from mien.tasks import EXPRESSION, require
 from mien.workspace import Workspace
 
 Bools = npt.NDArray[np.bool_]
@@ -34,6 +35,8 @@ def describe(workspace: Workspace, reference: str) -> dict[str, Any]:
     Raises MienError for a run that isn't measured and for runs that are no group.
     """
     runs = find_runs(workspace, reference)
+    for run in runs:
+        require(run.task, EXPRESSION, run.name, str(run.folder))
     measured = [_measured(run) for run in runs]
     first = measured[0]
     about = {

@@ -1,11 +1,12 @@
 """A comparison as tables: on the screen, and as a page of Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mien.files import write_json, write_text
 from mien.intervals import percent
+from mien.tasks import Score
 
 _NUMBERS = ("difference", "95 % interval", "p", "p by Holm", "n")
 
@@ -17,6 +18,21 @@ class Table(NamedTuple):
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     right: int
+
+
+class Compared(NamedTuple):
+    """What a comparison found: plain data, its tables, and for pairs of names pictures of where they disagree."""
+
+    result: dict[str, Any]
+    tables: Sequence[Table]
+    galleries: Mapping[tuple[str, str], Path] = {}
+
+
+def pair_cells(pair: dict[str, Any], score: Score) -> tuple[str, ...]:
+    """A pair's difference, interval, p values and verdict, in the units of a score."""
+    scale, digits = (100, 2) if score.percent else (1, 3)
+    difference, low, high = (f"{scale * value:+.{digits}f}" for value in (pair["difference"], *pair["interval"]))
+    return difference, f"{low} to {high}", p_value(pair["p"]), p_value(pair["p_holm"]), pair["verdict"]
 
 
 def tables(compared: dict[str, Any]) -> list[Table]:

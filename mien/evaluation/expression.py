@@ -17,7 +17,18 @@ from mien.data.dataset import Dataset
 from mien.data.labels import FERPLUS_VOTES
 from mien.errors import MienError
 from mien.evaluation import slices
-from mien.evaluation.request import Asked, ask, own_dataset, own_roles, own_weights, record
+from mien.evaluation.request import (
+    Asked,
+    Bools,
+    about,
+    ask,
+    copied,
+    own_dataset,
+    own_roles,
+    own_weights,
+    record,
+    what_was_seen,
+)
 from mien.experiment.building import build_samples, left_out, scheme_for
 from mien.files import replacing, write_json
 from mien.inference.tta import VIEWS, mean_logits, views
@@ -25,14 +36,13 @@ from mien.inference.weights import Trained, store_temperature
 from mien.metrics import classification as metrics
 from mien.metrics.calibration import fit_temperature, measure_calibration
 from mien.progress import progress
-from mien.protocols import Overlap, Role, overlap
+from mien.protocols import Role, overlap
 from mien.protocols.batches import EVALUATION_BATCH, Batches, Samples, epoch_order, load
 from mien.registry import Component
 from mien.runs.run import Run
 from mien.workspace import Workspace
 
 Logits = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
 
 # By these columns of a data set every measurement is parted, where the set has them.
 _PARTED_BY = ("agreement", "source", "subject_group")
@@ -62,28 +72,15 @@ def measure_classes(
     samples = load(asked.dataset, asked.parts, section.size, section.color, trained.names)
     if len(samples) == 0:
         raise MienError(f"the {role} role has no rows whose class the model knows", key="protocol")
-    measured: dict[str, Any] = {
-        "run": run.name,
-        "dataset": asked.dataset.card.name,
-        "labels": trained.names.name,
-        "protocol": asked.protocol,
-        "parameters": asked.parameters,
-        "role": role,
-        "split": asked.splits,
-        "seeds": [run.experiment.train.seed],
-    }
+    measured = {**about(run, asked, role, len(samples)), "labels": trained.names.name}
     if role == "report":
         record(workspace, run, asked, len(samples), command)
     logits = predict(trained, samples, device, f"{run.name} on {asked.dataset.card.name}, {measured['split']}")
     _write_predictions(asked.predictions, samples, logits, trained.names.classes)
     seen = overlap(own, roles, asked.parts, asked.dataset) if role == "report" else None
-    copied = _copied(samples, seen)
-    measured |= _scores(samples, logits, trained.names.classes, copied)
-    measured |= {
-        "contaminated": seen.contaminated if seen else 0.0,
-        "overlap": {"rows": seen.rows, "exact": seen.exact, "near": seen.near} if seen else None,
-        "tta": None,
-    }
+    masks = copied(samples, seen)
+    measured |= _scores(samples, logits, trained.names.classes, masks)
+    measured |= {**what_was_seen(run, seen), "tta": None}
     kind = run.experiment.tta
     if role == "report" and kind != "none":
         averaged = predict(trained, samples, device, f"{run.name} with {kind}", _by_views(trained, kind))
@@ -93,7 +90,7 @@ def measure_classes(
         measured["tta"] = {
             "name": kind,
             "views": VIEWS[kind],
-            **_scores(samples, averaged, trained.names.classes, copied),
+            **_scores(samples, averaged, trained.names.classes, masks),
         }
     temperature = trained.temperature or 1.0
     if role == "choose":
@@ -108,7 +105,6 @@ def measure_classes(
         "votes": _votes(asked.dataset, samples, logits / temperature, trained.names.classes),
         "slices": _slices(asked.dataset, samples, logits, trained.names.classes),
         "dropped": _dropped(asked, trained),
-        "excluded": run.environment["dataset"].get("excluded", {}),
         "crop": asked.dataset.card.details.get("crop"),
     }
     write_json(asked.metrics, measured)
@@ -123,7 +119,7 @@ def copied_rows(workspace: Workspace, run: Run) -> tuple[Bools | None, Bools | N
     dataset = own_dataset(workspace, run)
     roles = own_roles(run, dataset)
     samples = build_samples(run.experiment, dataset, roles, "report", scheme_for(run.experiment, dataset))
-    return _copied(samples, overlap(dataset, roles, roles.report))
+    return copied(samples, overlap(dataset, roles, roles.report))
 
 
 def predict(
@@ -150,29 +146,12 @@ def _by_views(trained: Trained, kind: str) -> Callable[[Tensor], Tensor]:
     return logits
 
 
-def _copied(samples: Samples, seen: Overlap | None) -> tuple[Bools | None, Bools | None]:
-    """Of the measured rows, which the model has seen: as exact and as near copies; None where nobody looked."""
-    if seen is None:
-        return None, None
-
-    def of_rows(masks: tuple[Bools, ...] | None) -> Bools | None:
-        if masks is None:
-            return None
-        found = np.zeros(len(samples), np.bool_)
-        for number, mask in enumerate(masks):
-            here = samples.part == number
-            found[here] = mask[samples.place[here]]
-        return found
-
-    return of_rows(seen.exact_rows), of_rows(seen.near_rows)
-
-
 def _scores(
-    samples: Samples, logits: Logits, classes: tuple[str, ...], copied: tuple[Bools | None, Bools | None]
+    samples: Samples, logits: Logits, classes: tuple[str, ...], masks: tuple[Bools | None, Bools | None]
 ) -> dict[str, Any]:
     """The scores of all rows, and again without exact and without near copies of rows that the model has seen."""
     twins = {}
-    for name, mask in zip(("clean", "near_clean"), copied, strict=True):
+    for name, mask in zip(("clean", "near_clean"), masks, strict=True):
         left = None if mask is None or mask.all() else ~mask
         twins[name] = None if left is None else metrics.measure(samples.labels[left], logits[left], classes)
     return {**metrics.measure(samples.labels, logits, classes), **twins}

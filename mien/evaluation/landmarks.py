@@ -14,7 +14,17 @@ from mien import environment
 from mien.data.dataset import Dataset
 from mien.data.framing import framed_points
 from mien.errors import MienError
-from mien.evaluation.request import Asked, ask, own_dataset, own_roles, own_weights, record
+from mien.evaluation.request import (
+    Asked,
+    about,
+    ask,
+    copied,
+    own_dataset,
+    own_roles,
+    own_weights,
+    record,
+    what_was_seen,
+)
 from mien.faces.ibug import POINTS
 from mien.faces.shares import as_shares
 from mien.files import replacing, write_json
@@ -42,7 +52,7 @@ def measure_run(
     dataset: str | None,
     command: Sequence[str],
 ) -> dict[str, Any]:
-    """What `evaluate` does for a run whose task is landmarks.
+    """What `evaluate` does for a landmark run.
 
     Faces are framed as a detector would, by their true points; see `mien.data.framing`. Besides the run's own points
     those of the mean shape are measured: for each face the mean of the points that the run was fit on, each in its
@@ -60,31 +70,17 @@ def measure_run(
     if role == "report":
         record(workspace, run, asked, len(samples), command)
     seen = overlap(own, roles, asked.parts, asked.dataset) if role == "report" else None
-    copied = None
-    if seen is not None:
-        copied = np.concatenate(
-            [mask[samples.place[samples.part == number]] for number, mask in enumerate(seen.exact_rows)]
-        )
+    exact, _ = copied(samples, seen)
     true = {size: shares(of) for size, of in frames.items()}
     predicted = {size: predict_points(trained, of, device, f"{run.name} at {size} px") for size, of in frames.items()}
     mean = np.broadcast_to(_mean_shape(own, roles.fit), true[SIZES[0]].shape)
     measured = {
-        "run": run.name,
-        "task": "landmarks",
-        "dataset": asked.dataset.card.name,
-        "protocol": asked.protocol,
-        "parameters": asked.parameters,
-        "role": role,
-        "split": asked.splits,
-        "seeds": [run.experiment.train.seed],
-        "n": len(samples),
+        **about(run, asked, role, len(samples)),
         "normaliser": "distance of the outer eye corners (points 37 and 46)",
         "limits": trained.limits,
-        "sizes": {str(size): _measured(predicted[size], true[size], copied) for size in SIZES},
-        "mean_shape": _measured(mean, true[SIZES[0]], copied),
-        "contaminated": seen.contaminated if seen else 0.0,
-        "overlap": {"rows": seen.rows, "exact": seen.exact, "near": seen.near} if seen else None,
-        "excluded": run.environment["dataset"].get("excluded", {}),
+        "sizes": {str(size): _measured(predicted[size], true[size], exact) for size in SIZES},
+        "mean_shape": _measured(mean, true[SIZES[0]], exact),
+        **what_was_seen(run, seen),
     }
     _write_points(asked, samples, true, predicted)
     write_json(asked.metrics, measured)

@@ -6,17 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from mien.data.dataset import Dataset, open_dataset
 from mien.errors import MienError
 from mien.experiment.building import build_roles
 from mien.inference.weights import Trained, load_weights
-from mien.protocols import Part, Role, Roles, check_roles
+from mien.protocols import Overlap, Part, Role, Roles, check_roles
+from mien.protocols.batches import Samples
 from mien.registry import Component, build
 from mien.runs import ledger
 from mien.runs.run import Run
 from mien.workspace import Workspace
+
+Bools = npt.NDArray[np.bool_]
 
 
 class Asked(NamedTuple):
@@ -108,6 +113,47 @@ def _usual(dataset: Dataset) -> tuple[str, tuple[Part, ...]]:
         if split in dataset.card.splits:
             return "test-split", (Part(split),)
     return "all-rows", tuple(Part(split) for split in dataset.card.splits)
+
+
+def about(run: Run, asked: Asked, role: Role, n: int) -> dict[str, Any]:
+    """What every metrics file says first: which run of which task was measured on which rows."""
+    return {
+        "run": run.name,
+        "task": run.experiment.task.name,
+        "dataset": asked.dataset.card.name,
+        "protocol": asked.protocol,
+        "parameters": asked.parameters,
+        "role": role,
+        "split": asked.splits,
+        "seeds": [run.experiment.train.seed],
+        "n": n,
+    }
+
+
+def what_was_seen(run: Run, seen: Overlap | None) -> dict[str, Any]:
+    """What every metrics file says of the rows that the run has seen, and of those that it was kept from."""
+    return {
+        "contaminated": seen.contaminated if seen else 0.0,
+        "overlap": {"rows": seen.rows, "exact": seen.exact, "near": seen.near} if seen else None,
+        "excluded": run.environment["dataset"].get("excluded", {}),
+    }
+
+
+def copied(samples: Samples, seen: Overlap | None) -> tuple[Bools | None, Bools | None]:
+    """Of the measured rows, which the model has seen: as exact and as near copies; None where nobody looked."""
+    if seen is None:
+        return None, None
+
+    def of_rows(masks: tuple[Bools, ...] | None) -> Bools | None:
+        if masks is None:
+            return None
+        found = np.zeros(len(samples), np.bool_)
+        for number, mask in enumerate(masks):
+            here = samples.part == number
+            found[here] = mask[samples.place[here]]
+        return found
+
+    return of_rows(seen.exact_rows), of_rows(seen.near_rows)
 
 
 def record(workspace: Workspace, run: Run, asked: Asked, n: int, command: Sequence[str]) -> None:

@@ -25,8 +25,8 @@ class Batch(NamedTuple):
     """One batch: uint8 images (n, c, h, w) in channels-last memory, int64 labels (n,), float32 votes (n, classes).
 
     `votes` sum to 1 in each row; without votes they are of shape (n, 0). `points` are float32 (n, 68, 2), pixel centres
-    from 0 of the batch's images; without points (n, 0, 2). `values` are other numbers of each row, float32 (n, k), k of 0
-    without any. `rows` are positions in the role, int64 (n,).
+    from 0 of the batch's images; without points (n, 0, 2). `values` are other numbers of a row, float32 (n, k), without
+    any (n, 0). `rows` are positions in the role, int64 (n,).
     """
 
     images: torch.Tensor
@@ -67,10 +67,10 @@ class Samples:
             out[here] = images[self.place[rows[here]]]
         return out
 
-    def batch(self, rows: npt.NDArray[np.int64]) -> Batch:
-        """Some rows as a batch."""
+    def batch(self, rows: npt.NDArray[np.int64], pixels: bool = True) -> Batch:
+        """Some rows as a batch; without `pixels` its images are of shape (n, 0)."""
         return Batch(
-            torch.from_numpy(self.images(rows)).permute(0, 3, 1, 2),
+            torch.from_numpy(self.images(rows)).permute(0, 3, 1, 2) if pixels else torch.empty(len(rows), 0),
             torch.from_numpy(self.labels[rows]),
             torch.from_numpy(self.votes[rows]),
             torch.from_numpy(self.points[rows]),

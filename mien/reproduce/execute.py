@@ -93,7 +93,7 @@ def _measured(workspace: Workspace, planned: Planned, run: Run, command: Sequenc
     if not run.metrics_file("report").is_file():
         evaluate(workspace, run, command=command)
         new = True
-    if not measured(replace(planned, run=run)):
+    if not measured(planned):
         evaluate(workspace, run, protocol=read_protocol(REPORT)[0], command=command)
         new = True
     return new

@@ -79,7 +79,7 @@ class Run:
     def task(self) -> Task:
         """The run's task; runs plugins only where it isn't one of mien's own."""
         name = read_yaml(self.experiment_file)[0].get("task", EXPRESSION)
-        return OWN[name] if name in OWN else self.experiment.task
+        return OWN.get(name) or self.experiment.task
 
     @property
     def environment(self) -> dict[str, Any]:

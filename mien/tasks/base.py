@@ -6,8 +6,9 @@ when it is wanted; a plugin may give the function itself. Without any, a task is
 """
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mien.data.labels import LabelScheme
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mien.protocols import Role
     from mien.protocols.batches import Batch, Samples
 
+RowScores = Callable[["Tensor", "Tensor", "Tensor"], Mapping[str, "Tensor"]]
 Part = str | Callable[..., Any]
 # What doesn't go with a task: a message, the path of the key, what was expected.
 Misfit = tuple[str, tuple[str | int, ...], str]
@@ -68,13 +70,20 @@ class Score:
 LOSS = Score("loss", "loss")
 
 
-def labelled(
-    dataset: "Dataset", parts: Any, role: "Role", size: int, color: Any, names: LabelScheme, targets: str
+def load_rows(
+    dataset: "Dataset",
+    parts: Any,
+    role: "Role",
+    size: int,
+    color: Any,
+    names: LabelScheme,
+    targets: str,
+    columns: Sequence[str] = (),
 ) -> "Samples":
-    """The rows of some parts with their labels, and with raters' votes where the loss is on those."""
+    """The rows of some parts with their labels, raters' votes where the loss is on those, and columns of numbers."""
     from mien.protocols.batches import load
 
-    return load(dataset, parts, size, color, names, votes=targets == "votes" and role != "report")
+    return load(dataset, parts, size, color, names, votes=targets == "votes" and role != "report", columns=columns)
 
 
 def stored_targets(targets: str, batch: "Batch", side: int) -> "Tensor":
@@ -127,9 +136,9 @@ class Task:
     classes: bool = False
     room: int = 1
     check_data: Callable[["Dataset", str], None] = lambda dataset, targets: None
-    samples: Callable[..., "Samples"] = labelled
+    samples: Callable[..., "Samples"] = load_rows
     batch_targets: Callable[[str, "Batch", int], "Tensor"] = stored_targets
-    row_scores: Callable[["Tensor", "Tensor", "Tensor"], Mapping[str, "Tensor"]] = lambda outputs, targets, labels: {}
+    row_scores: RowScores = lambda outputs, targets, labels: {}
     misfits: Callable[[Mapping[str, Any], Mapping[str, Any]], Iterator[Misfit]] = lambda parts, given: iter(())
     headline: Callable[[Mapping[str, Any]], str] = score_line
     needed: frozenset[str] = frozenset({"protocol", "split", "n", "score", "interval", "contaminated", "overlap"})
@@ -169,6 +178,29 @@ class Task:
     def about(self) -> dict[str, Any]:
         """What a metrics file says of its task, so that it can be read where the task isn't registered."""
         return {"task": self.name, "score": asdict(self.score)}
+
+
+def regression(score: Score, columns: Sequence[str], row_scores: RowScores, **more: Any) -> Task:
+    """A task of telling the numbers that some columns of the data set hold, under a loss on "values"; see `Task`."""
+    return Task(
+        score,
+        outputs=lambda names: len(columns),
+        outputs_in_words=lambda names: " and ".join(columns),
+        check_data=partial(_check_columns, columns=columns),
+        samples=partial(load_rows, columns=columns),
+        row_scores=row_scores,
+        **more,
+    )
+
+
+def _check_columns(dataset: "Dataset", targets: str, columns: Sequence[str]) -> None:
+    for column in columns:
+        if column not in dataset.card.columns:
+            raise MienError(
+                f"data set '{dataset.card.name}' has no column '{column}'",
+                key="dataset.name",
+                expected=f"the columns {', '.join(columns)}",
+            )
 
 
 def targets_of(loss: Any) -> str:

@@ -836,7 +836,7 @@ def test_an_experiment_on_points_is_chosen_by_its_nme(with_faces: Path, tmp_path
     file = tmp_path / "dots.yaml"
     file.write_text(FACES)
     experiment = load_experiment(file)
-    assert (experiment.task, experiment.train.monitor) == ("landmarks", "choose_nme")
+    assert (experiment.task.name, experiment.train.monitor) == ("landmarks", "choose_nme")
     assert load_experiment(file, ["train.monitor=choose_loss"]).train.monitor == "choose_loss"
     again = tmp_path / "again.yaml"
     again.write_text(experiment.to_yaml())

@@ -25,6 +25,7 @@ from mien.report.publishing import publish
 from mien.report.reading import read_history, read_metrics
 from mien.runs.run import Run, new_run
 from mien.training.fit import train
+from mien.tasks import LOSS, NME
 from mien.workspace import Workspace
 
 EXPERIMENT = """
@@ -322,8 +323,8 @@ def test_curves_of_errors_are_in_percent_and_the_lowest_is_marked(trained):
     assert list(history) == ["epoch", "fit_loss", "fit_nme", "choose_loss", "choose_nme"]
     history = {name: np.array([1.0, 2.0, 3.0]) for name in history}
     history |= {"fit_nme": np.array([0.3, 0.2, 0.1]), "choose_nme": np.array([0.2, 0.0482, 0.06])}
-    assert figures.best_epoch(history, "nme") == 2
-    made = figures.curves(history, style.Caption(("points/1",)), ("loss", "nme"), 60)
+    assert figures.best_epoch(history, NME) == 2
+    made = figures.curves(history, style.Caption(("points/1",)), (LOSS, NME), 60)
     assert made.texts[0].get_text() == "Training: loss and NME (outer eye corners)"
     ax = made.axes[1]
     assert ax.get_ylabel() == "NME (outer eye corners), %"

@@ -28,6 +28,7 @@ from mien.report.facts import opened
 from mien.report.page import write_report
 from mien.report.rendering import render
 from mien.runs.run import Run
+from mien.tasks import ACCURACY, LOSS
 
 NAMES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 SUPPORT = (49, 6, 53, 88, 59, 42, 63)
@@ -224,18 +225,18 @@ def test_best_epoch_is_the_first_best_and_skips_what_was_not_measured():
     history = drawn_history(6)
     history["choose_loss"] = np.array([np.nan, 1.3, 1.1, 1.2, 1.1, np.nan])
     history["choose_accuracy"] = np.array([np.nan, 0.3, 0.5, 0.6, 0.6, np.nan])
-    assert figures.best_epoch(history, "loss") == 3
-    assert figures.best_epoch(history, "accuracy") == 4
+    assert figures.best_epoch(history, LOSS) == 3
+    assert figures.best_epoch(history, ACCURACY) == 4
     labels = [text.get_text() for text in figures.curves(history, CAPTION).axes[0].get_legend().get_texts()]
     assert labels == ["fit", "choose", "lowest: 1.100, epoch 3"]
     history["choose_loss"] = np.full(6, np.nan)
-    assert figures.best_epoch(history, "loss") is None
+    assert figures.best_epoch(history, LOSS) is None
     labels = [text.get_text() for text in figures.curves(history, CAPTION).axes[0].get_legend().get_texts()]
     assert labels == ["fit", "choose"]
 
 
 def test_the_best_accuracy_has_an_interval_where_the_rows_are_known():
-    made = figures.curves(drawn_history(12), CAPTION, ["accuracy"], 360)
+    made = figures.curves(drawn_history(12), CAPTION, [ACCURACY], 360)
     labels = [text.get_text() for text in made.axes[0].get_legend().get_texts()]
     low, high = wilson(180, 360)
     assert labels == ["fit", "choose", f"best: 0.500 [{low:.3f}, {high:.3f}] at 7"]

@@ -1,0 +1,71 @@
+"""Pairs of runs by what each row is measured by: the differences, their intervals, and what can be told apart."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from mien.comparison.pairs import UNDECIDED
+from mien.errors import MienError
+from mien.files import read_json
+from mien.intervals import CONFIDENCE, Values, holm
+from mien.metrics.nme import paired
+from mien.runs.run import Run, find_runs
+from mien.tasks import Task
+from mien.workspace import Workspace
+
+
+def row_pairs(scores: Mapping[str, Values], about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All pairs of runs by the scores (n,) of the same rows: `a`, `b`, what `about` says, difference, interval, p."""
+    pairs = []
+    for a, b in combinations(scores, 2):
+        found = paired(scores[a], scores[b])
+        numbers = {"difference": found.value, "interval": list(found.interval), "p": found.p}
+        pairs.append({"a": a, "b": b, **about, **numbers})
+    return pairs
+
+
+def judge(pairs: Sequence[dict[str, Any]], *, higher: bool) -> None:
+    """Add `p_holm` (over all pairs) and `verdict` to pairs; `higher` says that more is better."""
+    for pair, p in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
+        better = pair["a"] if (pair["difference"] > 0) == higher else pair["b"]
+        pair |= {"p_holm": p, "verdict": f"{better} is better" if p < 1 - CONFIDENCE else UNDECIDED}
+
+
+def same_task(runs: Sequence[Run]) -> Task:
+    """The task of all runs; raises MienError where one is of another than the first."""
+    task = runs[0].task
+    for run in runs:
+        if run.task.name != task.name:
+            raise MienError(
+                f"run {run.name} is on {run.task.on}",
+                file=str(run.folder),
+                expected=f"{task.compared}, as the others are",
+            )
+    return task
+
+
+def runs_of(workspace: Workspace, references: Sequence[str], predictions: Sequence[Path]) -> list[Run]:
+    """The runs that references mean, for tasks that compare runs row by row, and nobody else's predictions."""
+    runs = [run for name in references for run in find_runs(workspace, name)]
+    if predictions:
+        task = runs[0].task
+        raise MienError(
+            f"{task.gives} of others can't be compared", key="--predictions", expected=f"{task.compared} alone"
+        )
+    return runs
+
+
+def measured(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """The metrics of two or more runs of one task on their reporting role; else a MienError."""
+    task = same_task(runs)
+    if len(runs) < 2:
+        raise MienError("there is nothing to compare with", expected=f"two {task.compared} or more")
+    for run in runs:
+        if not run.metrics_file("report").is_file():
+            raise MienError(
+                f"run {run.name} has not been measured on its reporting role",
+                file=str(run.folder),
+                expected=f"mien evaluate {run.name} first",
+            )
+    return [read_json(run.metrics_file("report")) for run in runs]

@@ -1,0 +1,95 @@
+"""A run's outputs on a role and what each row is measured by: how tasks are measured that say no other way."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from mien import environment
+from mien.errors import MienError
+from mien.evaluation.expression import predict
+from mien.evaluation.request import (
+    about,
+    ask,
+    copied,
+    own_dataset,
+    own_roles,
+    own_weights,
+    record,
+    what_was_seen,
+)
+from mien.files import replacing, write_json
+from mien.intervals import Values
+from mien.metrics.rows import measure_rows
+from mien.protocols import Role, overlap
+from mien.protocols.batches import Samples
+from mien.registry import Component
+from mien.runs.run import Run
+from mien.tasks.base import targets_of
+from mien.workspace import Workspace
+
+
+def measure_values(
+    workspace: Workspace,
+    run: Run,
+    role: Role,
+    protocol: Component | None,
+    dataset: str | None,
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """What `evaluate` does for a task that is measured by the numbers of each row that `Task.row_scores` gives."""
+    device = environment.device("auto")
+    trained = own_weights(run, device)
+    own = own_dataset(workspace, run)
+    roles = own_roles(run, own)
+    asked = ask(workspace, run, own, roles, role, protocol, dataset)
+    task, section, targets = run.experiment.task, run.experiment.dataset, targets_of(run.experiment.loss)
+    task.check_data(asked.dataset, targets)
+    samples = task.samples(asked.dataset, asked.parts, role, section.size, section.color, trained.names, targets)
+    if len(samples) == 0:
+        raise MienError(f"the {role} role has no rows", key="protocol")
+    if role == "report":
+        record(workspace, run, asked, len(samples), command)
+    outputs = torch.from_numpy(predict(trained, samples, device, f"{run.name} on {asked.splits}"))
+    batch = samples.batch(np.arange(len(samples)), pixels=False)
+    true = task.batch_targets(targets, batch, samples.pixels[0].shape[1])
+    scores = {name: of.double().numpy() for name, of in task.row_scores(outputs, true, batch.labels).items()}
+    seen = overlap(own, roles, asked.parts, asked.dataset) if role == "report" else None
+    exact, _ = copied(samples, seen)
+    unseen = None if exact is None or exact.all() else ~exact
+    measured = {
+        **about(run, asked, role, len(samples)),
+        **task.about,
+        "limits": trained.limits,
+        **measure_rows(scores),
+        "clean": None if unseen is None else measure_rows({name: of[unseen] for name, of in scores.items()}),
+        **what_was_seen(run, seen),
+    }
+    _write_rows(asked.predictions, samples, outputs, true, scores)
+    write_json(asked.metrics, measured)
+    return measured
+
+
+def _write_rows(file: Path, samples: Samples, outputs: Tensor, true: Tensor, scores: Mapping[str, Values]) -> None:
+    """Split and id of each row, what is true of it, what was predicted, and what it is measured by."""
+    columns = {
+        "split": pa.array([samples.splits[part] for part in samples.part], pa.string()),
+        "id": pa.array(samples.ids.tolist(), pa.string()),
+        "true": pa.array(true.reshape(len(true), -1).tolist(), pa.list_(pa.float32())),
+        "predicted": pa.array(outputs.reshape(len(outputs), -1).tolist(), pa.list_(pa.float32())),
+        **{name: pa.array(of, pa.float64()) for name, of in scores.items()},
+    }
+    with replacing(file) as temporary:
+        pq.write_table(pa.table(columns), temporary)
+
+
+def read_scores(file: Path, name: str) -> tuple[list[tuple[str, str]], Values]:
+    """Split and id of each row of a stored evaluation, and what it is measured by under a name, float64 (n,)."""
+    table = pq.read_table(file, columns=["split", "id", name])
+    rows = list(zip(table["split"].to_pylist(), table["id"].to_pylist(), strict=True))
+    return rows, np.asarray(table[name].to_numpy(), dtype=np.float64)
