@@ -4,6 +4,7 @@ import ast
 import doctest
 import importlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -150,3 +151,81 @@ def test_no_module_is_a_drawer() -> None:
 
 def test_no_module_has_the_name_of_a_standard_one() -> None:
     assert {module.rpartition(".")[2] for module in MODULES} & sys.stdlib_module_names == set()
+
+
+TASK_NAMES = {"expression", "landmarks"}
+# Code outside the tasks' folder: the package's, and what writes results/.
+OUTSIDE = {module: file for module, file in MODULES.items() if unit(module) != "tasks"}
+OUTSIDE |= {file.name: file for file in sorted((REPOSITORY / "results").glob("*.py"))}
+
+
+def constants(node: ast.AST) -> set[object]:
+    """The constants in an expression or pattern, also inside of lists of them."""
+    return {inner.value for inner in ast.walk(node) if isinstance(inner, ast.Constant)}
+
+
+def decisions(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Where code decides between tasks itself instead of asking one: line and what stands there."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            named = [side for side in sides if isinstance(side, ast.Constant | ast.Tuple | ast.List | ast.Set)]
+        elif isinstance(node, ast.match_case):
+            named = [node.pattern]
+        else:
+            named = []
+        if any(constants(side) & TASK_NAMES for side in named):
+            yield node.lineno if isinstance(node, ast.Compare) else 0, "a task by its name"
+        if isinstance(node, ast.If | ast.IfExp | ast.While):
+            test = node.test.operand if isinstance(node.test, ast.UnaryOp) else node.test
+            if isinstance(test, ast.Name) and test.id == "points":
+                yield node.lineno, "if points"
+        names = [getattr(node, key, None) for key in ("id", "attr", "name", "arg", "asname")]
+        if "of_points" in names:
+            yield getattr(node, "lineno", 0), "of_points"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("if task == 'landmarks': pass", ["a task by its name"]),
+        ("x = 1 if name in ('expression', 'other') else 2", ["a task by its name"]),
+        ("match task:\n  case 'expression' | 'x': pass", ["a task by its name"]),
+        ("x = 1 if not points else 2", ["if points"]),
+        ("from a import of_points\nif of_points(run): pass", ["of_points", "of_points"]),
+        ("columns['landmarks'] = task.name == other.name if points is None else 2", []),
+    ],
+)
+def test_decisions_are_found(text: str, expected: list[str]) -> None:
+    assert [what for _, what in decisions(ast.parse(text))] == expected
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_tasks_alone_know_tasks(name: str) -> None:
+    assert list(decisions(ast.parse(OUTSIDE[name].read_text(encoding="utf-8")))) == []
+
+
+def named_parts(file: Path) -> list[str]:
+    """The functions that a file names as text, as "mien.evaluation.landmarks:measure_run"."""
+    texts = constants(ast.parse(file.read_text(encoding="utf-8")))
+    return [text for text in texts if isinstance(text, str) and re.fullmatch(r"mien(\.\w+)+:\w+", text)]
+
+
+def test_what_tasks_name_as_text_is_there() -> None:
+    parts = [part for module, file in MODULES.items() if module not in OUTSIDE for part in named_parts(file)]
+    assert len(parts) >= 15
+    missing = []
+    for part in parts:
+        module, _, name = part.partition(":")
+        if not callable(getattr(importlib.import_module(module), name, None)):
+            missing.append(part)
+    assert missing == []
+
+
+def test_tasks_alone_name_functions_as_text() -> None:
+    assert {name: named for name, file in OUTSIDE.items() if (named := named_parts(file))} == {}
+
+
+def test_a_task_is_found_without_what_it_needs_later() -> None:
+    found = loaded("import mien.tasks; mien.tasks.find_task('landmarks'); mien.tasks.find_task('expression')")
+    assert found & {"torch", "pytorch_lightning", "scipy", "sklearn", "matplotlib", "kornia"} == set()

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from mien.data.labels import canonical
 from mien.errors import FailedError, MienError, nearest
+from mien.tasks import EXPRESSION
 
 Labels = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
@@ -71,7 +72,8 @@ def read_predictions(file: Path) -> Predictions:
     except (OSError, pa.ArrowException) as error:
         raise FailedError(f"the predictions can't be read ({error})", file=str(file)) from error
     if "predicted" in table.column_names:
-        raise MienError("these are points, not classes", file=str(file), expected="a run whose task is expression")
+        gives = "points" if "size" in table.column_names else "numbers"
+        raise MienError(f"these are {gives}, not classes", file=str(file), expected=f"a run whose task is {EXPRESSION}")
     classes = tuple(table.column_names[3:])
     if table.column_names[:3] != ["id", "split", "label"] or not classes:
         raise FailedError(

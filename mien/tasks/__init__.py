@@ -7,7 +7,7 @@ plugin file: see `Task` for what it says.
 from collections.abc import Mapping
 from typing import Any
 
-from mien.tasks.base import LOSS, Score, Task, find_task, require, resolve
+from mien.tasks.base import LOSS, Score, Task, find_task, regression, require, resolve
 from mien.tasks.expression import ACCURACY
 from mien.tasks.expression import NAME as EXPRESSION
 from mien.tasks.landmarks import NAME as LANDMARKS
@@ -24,6 +24,7 @@ __all__ = [
     "Task",
     "find_task",
     "headline",
+    "regression",
     "require",
     "resolve",
     "task_name",

@@ -24,8 +24,8 @@ from mien.report.page import write_report
 from mien.report.publishing import publish
 from mien.report.reading import read_history, read_metrics
 from mien.runs.run import Run, new_run
-from mien.training.fit import train
 from mien.tasks import LOSS, NME
+from mien.training.fit import train
 from mien.workspace import Workspace
 
 EXPERIMENT = """
