@@ -1,33 +1,16 @@
-"""A run as one HTML file, for tasks that name no page of their own: what each row is measured by, in the mean."""
+"""A run as one HTML file, for tasks that name no page of their own: the tables that the console shows, and curves."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mien.files import write_text
 from mien.report import wording
+from mien.report.console import values
 from mien.report.facts import about, opened, record, training
 from mien.report.pictures import curve_caption, curve_pictures
 from mien.report.reading import read_content, read_history, read_metrics, read_others
 from mien.report.rendering import render
-from mien.report.tables import Cell, contamination
 from mien.runs.run import Run
-from mien.tasks import LOSS, Score
-
-
-@dataclass(frozen=True)
-class Measured:
-    """All that the page says of one role."""
-
-    role: str
-    metrics: dict[str, Any]
-    warning: str
-    seeds: str
-    twins: list[str]
-    score: Cell
-    columns: list[tuple[str, int]]
-    rows: list[tuple[str, list[Cell]]]
+from mien.tasks import LOSS, headline
 
 
 def write_value_report(run: Run) -> Path:
@@ -35,21 +18,21 @@ def write_value_report(run: Run) -> Path:
     score, folder = run.task.score, run.folder
     environment = read_content(folder / "environment.json")
     history = read_history(run.history, score.key)
-    measured = {role: _measured(run, role, score) for role in ("report", "choose") if run.metrics_file(role).is_file()}
-    own = measured["report"].metrics if "report" in measured else None
-    said, rows = curve_caption(run, environment, {role: of.metrics for role, of in measured.items()})
+    measured = {
+        role: read_metrics(run.metrics_file(role)) for role in ("report", "choose") if run.metrics_file(role).is_file()
+    }
+    first, own = next(iter(measured.values()), None), measured.get("report")
+    said, rows = curve_caption(run, environment, measured)
     content = {
         "name": run.name,
         "about": about(run, environment),
-        "task": run.task.name,
-        "label": score.name,
         "state": run.state,
         "reason": read_content(folder / "status.json").get("reason"),
-        "measured": list(measured.values()),
-        "first": next(iter(measured.values()), None),
+        "warning": wording.warning(first) if first else "",
+        "headline": headline(first) if first else "",
         "opened": own is not None,
         "ledger": opened(run, own),
-        "others": _others([*([own] if own else []), *read_others(folder)], score),
+        "parts": [part for of in [*measured.values(), *read_others(folder)] for part in values(of)],
         "curves": curve_pictures(run, history, said, rows, (LOSS, score)) if history else [],
         "training": training(run, history, score),
         **record(run, environment),
@@ -57,44 +40,3 @@ def write_value_report(run: Run) -> Path:
     page = folder / "report.html"
     write_text(page, render("values.html.j2", content))
     return page
-
-
-def _measured(run: Run, role: str, score: Score) -> Measured:
-    metrics = {"role": role, **read_metrics(run.metrics_file(role))}
-    clean = metrics["clean"]
-    parts = {"all rows": metrics, **({"no exact copies": clean} if clean else {})}
-    without = f"without them {score.label} is {_told(clean, score)}." if clean else "without them no row is left."
-    return Measured(
-        role=role,
-        metrics=metrics,
-        warning=wording.warning(metrics),
-        seeds=wording.seeds(metrics),
-        twins=wording.copies(metrics["overlap"], without) if metrics["overlap"] else [],
-        score=_cell(metrics, score.key, score),
-        columns=[(name, of["n"]) for name, of in parts.items()],
-        rows=[
-            (score.name if key == score.key else key, [_cell(of, key, score) for of in parts.values()])
-            for key in metrics["interval"]
-        ],
-    )
-
-
-def _others(metrics: Sequence[Mapping[str, Any]], score: Score) -> list[dict[str, Any]]:
-    """One line for each protocol and data set, the run's own first; none where there is nothing but its own."""
-    lines = [
-        {
-            **{key: of[key] for key in ("protocol", "dataset", "split")},
-            "score": (*_cell(of, score.key, score), f"n = {of['n']:,}"),
-            "contaminated": contamination(of),
-        }
-        for of in metrics
-    ]
-    return lines if len(lines) > 1 else []
-
-
-def _cell(of: Mapping[str, Any], key: str, score: Score) -> Cell:
-    return score.told(of[key]), "–".join(score.told(end) for end in of["interval"][key])
-
-
-def _told(of: Mapping[str, Any], score: Score) -> str:
-    return f"{score.bracketed(of[score.key], of['interval'][score.key])}, n = {of['n']:,}"

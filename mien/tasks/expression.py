@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mien.data.labels import LabelScheme
 from mien.errors import MienError
 from mien.registry import register
 from mien.tasks.base import Misfit, Score, Task
@@ -23,7 +22,7 @@ def expression() -> Task:
     return Task(
         ACCURACY,
         outputs=len,
-        outputs_in_words=_logits,
+        outputs_in_words=lambda names: f"one logit for each class of {names.name}",
         targets=("label", "votes"),
         losses="a loss on labels or votes, as cross_entropy",
         gives="classes",
@@ -43,10 +42,6 @@ def expression() -> Task:
         publish="mien.report.publishing:explained",
         describe_group="mien.comparison.seeds_and_folds:describe",
     )
-
-
-def _logits(names: LabelScheme) -> str:
-    return f"one logit for each class of {names.name}"
 
 
 def _check_data(dataset: "Dataset", targets: str) -> None:

@@ -26,8 +26,8 @@ def landmarks() -> Task:
     """Where the 68 points of a face are."""
     return Task(
         NME,
-        outputs=_outputs,
-        outputs_in_words=_coordinates,
+        outputs=lambda names: 2 * POINTS,
+        outputs_in_words=lambda names: f"x and y of {POINTS} points",
         targets=("points",),
         losses="a loss on points, as {name: wing}",
         gives="points",
@@ -48,14 +48,6 @@ def landmarks() -> Task:
         page="mien.report.landmark_page:write_landmark_report",
         publish="mien.report.publishing:with_drawn_faces",
     )
-
-
-def _outputs(names: LabelScheme) -> int:
-    return 2 * POINTS
-
-
-def _coordinates(names: LabelScheme) -> str:
-    return f"x and y of {POINTS} points"
 
 
 def _check_data(dataset: "Dataset", targets: str) -> None:
