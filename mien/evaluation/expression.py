@@ -1,6 +1,6 @@
 """A run's logits on a role, and the numbers made of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +9,22 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from torch import Tensor
 
-from mien import environment
 from mien.data import votes as raters
 from mien.data.dataset import Dataset
 from mien.data.labels import FERPLUS_VOTES
 from mien.errors import MienError
 from mien.evaluation import slices
-from mien.evaluation.request import Asked, ask, own_dataset, own_roles, own_weights, record
+from mien.evaluation.request import Request, open_role, own_dataset, own_roles, predict
 from mien.experiment.building import build_samples, left_out, scheme_for
 from mien.files import replacing, write_json
-from mien.inference.tta import VIEWS, mean_logits, views
-from mien.inference.weights import Trained, store_temperature
+from mien.inference.model import Model, own_weights
+from mien.inference.tta import views
+from mien.inference.weights import read_header, store_temperature
 from mien.metrics import classification as metrics
 from mien.metrics.calibration import fit_temperature, measure_calibration
-from mien.progress import progress
 from mien.protocols import Overlap, Role, overlap
-from mien.protocols.batches import EVALUATION_BATCH, Batches, Samples, epoch_order, load
+from mien.protocols.batches import Samples, load
 from mien.registry import Component
 from mien.runs.run import Run
 from mien.workspace import Workspace
@@ -50,35 +48,26 @@ def measure_classes(
 
     On the choose role the run's temperature is fitted and stored with its weights.
     """
-    device = environment.device("auto")
-    trained = own_weights(run, device)
-    own = own_dataset(workspace, run)
-    if role == "report" and trained.temperature is None:
+    if role == "report" and read_header(own_weights(run)).get("temperature") is None:
         measure_classes(workspace, run, "choose", None, None, ())
-        trained = own_weights(run, device)
-    roles = own_roles(run, own)
-    asked = ask(workspace, run, own, roles, role, protocol, dataset)
-    section = run.experiment.dataset
-    samples = load(asked.dataset, asked.parts, section.size, section.color, trained.names)
-    if len(samples) == 0:
-        raise MienError(f"the {role} role has no rows whose class the model knows", key="protocol")
+    opened = open_role(workspace, run, role, read_classes, protocol=protocol, dataset=dataset, command=command)
+    model, request, samples = opened.model, opened.request, opened.samples[0]
+    classes = model.scheme.classes
     measured: dict[str, Any] = {
         "run": run.name,
-        "dataset": asked.dataset.card.name,
-        "labels": trained.names.name,
-        "protocol": asked.protocol,
-        "parameters": asked.parameters,
+        "dataset": request.dataset.card.name,
+        "labels": model.scheme.name,
+        "protocol": request.protocol,
+        "parameters": request.parameters,
         "role": role,
-        "split": asked.splits,
+        "split": request.splits,
         "seeds": [run.experiment.train.seed],
     }
-    if role == "report":
-        record(workspace, run, asked, len(samples), command)
-    logits = predict(trained, samples, device, f"{run.name} on {asked.dataset.card.name}, {measured['split']}")
-    _write_predictions(asked.predictions, samples, logits, trained.names.classes)
-    seen = overlap(own, roles, asked.parts, asked.dataset) if role == "report" else None
+    logits = predict(model, samples, f"{run.name} on {request.dataset.card.name}, {request.splits}")
+    _write_predictions(request.predictions, samples, logits, classes)
+    seen = overlap(opened.own, opened.roles, request.parts, request.dataset) if role == "report" else None
     copied = _copied(samples, seen)
-    measured |= _scores(samples, logits, trained.names.classes, copied)
+    measured |= _scores(samples, logits, classes, copied)
     measured |= {
         "contaminated": seen.contaminated if seen else 0.0,
         "overlap": {"rows": seen.rows, "exact": seen.exact, "near": seen.near} if seen else None,
@@ -86,16 +75,14 @@ def measure_classes(
     }
     kind = run.experiment.tta
     if role == "report" and kind != "none":
-        averaged = predict(trained, samples, device, f"{run.name} with {kind}", _by_views(trained, kind))
-        _write_predictions(
-            asked.predictions.with_stem(f"{asked.predictions.stem}-tta"), samples, averaged, trained.names.classes
-        )
+        averaged = predict(model, samples, f"{run.name} with {kind}", kind)
+        _write_predictions(request.predictions.with_stem(f"{request.predictions.stem}-tta"), samples, averaged, classes)
         measured["tta"] = {
             "name": kind,
-            "views": VIEWS[kind],
-            **_scores(samples, averaged, trained.names.classes, copied),
+            "views": len(list(views(torch.zeros(1, 1, 8, 8), kind))),
+            **_scores(samples, averaged, classes, copied),
         }
-    temperature = trained.temperature or 1.0
+    temperature = model.temperature or 1.0
     if role == "choose":
         temperature = fit_temperature(logits, samples.labels)
         store_temperature(run.weights, temperature)
@@ -105,13 +92,13 @@ def measure_classes(
             "before": measure_calibration(samples.labels, logits),
             "after": measure_calibration(samples.labels, logits, temperature),
         },
-        "votes": _votes(asked.dataset, samples, logits / temperature, trained.names.classes),
-        "slices": _slices(asked.dataset, samples, logits, trained.names.classes),
-        "dropped": _dropped(asked, trained),
+        "votes": _votes(request.dataset, samples, logits / temperature, classes),
+        "slices": _slices(request.dataset, samples, logits, classes),
+        "dropped": _dropped(request, model),
         "excluded": run.environment["dataset"].get("excluded", {}),
-        "crop": asked.dataset.card.details.get("crop"),
+        "crop": request.dataset.card.details.get("crop"),
     }
-    write_json(asked.metrics, measured)
+    write_json(request.metrics, measured)
     return measured
 
 
@@ -126,28 +113,12 @@ def copied_rows(workspace: Workspace, run: Run) -> tuple[Bools | None, Bools | N
     return _copied(samples, overlap(dataset, roles, roles.report))
 
 
-def predict(
-    trained: Trained,
-    samples: Samples,
-    device: str,
-    what: str,
-    logits_of: Callable[[Tensor], Tensor] | None = None,
-) -> Logits:
-    """Logits of all rows of a role, float32 (rows, classes), in their order; `logits_of` for other than the model's."""
-    out = []
-    order = epoch_order(len(samples), shuffle=False, seed=0, epoch=0)
-    with progress(what, len(samples)) as advance:
-        for batch in Batches(samples, EVALUATION_BATCH, order):
-            out.append((logits_of or trained.logits)(batch.images.to(device)).cpu())
-            advance(len(batch.labels))
-    return np.asarray(torch.cat(out).numpy())
-
-
-def _by_views(trained: Trained, kind: str) -> Callable[[Tensor], Tensor]:
-    def logits(images: Tensor) -> Tensor:
-        return mean_logits([trained.logits(view) for view in views(images.float(), kind)])
-
-    return logits
+def read_classes(request: Request, model: Model) -> tuple[Samples]:
+    """The rows of a request whose class the model knows, at its size and colour."""
+    samples = load(request.dataset, request.parts, model.size, model.color, model.scheme)
+    if len(samples) == 0:
+        raise MienError(f"the {request.role} role has no rows whose class the model knows", key="protocol")
+    return (samples,)
 
 
 def _copied(samples: Samples, seen: Overlap | None) -> tuple[Bools | None, Bools | None]:
@@ -199,9 +170,9 @@ def _slices(dataset: Dataset, samples: Samples, logits: Logits, classes: tuple[s
     }
 
 
-def _dropped(asked: Asked, trained: Trained) -> dict[str, Any]:
+def _dropped(request: Request, model: Model) -> dict[str, Any]:
     """Rows that have no class of the model, by class or by why their raters agree on none."""
-    found = left_out(asked.dataset, asked.parts, trained.names)
+    found = left_out(request.dataset, request.parts, model.scheme)
     return {"rows": sum(found.values()), "classes": found}
 
 

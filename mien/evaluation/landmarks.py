@@ -10,19 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from mien import environment
 from mien.data.dataset import Dataset
 from mien.data.framing import framed_points
 from mien.errors import MienError
-from mien.evaluation.request import Asked, ask, own_dataset, own_roles, own_weights, record
+from mien.evaluation.request import Request, open_role, predict
 from mien.faces.ibug import POINTS
 from mien.faces.shares import as_shares
 from mien.files import replacing, write_json
-from mien.inference.weights import Trained
+from mien.inference import Model
 from mien.metrics import nme
-from mien.progress import progress
 from mien.protocols import Part, Role, overlap
-from mien.protocols.batches import EVALUATION_BATCH, Batches, Samples, epoch_order, load_faces
+from mien.protocols.batches import Samples, load_faces
 from mien.registry import Component
 from mien.runs.run import Run
 from mien.workspace import Workspace
@@ -48,47 +46,50 @@ def measure_run(
     those of the mean shape are measured: for each face the mean of the points that the run was fit on, each in its
     frame.
     """
-    device = environment.device("auto")
-    trained = own_weights(run, device)
-    own = own_dataset(workspace, run)
-    roles = own_roles(run, own)
-    asked = ask(workspace, run, own, roles, role, protocol, dataset)
-    frames = {size: load_faces(asked.dataset, asked.parts, size, "gray", "detector") for size in SIZES}
+    opened = open_role(workspace, run, role, _frames, protocol=protocol, dataset=dataset, command=command)
+    model, own, roles, request = opened.model, opened.own, opened.roles, opened.request
+    frames = dict(zip(SIZES, opened.samples, strict=True))
     samples = frames[SIZES[0]]
-    if len(samples) == 0:
-        raise MienError(f"the {role} role has no rows", key="protocol")
-    if role == "report":
-        record(workspace, run, asked, len(samples), command)
-    seen = overlap(own, roles, asked.parts, asked.dataset) if role == "report" else None
+    seen = overlap(own, roles, request.parts, request.dataset) if role == "report" else None
     copied = None
     if seen is not None:
         copied = np.concatenate(
             [mask[samples.place[samples.part == number]] for number, mask in enumerate(seen.exact_rows)]
         )
     true = {size: shares(of) for size, of in frames.items()}
-    predicted = {size: predict_points(trained, of, device, f"{run.name} at {size} px") for size, of in frames.items()}
+    predicted = {
+        size: predict(model, of, f"{run.name} at {size} px").reshape(-1, POINTS, 2) for size, of in frames.items()
+    }
     mean = np.broadcast_to(_mean_shape(own, roles.fit), true[SIZES[0]].shape)
     measured = {
         "run": run.name,
         "task": "landmarks",
-        "dataset": asked.dataset.card.name,
-        "protocol": asked.protocol,
-        "parameters": asked.parameters,
+        "dataset": request.dataset.card.name,
+        "protocol": request.protocol,
+        "parameters": request.parameters,
         "role": role,
-        "split": asked.splits,
+        "split": request.splits,
         "seeds": [run.experiment.train.seed],
         "n": len(samples),
         "normaliser": "distance of the outer eye corners (points 37 and 46)",
-        "limits": trained.limits,
+        "limits": model.limits,
         "sizes": {str(size): _measured(predicted[size], true[size], copied) for size in SIZES},
         "mean_shape": _measured(mean, true[SIZES[0]], copied),
         "contaminated": seen.contaminated if seen else 0.0,
         "overlap": {"rows": seen.rows, "exact": seen.exact, "near": seen.near} if seen else None,
         "excluded": run.environment["dataset"].get("excluded", {}),
     }
-    _write_points(asked, samples, true, predicted)
-    write_json(asked.metrics, measured)
+    _write_points(request, samples, true, predicted)
+    write_json(request.metrics, measured)
     return measured
+
+
+def _frames(request: Request, _: Model) -> tuple[Samples, ...]:
+    """The faces of a request at both sizes."""
+    frames = tuple(load_faces(request.dataset, request.parts, size, "gray", "detector") for size in SIZES)
+    if len(frames[0]) == 0:
+        raise MienError(f"the {request.role} role has no rows", key="protocol")
+    return frames
 
 
 def _mean_shape(dataset: Dataset, parts: Sequence[Part]) -> Shares:
@@ -108,17 +109,6 @@ def shares(samples: Samples) -> Shares:
     return np.asarray(flat, dtype=np.float32).reshape(-1, POINTS, 2)
 
 
-def predict_points(trained: Trained, samples: Samples, device: str, what: str) -> Shares:
-    """The points that a model gives for all rows, in shares as `shares` has them, float32 (rows, 68, 2)."""
-    out = []
-    order = epoch_order(len(samples), shuffle=False, seed=0, epoch=0)
-    with progress(what, len(samples)) as advance:
-        for batch in Batches(samples, EVALUATION_BATCH, order):
-            out.append(trained.shares(batch.images.to(device)).cpu())
-            advance(len(batch.labels))
-    return np.asarray(torch.cat(out).numpy()).reshape(-1, POINTS, 2)
-
-
 def _measured(predicted: Shares, true: Shares, copied: npt.NDArray[np.bool_] | None) -> dict[str, Any]:
     """All measures of all rows, and of those without an exact copy among what the run has seen."""
     clean = None
@@ -127,7 +117,7 @@ def _measured(predicted: Shares, true: Shares, copied: npt.NDArray[np.bool_] | N
     return {**nme.measure_points(predicted, true), "clean": clean}
 
 
-def _write_points(asked: Asked, samples: Samples, true: dict[int, Shares], predicted: dict[int, Shares]) -> None:
+def _write_points(request: Request, samples: Samples, true: dict[int, Shares], predicted: dict[int, Shares]) -> None:
     """Split, id, side of the square, and true and predicted points as shares of it: one row a face and size."""
     kind = pa.list_(pa.float32(), 2 * POINTS)
     splits = [samples.splits[part] for part in samples.part]
@@ -144,7 +134,7 @@ def _write_points(asked: Asked, samples: Samples, true: dict[int, Shares], predi
         "true": flat(true),
         "predicted": flat(predicted),
     }
-    with replacing(asked.predictions) as temporary:
+    with replacing(request.predictions) as temporary:
         pq.write_table(pa.table(columns), temporary)
 
 

@@ -28,7 +28,7 @@ _BATCH_BYTES = 64 * 2**20
 
 
 class PointModel(Protocol):
-    """What predicts points: `mien.landmarks.predict.Landmarker`, or anything like it."""
+    """What predicts points: a landmark `mien.inference.Model`, or anything like it."""
 
     @property
     def name(self) -> str:

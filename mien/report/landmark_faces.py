@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from mien.data.dataset import open_dataset
@@ -13,10 +12,9 @@ from mien.data.framing import faces
 from mien.data.synthetic import faces as draw_faces
 from mien.errors import FailedError, MienError
 from mien.evaluation.landmarks import read_points
-from mien.faces.shares import as_pixels
 from mien.faces.squares import cut, detector_squares, into
 from mien.images import Pixels
-from mien.inference.weights import load_weights
+from mien.inference.model import load_run
 from mien.metrics.nme import image_errors, measure_points
 from mien.report.landmark_figures import Points, overlays
 from mien.report.landmark_tables import bracketed
@@ -113,9 +111,7 @@ def drawn_faces(run: Run) -> Galleries:
         for (image, _, _), square in zip(drawn, frames, strict=True)
     ]
     true = into(points, frames, SIZE)
-    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    shares = load_weights(run.weights, run.experiment, "cpu").shares(batch)
-    predicted = as_pixels(shares, SIZE).numpy()
+    predicted = load_run(run).points(images)
     errors = image_errors(predicted, true)
     heading = f"{_DRAWN} drawn faces, no photographs"
     lines = (

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mien.augment import Pipeline
 from mien.errors import FailedError
 from mien.faces.shares import as_shares, normalized_errors
+from mien.inference.network import Network
 from mien.optimizers import Factor
 from mien.protocols.batches import EVALUATION_BATCH, Batch, Batches, Samples, epoch_order, step_seed
 
@@ -38,7 +39,9 @@ class Training(pl.LightningModule):
         self.model = model
         self.loss = loss
         self.targets = getattr(loss, "targets", "label")
-        self.augment, self.preprocess = augment, preprocess
+        self.augment = augment
+        # Its `forward` alone: a checkpoint holds the model's tensors once, as `model.…`.
+        self.outputs = Network(model, preprocess).forward
         self.optimizer, self.factor = optimizer, factor
         self.fit_samples, self.choose_samples = fit, choose
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
@@ -82,7 +85,7 @@ class Training(pl.LightningModule):
             with torch.autocast(images.device.type, enabled=False):
                 images, moved = self.augment(images, points if self.targets == "points" else None)
                 points = points if moved is None else moved
-        outputs = self._outputs(images)
+        outputs = self.outputs(images)
         targets = self._targets(batch, points, images.shape[-1])
         loss: Tensor = self.loss(outputs, targets)
         if not torch.isfinite(loss):
@@ -99,14 +102,9 @@ class Training(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and score of a batch of the choose role, in float32 whatever the training's precision."""
         with torch.autocast(batch.images.device.type, enabled=False):
-            outputs = self._outputs(batch.images.to(torch.float32, memory_format=torch.channels_last))
+            outputs = self.outputs(batch.images)
             targets = self._targets(batch, batch.points, batch.images.shape[-1])
             self.chosen += self._sums(self.loss(outputs, targets), outputs, targets, batch)
-
-    def _outputs(self, images: Tensor) -> Tensor:
-        ready, _ = self.preprocess(images)
-        outputs: Tensor = self.model(ready.contiguous(memory_format=torch.channels_last))
-        return outputs.float()
 
     def _targets(self, batch: Batch, points: Tensor, side: int) -> Tensor:
         """What the loss wants: labels, votes, or points of images of `side` pixels as shares of that, (n, 136)."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from conftest import REPOSITORY
 from verbs import call
 
@@ -23,7 +22,7 @@ from mien.experiment.schema import load_experiment
 from mien.faces.ibug import POINTS
 from mien.faces.squares import cut
 from mien.images import decode
-from mien.inference.weights import load_packaged, load_weights
+from mien.inference import load
 from mien.landmarks.predict import open_landmarker
 from mien.metrics.nme import image_errors
 from mien.runs.run import Run, find_run, new_run
@@ -82,8 +81,7 @@ def test_points_of_an_image_are_the_nets_shares_times_its_sides(home: Workspace)
     assert found.shape == (4, POINTS, 2)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found[1], found[3])
-    trained = load_weights(run.weights, run.experiment, "cpu")
-    shares = trained.logits(torch.from_numpy(small[None]).permute(0, 3, 1, 2)).numpy().reshape(POINTS, 2)
+    shares = model.outputs(small[None]).reshape(POINTS, 2)
     np.testing.assert_allclose(found[1], (shares + 0.5) * 32 - 0.5, atol=1e-4)
     # Of a colour image the luma counts.
     luma = np.round(color @ np.array([0.299, 0.587, 0.114]))[:, :, None].astype(np.uint8)
@@ -100,10 +98,10 @@ def test_an_image_enlarged_twice_has_its_points_there(home: Workspace) -> None:
 
 def test_weights_can_be_used_without_their_experiment(home: Workspace) -> None:
     run = nets(home)
-    faces = torch.rand(3, 1, 32, 32) * 255
-    alone, together = load_packaged(run.weights, "cpu"), load_weights(run.weights, run.experiment, "cpu")
-    torch.testing.assert_close(alone.shares(faces), together.shares(faces), rtol=0, atol=0)
-    assert (alone.size, alone.channels, alone.limits) == (32, 1, "")
+    faces = np.random.default_rng(0).integers(0, 256, (3, 48, 32, 1)).astype(np.uint8)
+    alone, together = load(run.weights), load("points/1", home)
+    np.testing.assert_array_equal(alone.points(faces), together.points(faces))
+    assert (alone.name, alone.size, alone.color, alone.limits) == ("points", 32, "gray", "")
 
 
 def test_only_landmark_runs_give_points(home: Workspace) -> None:

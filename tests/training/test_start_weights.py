@@ -25,7 +25,7 @@ from mien.data.labels import FER2013
 from mien.errors import FailedError, MienError
 from mien.experiment.building import build_model
 from mien.experiment.schema import Experiment, load_experiment
-from mien.inference.weights import load_weights
+from mien.inference.model import load_run
 from mien.models.googlenet import GoogLeNet
 from mien.models.mobilenet import MobileNetV2
 from mien.report import facts
@@ -424,7 +424,7 @@ class TestRuns:
         assert run.state == "finished"
         assert run.environment["start_weights"] == before == whole.environment["start_weights"]
         assert run.weights.read_bytes() == whole.weights.read_bytes()
-        assert load_weights(run.weights, run.experiment, "cpu").channels == 1
+        assert load_run(run).color == "gray"
 
     def test_a_run_that_was_stopped_in_its_first_epoch_begins_with_the_same(
         self, write: Callable[[str], Path], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
