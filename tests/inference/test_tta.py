@@ -1,5 +1,7 @@
 """Test-time augmentation: which views there are, pixel by pixel."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch.nn import functional as F
 
 import mien.augment  # noqa: F401
 from mien.errors import MienError
+from mien.experiment.schema import load_experiment
 from mien.inference.tta import mean_logits, views
 from mien.registry import names
 
@@ -69,3 +72,11 @@ def test_probabilities_are_averaged(number: int, seed: int) -> None:
     shares = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
     found = mean_logits([torch.tensor(one) for one in logits]).exp()
     np.testing.assert_allclose(found.numpy(), shares.mean(axis=0), rtol=1e-6)
+
+
+def test_a_file_can_name_what_is_registered(tiny_file: Path) -> None:
+    assert load_experiment(tiny_file, ["tta=ten-crop"]).tta == "ten-crop"
+    with pytest.raises(MienError) as error:
+        load_experiment(tiny_file, ["tta=mirror"])
+    assert error.value.message == '"mirror" can\'t stand here'
+    assert error.value.expected == "'none', 'flip', 'flip-shifts' or 'ten-crop'"
