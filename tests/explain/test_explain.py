@@ -15,6 +15,7 @@ from pages import Page
 from torch import nn
 from verbs import call
 
+import mien.explain.execute  # noqa: F401
 from mien.data.dataset import Dataset, open_dataset, write_dataset
 from mien.data.labels import FER2013
 from mien.data.synthetic.dataset import write_faces
@@ -33,6 +34,7 @@ from mien.explain.storage import read, store
 from mien.images import decode, encode_png
 from mien.inference.weights import save_weights
 from mien.metrics.calibration import probabilities
+from mien.registry import names
 from mien.report import explain_tiles as tiles
 from mien.report.page import write_report
 from mien.report.publishing import publish
@@ -577,3 +579,7 @@ def test_a_training_ends_with_what_its_experiment_wants_explained(workspace: Wor
     folder = workspace.runs / "tiny" / "1"
     assert [file.name for file in sorted((folder / "explain").glob("*.json"))] == ["filters.json"]
     assert "Learned filters" in parsed((folder / "report.html").read_text()).text
+
+
+def test_each_explanation_is_registered_once_and_in_the_schema() -> None:
+    assert names("explanation") == sorted(EXPLANATIONS)
