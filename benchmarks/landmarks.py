@@ -21,14 +21,17 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from mien.comparison.tables import p_value
 from mien.data.dataset import open_dataset
 from mien.environment import describe
 from mien.evaluation.landmarks import SIZES, read_points
 from mien.experiment.building import build_pipeline, build_roles
 from mien.files import read_json, write_json, write_text
 from mien.inference.network import load_network
+from mien.intervals import with_interval
 from mien.metrics.nme import image_errors, measure_points, paired
 from mien.protocols.batches import load_faces
+from mien.report.wording import in_percent, scored
 from mien.runs.run import Run, find_run
 from mien.workspace import Workspace, find_workspace
 
@@ -167,13 +170,12 @@ def page(measured: dict[str, Any]) -> str:
         "| --- | ---: | --- | --- | --- | --- | --- | --- |",
     ]
     for row in measured["rows"]:
-        nme, pupils, failed = (_percent(row, key) for key in ("nme_outer_eyes", "nme_inter_pupil", "failure_rate_8"))
-        auc = "{:.3f} [{:.3f}, {:.3f}]".format(row["auc_8"], *row["interval"]["auc_8"])
+        nme, pupils, failed = (in_percent(row, key) for key in ("nme_outer_eyes", "nme_inter_pupil", "failure_rate_8"))
+        auc = scored(row, "auc_8")
         told, p = "–", "–"
         if row["difference"]:
-            low, high = row["difference"]["interval"]
-            told = f"{100 * row['difference']['value']:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
-            p = "< 0.001" if row["difference"]["p"] < 0.001 else f"{row['difference']['p']:.3f}"
+            told = with_interval(row["difference"]["value"], row["difference"]["interval"], "+.2f", scale=100)
+            p = p_value(row["difference"]["p"])
         lines.append(f"| {row['name']} | {row['size']} px | {nme} | {pupils} | {failed} | {auc} | {told} | {p} |")
     of = measured["speed"]
     verdict = "as wanted" if of["faces_per_second"] >= WANTED else "fewer than wanted"
@@ -185,11 +187,6 @@ def page(measured: dict[str, Any]) -> str:
         f"PyTorch to {of['largest_difference']:.1e} of the side.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _percent(row: dict[str, Any], key: str) -> str:
-    low, high = row["interval"][key]
-    return f"{100 * row[key]:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The README: every command in it runs, its plugin works, and its numbers are the published ones."""
 
 import re
-import runpy
 import shlex
 import shutil
 from pathlib import Path
@@ -14,6 +13,7 @@ from skimage.data import astronaut
 from mien.cli import main
 from mien.data.dataset import open_dataset
 from mien.data.labels import FERPLUS_VOTES
+from mien.report import results
 from mien.workspace import Workspace
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -105,9 +105,9 @@ def test_its_experiment_is_the_one_in_the_repository() -> None:
 
 
 def test_its_numbers_are_the_published_ones() -> None:
-    write = runpy.run_path(str(REPOSITORY / "results" / "write.py"))
-    assert write["with_table"](README, "results/") == README
-    assert write["page"]() == (REPOSITORY / "results" / "README.md").read_text(encoding="utf-8")
+    published = REPOSITORY / "results"
+    assert results.with_table(README, "results/", published) == README
+    assert results.page(published) == (published / "README.md").read_text(encoding="utf-8")
 
 
 def test_its_links_lead_somewhere() -> None:

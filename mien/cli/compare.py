@@ -102,7 +102,6 @@ def slices(
     """
     from mien.evaluation.slices import MINIMUM, by_class
     from mien.evaluation.slices import slices as measure
-    from mien.files import read_json
     from mien.report.wording import warning
     from mien.runs.predictions import read_predictions
     from mien.runs.run import find_run, is_group
@@ -111,13 +110,7 @@ def slices(
     if is_group(run):
         raise MienError("a group has no slices of its own", expected="one of its runs")
     found = find_run(home, run)
-    if not (found.predictions("report").is_file() and found.metrics_file("report").is_file()):
-        raise MienError(
-            f"run {found.name} has not been measured on its reporting role",
-            file=str(found.folder),
-            expected=f"mien evaluate {found.name} first",
-        )
-    measured = read_json(found.metrics_file("report"))
+    measured = found.measured()
     rows = read_predictions(found.predictions("report"))
     if by == "class":
         parts = by_class(rows.labels, rows.logits, rows.classes)
@@ -144,14 +137,10 @@ def _values(home: Workspace, run: "Run", rows: "Predictions", column: str) -> li
 
 
 def _show_slices(result: dict[str, Any], warning: str) -> None:
-    def score(part: dict[str, Any], key: str) -> str:
-        if part[key] is None:
-            return "–"
-        return "{:.3f} [{:.3f}, {:.3f}]".format(part[key], *part["interval"][key])
+    from mien.report.wording import scored
 
     rows = [
-        (part["slice"], f"{part['n']:,}", score(part, "accuracy"), score(part, "balanced_accuracy"))
-        for part in result["slices"]
+        (part["slice"], f"{part['n']:,}", scored(part), scored(part, "balanced_accuracy")) for part in result["slices"]
     ]
     title = (
         f"{result['run']} by {result['by']}, protocol {result['protocol']}, {result['role']} role: {result['split']}, "

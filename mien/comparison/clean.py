@@ -1,4 +1,4 @@
-"""The clean twin of a comparison: the rows of which no contender has seen an exact copy."""
+"""A comparison without the rows of which a contender has seen an exact copy."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,8 +14,8 @@ from mien.workspace import Workspace
 def without_copies(workspace: Workspace, contenders: Sequence[Contender]) -> list[Contender] | None:
     """The contenders on the rows that none of their runs was trained or chosen on, nor on an exact copy.
 
-    What other people's models have seen isn't known. None where no run's copies can be looked for (its data set is
-    gone or has changed) or no row is left.
+    Nobody knows what other people's models have seen. None where copies can't be looked for (a run's data set is gone
+    or has changed) and where no row is left.
     """
     seen: set[tuple[str, str]] = set()
     for one in contenders:

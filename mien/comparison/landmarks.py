@@ -1,4 +1,4 @@
-"""Which of several landmark models is better: paired differences of their errors on the same faces, at each size."""
+"""Compares landmark models: paired differences of their errors on the same faces, at each size."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -10,8 +10,7 @@ from mien.comparison.pairs import UNDECIDED
 from mien.comparison.tables import Table, p_value
 from mien.errors import MienError
 from mien.evaluation.landmarks import SIZES, read_points
-from mien.files import read_json
-from mien.intervals import CONFIDENCE, holm
+from mien.intervals import CONFIDENCE, holm, with_interval
 from mien.metrics.nme import image_errors, measure_points, paired
 from mien.runs.run import Run
 
@@ -72,13 +71,7 @@ def compare_points(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _measured(run: Run) -> dict[str, Any]:
-    if not run.metrics_file("report").is_file():
-        raise MienError(
-            f"run {run.name} has not been measured on its reporting role",
-            file=str(run.folder),
-            expected=f"mien evaluate {run.name} first",
-        )
-    found: dict[str, Any] = read_json(run.metrics_file("report"))
+    found = run.measured()
     if found.get("task") != "landmarks":
         raise MienError(
             f"run {run.name} is on expressions", file=str(run.folder), expected="landmark runs, as the others are"
@@ -87,17 +80,22 @@ def _measured(run: Run) -> dict[str, Any]:
 
 
 def point_tables(compared: dict[str, Any]) -> list[Table]:
-    """What `compare_points` found as tables: the runs, and the pairs."""
+    """The results of `compare_points` as tables: the runs, and the pairs."""
     where = f"{compared['dataset']}, {compared['split']}, n = {compared['n']:,}"
     runs = [
-        (one["name"], f"{one['size']} px", "{:.2f} [{:.2f}, {:.2f}]".format(*_percent(one, "nme_outer_eyes")))
+        (
+            one["name"],
+            f"{one['size']} px",
+            with_interval(one["nme_outer_eyes"], one["interval"], ".2f", scale=100),
+        )
         for one in compared["contenders"]
     ]
     pairs = [
         (
             f"{pair['a']} − {pair['b']}",
             f"{pair['size']} px",
-            *"{:+.2f}|{:+.2f} to {:+.2f}".format(*_percent(pair, "difference")).split("|"),
+            f"{100 * pair['difference']:+.2f}",
+            " to ".join(f"{100 * end:+.2f}" for end in pair["interval"]),
             p_value(pair["p"]),
             p_value(pair["p_holm"]),
             pair["verdict"],
@@ -115,8 +113,3 @@ def point_tables(compared: dict[str, Any]) -> list[Table]:
             1,
         ),
     ]
-
-
-def _percent(of: dict[str, Any], key: str) -> tuple[float, float, float]:
-    low, high = of["interval"]
-    return 100 * of[key], 100 * low, 100 * high

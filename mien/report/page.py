@@ -22,7 +22,7 @@ from mien.runs.run import Run
 
 @dataclass(frozen=True)
 class Measured:
-    """All that the page says of one role."""
+    """The measurements of one role, as the page shows them."""
 
     role: str
     metrics: dict[str, Any]
@@ -65,7 +65,7 @@ def write_report(folder: Path) -> Path:
 
 
 def run_page(run: Run, explained: list[Section], public: bool = False) -> str:
-    """The page with these explanations, which for a public one show no row; its figures go into the run's folder."""
+    """The page with these explanations (`public` ones show no row); its figures are written into the run's folder."""
     folder = run.folder
     environment = read_content(folder / "environment.json")
     history = read_history(run.history)

@@ -74,6 +74,17 @@ class Run:
         """The experiment that is stored here; runs its plugins."""
         return load_experiment(self.experiment_file)
 
+    def measured(self) -> dict[str, Any]:
+        """What `mien evaluate` measured on the reporting role; MienError where it hasn't."""
+        if not (self.metrics_file("report").is_file() and self.predictions("report").is_file()):
+            raise MienError(
+                f"run {self.name} has not been measured on its reporting role",
+                file=str(self.folder),
+                expected=f"mien evaluate {self.name} first",
+            )
+        content: dict[str, Any] = read_json(self.metrics_file("report"))
+        return content
+
     @property
     def environment(self) -> dict[str, Any]:
         """What is known of how the run was made."""

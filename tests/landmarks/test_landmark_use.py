@@ -2,14 +2,11 @@
 
 import hashlib
 import json
-import runpy
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from conftest import REPOSITORY
 from verbs import call
 
 from mien.comparison import compare_points
@@ -25,6 +22,7 @@ from mien.images import decode
 from mien.inference import load
 from mien.landmarks.predict import open_landmarker
 from mien.metrics.nme import image_errors
+from mien.report import results
 from mien.runs.run import Run, find_run, new_run
 from mien.training.fit import train
 from mien.workspace import Workspace
@@ -169,14 +167,13 @@ def test_runs_lists_errors(here: Workspace) -> None:
 
 
 def test_results_have_a_table_of_landmark_runs(home: Workspace, tmp_path: Path) -> None:
-    write: dict[str, Any] = runpy.run_path(str(REPOSITORY / "results" / "write.py"))
-    assert write["point_table"]("", tmp_path) == ""
+    assert results.point_table("", tmp_path) == ""
     folder = tmp_path / "points"
     folder.mkdir()
     for name in ("metrics.json", "environment.json", "history.csv"):
         shutil.copyfile(nets(home).folder / name, folder / name)
     measured = json.loads((folder / "metrics.json").read_text())
-    said, _, head, _, line = write["point_table"]("results/", tmp_path).splitlines()
+    said, _, head, _, line = results.point_table("results/", tmp_path).splitlines()
     assert said == "68 points, errors in % of the distance of the outer eye corners, faces in a detector's squares:"
     cells = dict(zip(head.strip("| ").split(" | "), line.strip("| ").split(" | "), strict=True))
     low, high = (100 * end for end in measured["sizes"]["128"]["interval"]["nme_outer_eyes"])
@@ -185,4 +182,4 @@ def test_results_have_a_table_of_landmark_runs(home: Workspace, tmp_path: Path) 
     assert cells["NME at 128 px"] == f"{100 * measured['sizes']['128']['nme_outer_eyes']:.2f} [{low:.2f}, {high:.2f}]"
     assert cells["trained"].startswith("1 epochs, ")
     # The table of expressions has none of it.
-    assert write["table"]("", tmp_path).count("\n") == 2
+    assert results.table("", tmp_path).count("\n") == 2
