@@ -10,7 +10,6 @@ from mien.comparison.pairs import UNDECIDED
 from mien.comparison.tables import Table, p_value
 from mien.errors import MienError
 from mien.evaluation.landmarks import SIZES, read_points
-from mien.files import read_json
 from mien.intervals import CONFIDENCE, holm
 from mien.metrics.nme import image_errors, measure_points, paired
 from mien.runs.run import Run
@@ -72,13 +71,7 @@ def compare_points(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _measured(run: Run) -> dict[str, Any]:
-    if not run.metrics_file("report").is_file():
-        raise MienError(
-            f"run {run.name} has not been measured on its reporting role",
-            file=str(run.folder),
-            expected=f"mien evaluate {run.name} first",
-        )
-    found: dict[str, Any] = read_json(run.metrics_file("report"))
+    found = run.measured()
     if found.get("task") != "landmarks":
         raise MienError(
             f"run {run.name} is on expressions", file=str(run.folder), expected="landmark runs, as the others are"

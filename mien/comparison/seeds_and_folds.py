@@ -11,11 +11,10 @@ import numpy.typing as npt
 from mien.comparison.contenders import Contender, group
 from mien.comparison.pairs import describe_group
 from mien.errors import FailedError, MienError
-from mien.evaluation import copied_rows
-from mien.experiment.yamlfile import read_yaml
-from mien.files import read_json, write_json, write_text
+from mien.files import write_json, write_text
 from mien.metrics import classification as metrics
 from mien.runs.predictions import read_predictions
+from mien.runs.rows import copied_rows
 from mien.runs.run import Run, find_runs
 from mien.workspace import Workspace
 
@@ -34,7 +33,7 @@ def describe(workspace: Workspace, reference: str) -> dict[str, Any]:
     Raises MienError for a run that isn't measured and for runs that are no group.
     """
     runs = find_runs(workspace, reference)
-    measured = [_measured(run) for run in runs]
+    measured = [run.measured() for run in runs]
     first = measured[0]
     about = {
         "name": reference,
@@ -45,8 +44,8 @@ def describe(workspace: Workspace, reference: str) -> dict[str, Any]:
         **{key: first[key] for key in ("protocol", "dataset", "labels")},
         "contaminated": max(one["contaminated"] for one in measured),
     }
-    copied = [copied_rows(workspace, run) for run in runs]
-    folds = [read_yaml(run.experiment_file)[0]["protocol"].get("fold") for run in runs]
+    copied = [copied_rows(run) for run in runs]
+    folds = [run.content["protocol"].get("fold") for run in runs]
     if len(set(folds)) > 1:
         scores = _of_folds(runs, [None] * len(runs))
         twins = {name: _of_folds(runs, [one[i] for one in copied]) for i, name in enumerate(_TWINS)}
@@ -56,15 +55,6 @@ def describe(workspace: Workspace, reference: str) -> dict[str, Any]:
     twins = {name: _of_seeds(together, mask) for name, mask in zip(_TWINS, copied[0], strict=True)}
     about["overlap"] = first.get("overlap")
     return {"kind": "seeds", **about, **(_of_seeds(together, np.zeros(len(together.runs[0]), bool)) or {}), **twins}
-
-
-def _measured(run: Run) -> dict[str, Any]:
-    if not run.metrics_file("report").is_file():
-        raise MienError(
-            f"run {run.name} has not been measured on its reporting role", expected=f"mien evaluate {run.name} first"
-        )
-    found: dict[str, Any] = read_json(run.metrics_file("report"))
-    return found
 
 
 def _of_seeds(together: Contender, copied: Bools | None) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from mien.data.dataset import Dataset, open_dataset
 from mien.data.votes import majority_labels, read_votes
 from mien.errors import MienError
 from mien.experiment.yamlfile import read_yaml
-from mien.files import read_json, replacing, write_json, write_text
+from mien.files import replacing, write_json, write_text
 from mien.intervals import percent, wilson
 from mien.metrics.calibration import probabilities
 from mien.metrics.classification import confusion
@@ -161,13 +161,7 @@ def _check_runs(reference: str, runs: Sequence[Run]) -> None:
 
 def _measured(run: Run, dataset: Dataset) -> dict[str, Any]:
     """What was measured of a run on its reporting role; MienError where that isn't what suspects can be found by."""
-    if not run.metrics_file("report").is_file() or not run.predictions("report").is_file():
-        raise MienError(
-            f"run {run.name} hasn't been measured on its reporting role",
-            file=str(run.folder),
-            expected=f"mien evaluate {run.name} first",
-        )
-    measured: dict[str, Any] = read_json(run.metrics_file("report"))
+    measured = run.measured()
     if measured["contaminated"]:
         raise MienError(
             f"run {run.name} was trained on {percent(measured['contaminated'])} of the rows that it predicts",

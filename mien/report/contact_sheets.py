@@ -3,15 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from mien.data.contact_sheets import contact_sheet
 from mien.data.dataset import Dataset
-from mien.experiment.building import build_pipeline
 from mien.experiment.schema import Experiment
 from mien.files import replacing
 from mien.images import Pixels, decode
-from mien.protocols.batches import step_seed
 
 _COLUMNS = 10
 _FACES = 8
@@ -34,6 +31,12 @@ def sheet_of_classes(dataset: Dataset) -> Path:
 
 def sheet_of_augmented(dataset: Dataset, experiment: Experiment) -> Path:
     """Write `augmented-<experiment>.png`: faces as they are (first column) and as nine epochs would show them."""
+    # A data set is looked at without torch, but for this.
+    import torch
+
+    from mien.experiment.building import build_pipeline
+    from mien.protocols.batches import step_seed
+
     section = experiment.dataset
     split = next(iter(dataset.card.splits))
     augment = build_pipeline(experiment.augment)

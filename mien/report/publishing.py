@@ -34,10 +34,7 @@ def publish(run: Run, folder: Path) -> None:
     drawn over a mean face's outline, and of single rows there are ids. Raises MienError for a run that isn't measured,
     or was by a mien that knew no clean twin, and for a folder that holds something else.
     """
-    if not run.metrics_file("report").exists():
-        raise MienError(
-            f"run {run.name} has not been measured on its reporting role", expected=f"mien evaluate {run.name} first"
-        )
+    run.measured()  # An error where nobody has.
     metrics = read_metrics(run.metrics_file("report"))
     if metrics["older"]:
         raise MienError(f"run {run.name} was {OLDER}", expected=f"mien evaluate {run.name} again")

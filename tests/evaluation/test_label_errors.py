@@ -328,7 +328,7 @@ def test_what_isn_t_out_of_fold_is_refused(workspace: Workspace, tiny_file: Path
     )
     runs[1].metrics_file("report").unlink()
     assert message() == (
-        "/runs/folds/2: run folds/2 hasn't been measured on its reporting role; expected mien evaluate folds/2 first"
+        "/runs/folds/2: run folds/2 has not been measured on its reporting role; expected mien evaluate folds/2 first"
     )
     runs[0].write_environment({"dataset": {"name": "noisy", "fingerprint": "other"}})
     assert message() == "/datasets/noisy: data set 'noisy' isn't the one that run folds/1 was trained on"
