@@ -11,7 +11,6 @@ from mien.data.dataset import open_dataset
 from mien.data.framing import faces
 from mien.data.synthetic import faces as draw_faces
 from mien.errors import FailedError, MienError
-from mien.evaluation.landmarks import read_points
 from mien.faces.squares import cut, detector_squares, into
 from mien.images import Pixels
 from mien.inference.model import load_run
@@ -20,6 +19,7 @@ from mien.report.landmark_figures import Points, overlays
 from mien.report.landmark_tables import bracketed
 from mien.report.style import Caption, png
 from mien.report.wording import seeds, warning
+from mien.runs.predictions import read_points
 from mien.runs.run import Run
 
 SIZE = 128
