@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-console = Console(stderr=True)
+# In a notebook, too, lines of text: a bar would be drawn anew below each cell.
+console = Console(stderr=True, force_jupyter=False)
 
 
 class RateColumn(ProgressColumn):

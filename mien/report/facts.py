@@ -94,4 +94,6 @@ def _fact(key: str, value: Any) -> str:
 def commands(run: Run, environment: Mapping[str, Any]) -> list[str]:
     """What was typed to train the run, and what measures it."""
     given = environment.get("command") or ["mien", "train", f"runs/{run.name}/experiment.yaml"]
+    if len(given) == 1:  # A call from Python.
+        given = given[0]
     return [given if isinstance(given, str) else shlex.join(given), f"mien evaluate {run.name}"]

@@ -3,10 +3,12 @@
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mien.errors import FailedError
-from mien.runs.run import Run
+
+if TYPE_CHECKING:
+    from mien.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def as_epoch(row: Mapping[str, Any], epochs: int, images_per_second: float | Non
     return Epoch(int(number), epochs, lr, fit_loss, fit_score, choose_loss, choose_score, score, images_per_second)
 
 
-def read_epochs(run: Run) -> list[Epoch]:
+def read_epochs(run: "Run") -> list[Epoch]:
     """The epochs that a run has done; FailedError for a history that can't be read."""
     if not run.history.is_file():
         return []

@@ -30,7 +30,10 @@ def own_dataset(run: Run) -> Dataset:
 def own_protocol(run: Run) -> Component:
     """The protocol of a run; where the run has plugins they are run, since it may be one of theirs."""
     content = run.content
-    return run.experiment.protocol if content.get("plugins") else component("protocol", content["protocol"])
+    stored = content.get("protocol")
+    if content.get("plugins") or not isinstance(stored, dict):
+        return run.experiment.protocol
+    return component("protocol", stored)
 
 
 def own_roles(run: Run, dataset: Dataset) -> Roles:
