@@ -14,7 +14,7 @@ from mien.evaluation import evaluate
 from mien.experiment.building import check, located, scheme_for
 from mien.experiment.schema import load_experiment, read_protocol
 from mien.experiment.yamlfile import parse_value
-from mien.explain.execute import explain
+from mien.explanation.execute import explain
 from mien.protocols import folds as number_of_folds
 from mien.report.explain_page import sentences
 from mien.report.page import write_report
@@ -129,7 +129,7 @@ def measure(run: Run, command: Sequence[str], *, protocol: str | None = None, da
 
 
 def explain_run(run: Run, names: Sequence[str], command: Sequence[str], **wanted: Any) -> dict[str, Any]:
-    """What `mien.explain.execute.explain` gives, the run's page written with it; `said` are sentences by name."""
+    """What `mien.explanation.execute.explain` gives, the run's page written with it; `said` are sentences by name."""
     made = explain(run.workspace, run, names, command=command, **wanted)
     page = write_report(run.folder)
     said = {name: words for name, words in sentences(run).items() if name in made["explanations"]}

@@ -28,7 +28,7 @@ ROWS = (
     "metrics",
     "experiment tasks",
     "runs inference training evaluation comparison",
-    "landmarks cropping explain report",
+    "landmarks cropping explanation report",
     "workflow api reproduce",
     "cli __main__",
 )

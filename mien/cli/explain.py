@@ -44,7 +44,7 @@ def explain(
 
     Example: mien explain cnn1 activations --image 30769 --layer features.conv2
     """
-    from mien.explain import check_names
+    from mien.explanation import check_names
     from mien.runs.run import find_run
     from mien.workflow import explain_run
 

@@ -8,8 +8,8 @@ from mien.cropping import crop_dataset, write_sheets
 from mien.data.dataset import open_dataset
 from mien.errors import MienError
 from mien.experiment.building import of_points
-from mien.explain.execute import explain
-from mien.explain.storage import read
+from mien.explanation.execute import explain
+from mien.explanation.storage import read
 from mien.landmarks.predict import open_landmarker
 from mien.progress import console
 from mien.reproduce.paper import CUTS, EXPLAINED, REPORT, SHOWN
