@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mien.runs.epochs import Epoch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run's folder: what was trained, how far it is, and what came of it.
 
@@ -27,6 +27,9 @@ class Run:
     """
 
     folder: Path
+
+    def __repr__(self) -> str:
+        return f"Run({self.name!r})"
 
     @property
     def stored(self) -> "runs.Run":
@@ -139,7 +142,7 @@ class Run:
         return {**row, "measured on": where, "score": f"{name.replace('_', ' ')} {score}"}
 
     def _repr_html_(self) -> str:
-        return html_table(str(self.folder), [self._row()])
+        return html_table(self.name, [self._row()])
 
 
 @dataclass(frozen=True)

@@ -144,15 +144,18 @@ class Metrics:
         return html_table(title, rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Figure:
     """A picture that a notebook shows; `file` is its PNG.
 
-    >>> mien.open_workspace().runs["first/1"].figure("confusion").file.name
-    'confusion-report.png'
+    >>> mien.open_workspace().runs["first/1"].figure("confusion")
+    Figure('confusion-report.png')
     """
 
     file: Path
+
+    def __repr__(self) -> str:
+        return f"Figure({self.file.name!r})"
 
     def _repr_png_(self) -> bytes:
         return self.file.read_bytes()

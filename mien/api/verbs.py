@@ -24,7 +24,7 @@ def open_workspace(path: str | Path | None = None) -> Workspace:
     """
     from mien.workspace import find_workspace
 
-    return Workspace(find_workspace(None if path is None else Path(path)).root)
+    return Workspace(find_workspace(None if path is None else Path(path)).root.resolve())
 
 
 def draw_dataset(

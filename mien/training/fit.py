@@ -134,6 +134,7 @@ def _fit(
     )
     recorder = Recorder(run, section.monitor, section.keep == "best", section.early_stopping)
     shown = Bar(run.name, section.epochs, len(fit), "NME" if of_points(experiment) else "acc")
+    shown.quiet = on_epoch is not None
     listeners = [Listener(on_epoch, recorder, shown)] if on_epoch else []
     _trainer(run, experiment, [shown, recorder, *listeners]).fit(module, ckpt_path=resumed, weights_only=True)
     if shown.rates:

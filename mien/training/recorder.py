@@ -134,6 +134,7 @@ class Bar(Callback):
         self.shown = 0.0
         self.started = self.stepped = 0.0
         self.rates: list[float] = []
+        self.quiet = False  # Where somebody else tells of epochs.
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show it, as far as the run is already."""
@@ -163,7 +164,7 @@ class Bar(Callback):
         total, number = pl_module.chosen[1].item(), pl_module.chosen[2].item()
         told = f"{total / number:.3f}" if self.score == "acc" else f"{total / number:.4f}"
         self.bar.update(self.task, score=told)
-        if self.bar.disable:
+        if self.bar.disable and not self.quiet:
             loss = (pl_module.fitted[0] / pl_module.fitted[2]).item()
             console.print(
                 f"{self.name} epoch {trainer.current_epoch + 1}/{self.epochs}  loss {loss:.3f}  "
