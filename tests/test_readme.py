@@ -102,7 +102,7 @@ def test_the_plugin_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     epoch, accuracy, pairs = shown.getvalue().splitlines()
     assert epoch.startswith("Epoch(number=1, epochs=1, ")
     assert re.fullmatch(r"0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", accuracy)
-    assert pairs.startswith("(Pair(a='mine/2', b='mine/1', n=40, ")
+    assert pairs.startswith("(Pair(a='mine/2', b='mine/1', n=35, ")
 
 
 def test_its_experiment_is_the_one_in_the_repository() -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from mien.api.folders import Dataset, Run, Workspace
 from mien.api.results import Comparison, Explanation, Figure, Metrics, Pair, Score
@@ -11,6 +11,7 @@ from mien.errors import MienError
 from mien.runs.epochs import Epoch
 
 if TYPE_CHECKING:
+    from mien.inference import Model
     from mien.runs import run as runs
 
 
@@ -213,11 +214,20 @@ def explain(
     return Explanation(**about, sentences=made["said"], figures=tuple(figures))
 
 
-def load(reference: str, workspace: Workspace | None = None) -> Any:
-    """A trained model in use, from pixels to an answer: `mien.inference.load`, which says what may be loaded."""
-    from importlib import import_module
+def load(reference: Run | str | Path, workspace: Workspace | None = None) -> "Model":
+    """A trained model in use, numpy in and numpy out.
 
-    return import_module("mien.inference").load(reference, (workspace or open_workspace()).stored)
+    Parameters
+    ----------
+    reference : Run, str or path
+        A run or its name, a file of weights, or the name of a model that mien ships.
+    workspace : Workspace, optional
+        Where names are looked for; without it that of `open_workspace()`.
+    """
+    from mien.inference import load
+
+    place = reference.folder if isinstance(reference, Run) else reference
+    return load(place, (workspace or open_workspace()).stored)
 
 
 def _stored(run: Run | str) -> "runs.Run":

@@ -17,6 +17,8 @@ from safetensors.numpy import load_file
 from verbs import call
 
 import mien
+from mien.data.dataset import open_dataset
+from mien.images import decode
 from mien.runs.ledger import entries
 from mien.runs.predictions import read_predictions
 
@@ -72,7 +74,7 @@ def test_modules_hide_no_name_of_the_face() -> None:
 def test_verbs_list_their_parameters() -> None:
     tree = ast.parse((REPOSITORY / "mien/api/verbs.py").read_text())
     for function in tree.body:
-        if isinstance(function, ast.FunctionDef) and not function.name.startswith("_") and function.name != "load":
+        if isinstance(function, ast.FunctionDef) and not function.name.startswith("_"):
             text = ast.get_docstring(function) or ""
             arguments = function.args
             names = [one.arg for one in (*arguments.args, *arguments.kwonlyargs)]
@@ -199,6 +201,17 @@ def test_what_on_epoch_raises_stops_a_run_that_can_go_on(home: mien.Workspace, m
         mien.resume("stopped/1")
     for name in ("stopped", "whole"):
         shutil.rmtree(home.root / "runs" / name)
+
+
+def test_a_run_is_loaded_as_a_model(home: mien.Workspace) -> None:
+    run = home.runs["first/1"]
+    frame = run.predictions().set_index("id")
+    dataset = open_dataset(home.stored, "drawn")
+    images = np.stack([decode(data, "gray") for data in dataset.images("test")])
+    model = mien.load(run)
+    assert mien.load("first/1").digest == model.digest
+    shares = model.probabilities(images)
+    np.testing.assert_allclose(shares, frame.loc[dataset.ids("test")][list(model.scheme.classes)], atol=1e-5)
 
 
 def test_a_mistake_is_a_sentence(home: mien.Workspace) -> None:
