@@ -12,8 +12,8 @@ import time
 
 import torch
 
-from mien.explain.context import open_context
-from mien.explain.saliency import TWINS, gradcam, gradcam_maps, last_map
+from mien.explanation.context import open_context
+from mien.explanation.saliency import TWINS, gradcam, gradcam_maps, last_map
 from mien.runs.run import find_run
 from mien.workspace import find_workspace
 

@@ -7,10 +7,9 @@ import typer
 
 from mien.cli.shared import Home, Json, RunName, app, print_result, print_table
 from mien.errors import MienError
-from mien.workspace import Workspace, find_workspace
+from mien.workspace import find_workspace
 
 if TYPE_CHECKING:
-    from mien.runs.predictions import Predictions
     from mien.runs.run import Run
 
 
@@ -35,14 +34,13 @@ def compare(
     """
     from mien.comparison import compare as compare_all
     from mien.comparison import find_contender, foreign, tables, without_copies, write_comparison, write_galleries
-    from mien.experiment.yamlfile import read_yaml
     from mien.runs.run import find_runs
 
     home = find_workspace(workspace)
     # Files are told without their folders: what is published tells nothing of the machine.
     command = " ".join(["mien compare", *names, *(f"--predictions {file.name}" for file in predictions or [])])
     found = [run for name in names for run in find_runs(home, name)]
-    if any(read_yaml(run.experiment_file)[0].get("task") == "landmarks" for run in found):
+    if any(run.content.get("task") == "landmarks" for run in found):
         if predictions:
             raise MienError("points of others can't be compared", key="--predictions", expected="landmark runs alone")
         _compare_points(found, to, command, as_json)
@@ -50,7 +48,7 @@ def compare(
     contenders = [find_contender(home, name) for name in names]
     contenders += [foreign(file, contenders[0]) for file in predictions or []]
     compared = compare_all(contenders)
-    left = without_copies(home, contenders)
+    left = without_copies(contenders)
     compared["clean"] = compare_all(left) if left else None
     if not left:
         compared["notes"].append("copies of rows that were trained on weren't looked for")
@@ -100,40 +98,25 @@ def slices(
 
     Example: mien slices cnn1 --by agreement
     """
-    from mien.evaluation.slices import MINIMUM, by_class
+    from mien.evaluation.slices import MINIMUM, by_class, read_column
     from mien.evaluation.slices import slices as measure
     from mien.report.wording import warning
     from mien.runs.predictions import read_predictions
+    from mien.runs.rows import own_dataset
     from mien.runs.run import find_run, is_group
 
-    home = find_workspace(workspace)
     if is_group(run):
         raise MienError("a group has no slices of its own", expected="one of its runs")
-    found = find_run(home, run)
+    found = find_run(find_workspace(workspace), run)
     measured = found.measured()
     rows = read_predictions(found.predictions("report"))
     if by == "class":
         parts = by_class(rows.labels, rows.logits, rows.classes)
     else:
-        parts = measure(rows.labels, rows.logits, rows.classes, _values(home, found, rows, by))
+        parts = measure(rows.labels, rows.logits, rows.classes, read_column(own_dataset(found), by, rows.rows))
     kept = {key: measured[key] for key in ("run", "dataset", "protocol", "role", "split", "n", "contaminated")}
     result = {**kept, "by": by, "minimum": MINIMUM, "slices": parts}
     print_result(as_json, result, lambda: _show_slices(result, warning(measured)))
-
-
-def _values(home: Workspace, run: "Run", rows: "Predictions", column: str) -> list[Any]:
-    from mien.data.dataset import open_dataset
-    from mien.evaluation.slices import read_column
-
-    made = run.environment["dataset"]
-    dataset = open_dataset(home, made["name"])
-    if dataset.card.fingerprint != made["fingerprint"]:
-        raise MienError(
-            f"data set '{made['name']}' isn't the one that run {run.name} was measured on",
-            file=str(dataset.folder),
-            expected=f"fingerprint {made['fingerprint'][:16]}, but it is {dataset.card.fingerprint[:16]}",
-        )
-    return read_column(dataset, column, rows.rows)
 
 
 def _show_slices(result: dict[str, Any], warning: str) -> None:

@@ -5,13 +5,12 @@ from dataclasses import replace
 
 from mien.comparison.contenders import Contender
 from mien.errors import MienError
-from mien.evaluation import copied_rows
 from mien.runs.predictions import Predictions, read_predictions
+from mien.runs.rows import copied_rows
 from mien.runs.run import Run
-from mien.workspace import Workspace
 
 
-def without_copies(workspace: Workspace, contenders: Sequence[Contender]) -> list[Contender] | None:
+def without_copies(contenders: Sequence[Contender]) -> list[Contender] | None:
     """The contenders on the rows that none of their runs was trained or chosen on, nor on an exact copy.
 
     Nobody knows what other people's models have seen. None where copies can't be looked for (a run's data set is gone
@@ -21,7 +20,7 @@ def without_copies(workspace: Workspace, contenders: Sequence[Contender]) -> lis
     for one in contenders:
         for part in one.runs[: len(one.names)]:
             try:
-                exact, _ = copied_rows(workspace, Run(part.file.parent.parent))
+                exact, _ = copied_rows(Run(part.file.parent.parent))
             except MienError:
                 return None
             rows = read_predictions(part.file).rows

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from mien.data.labels import canonical
 from mien.errors import MienError
-from mien.experiment.yamlfile import read_yaml
 from mien.metrics.calibration import probabilities
 from mien.runs.predictions import Predictions, read_foreign, read_predictions, told
 from mien.runs.run import Run, find_runs
@@ -63,7 +62,7 @@ def find_contender(workspace: Workspace, reference: str) -> Contender:
 
 def group(name: str, runs: Sequence[Run]) -> Contender:
     """The runs of one experiment as one contender; raises MienError when more than their seeds differs."""
-    plain = [_flat(read_yaml(run.experiment_file)[0]) for run in runs]
+    plain = [_flat(run.content) for run in runs]
     for run, content in zip(runs, plain, strict=True):
         differ = {key for key in plain[0].keys() | content.keys() if plain[0].get(key) != content.get(key)}
         if "protocol.fold" in differ:

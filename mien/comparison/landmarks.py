@@ -9,9 +9,9 @@ import numpy as np
 from mien.comparison.pairs import UNDECIDED
 from mien.comparison.tables import Table, p_value
 from mien.errors import MienError
-from mien.evaluation.landmarks import SIZES, read_points
 from mien.intervals import CONFIDENCE, holm, with_interval
 from mien.metrics.nme import image_errors, measure_points, paired
+from mien.runs.predictions import SIZES, read_points
 from mien.runs.run import Run
 
 

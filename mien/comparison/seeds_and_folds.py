@@ -11,11 +11,10 @@ import numpy.typing as npt
 from mien.comparison.contenders import Contender, group
 from mien.comparison.pairs import describe_group
 from mien.errors import FailedError, MienError
-from mien.evaluation import copied_rows
-from mien.experiment.yamlfile import read_yaml
 from mien.files import write_json, write_text
 from mien.metrics import classification as metrics
 from mien.runs.predictions import read_predictions
+from mien.runs.rows import copied_rows
 from mien.runs.run import Run, find_runs
 from mien.workspace import Workspace
 
@@ -45,8 +44,8 @@ def describe(workspace: Workspace, reference: str) -> dict[str, Any]:
         **{key: first[key] for key in ("protocol", "dataset", "labels")},
         "contaminated": max(one["contaminated"] for one in measured),
     }
-    copied = [copied_rows(workspace, run) for run in runs]
-    folds = [read_yaml(run.experiment_file)[0]["protocol"].get("fold") for run in runs]
+    copied = [copied_rows(run) for run in runs]
+    folds = [run.content["protocol"].get("fold") for run in runs]
     if len(set(folds)) > 1:
         scores = _of_folds(runs, [None] * len(runs))
         twins = {name: _of_folds(runs, [one[i] for one in copied]) for i, name in enumerate(_TWINS)}

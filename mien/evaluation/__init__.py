@@ -3,15 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mien.evaluation.expression import copied_rows, measure_classes
-from mien.evaluation.landmarks import measure_run
-from mien.experiment.building import of_points
 from mien.protocols import Role
 from mien.registry import Component
 from mien.runs.run import Run
 from mien.workspace import Workspace
-
-__all__ = ["copied_rows", "evaluate"]
 
 
 def evaluate(
@@ -30,5 +25,10 @@ def evaluate(
     role is written into the ledger before anything is measured. Returns what `metrics.json` holds. Raises MienError for
     a run without weights or a data set that has changed.
     """
+    # Slices are in this package too, and take no model.
+    from mien.evaluation.expression import measure_classes
+    from mien.evaluation.landmarks import measure_run
+    from mien.experiment.building import of_points
+
     of_task = measure_run if of_points(run.experiment) else measure_classes
     return of_task(workspace, run, role, protocol, dataset, command)

@@ -15,8 +15,8 @@ from mien.data.dataset import Dataset
 from mien.data.labels import FERPLUS_VOTES
 from mien.errors import MienError
 from mien.evaluation import slices
-from mien.evaluation.request import Request, open_role, own_dataset, own_roles, predict
-from mien.experiment.building import build_samples, left_out, scheme_for
+from mien.evaluation.request import Request, open_role, predict
+from mien.experiment.building import left_out
 from mien.files import replacing, write_json
 from mien.inference.model import Model, own_weights
 from mien.inference.tta import views
@@ -100,17 +100,6 @@ def measure_classes(
     }
     write_json(request.metrics, measured)
     return measured
-
-
-def copied_rows(workspace: Workspace, run: Run) -> tuple[Bools | None, Bools | None]:
-    """Of the report rows of a run's own protocol, in order, which it has seen as exact and as near copies, (n,) each.
-
-    Near ones are None where nobody looked for them.
-    """
-    dataset = own_dataset(workspace, run)
-    roles = own_roles(run, dataset)
-    samples = build_samples(run.experiment, dataset, roles, "report", scheme_for(run.experiment, dataset))
-    return _copied(samples, overlap(dataset, roles, roles.report))
 
 
 def read_classes(request: Request, model: Model) -> tuple[Samples]:

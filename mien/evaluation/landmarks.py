@@ -1,7 +1,6 @@
 """A run's points on a role's faces, at the size of a photo's face and at FER2013's, and the numbers made of them."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,11 @@ from mien.metrics import nme
 from mien.protocols import Part, Role, overlap
 from mien.protocols.batches import Samples, load_faces
 from mien.registry import Component
+from mien.runs.predictions import SIZES
 from mien.runs.run import Run
 from mien.workspace import Workspace
 
 Shares = npt.NDArray[np.float32]
-
-# Sides, in pixels, of the squares that every landmark model is measured on: a face of a photo, and one as FER2013 has
-# it. Both are gray at 48.
-SIZES = (128, 48)
 
 
 def measure_run(
@@ -136,15 +132,3 @@ def _write_points(request: Request, samples: Samples, true: dict[int, Shares], p
     }
     with replacing(request.predictions) as temporary:
         pq.write_table(pa.table(columns), temporary)
-
-
-def read_points(file: Path, size: int) -> tuple[list[tuple[str, str]], Shares, Shares]:
-    """Split and id of each face, and its true and predicted points, of what was stored at one size."""
-    table = pq.read_table(file, filters=[("size", "=", size)])
-
-    def points(column: str) -> Shares:
-        flat = table[column].combine_chunks().flatten()
-        return np.asarray(flat, dtype=np.float32).reshape(-1, POINTS, 2)
-
-    rows = list(zip(table["split"].to_pylist(), table["id"].to_pylist(), strict=True))
-    return rows, points("true"), points("predicted")

@@ -8,17 +8,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from mien.data.dataset import Dataset, open_dataset
-from mien.errors import MienError
-from mien.experiment.building import build_roles
 from mien.inference.model import Model, load_run
 from mien.progress import progress
-from mien.protocols import Part, Role, Roles, check_roles
+from mien.protocols import Part, Role, Roles
 from mien.protocols.batches import EVALUATION_BATCH, Samples
 from mien.registry import Component, build
 from mien.runs import ledger
+from mien.runs.rows import own_dataset, own_roles
 from mien.runs.run import Run
 from mien.workspace import Workspace
 
@@ -69,7 +67,7 @@ def open_role(
     that has changed, and for what `read` can't load; then nothing is written.
     """
     model = load_run(run)
-    own = own_dataset(workspace, run)
+    own = own_dataset(run)
     roles = own_roles(run, own)
     request = resolve_request(workspace, run, own, roles, role, protocol, dataset)
     samples = read(request, model)
@@ -87,27 +85,6 @@ def predict(model: Model, samples: Samples, what: str, tta: str = "none") -> npt
             out.append(model.outputs(samples.images(rows), tta))
             advance(len(rows))
     return np.concatenate(out)
-
-
-def own_dataset(workspace: Workspace, run: Run) -> Dataset:
-    """The data set that a run was trained on, unchanged."""
-    dataset = open_dataset(workspace, run.experiment.dataset.name)
-    made = run.environment["dataset"]["fingerprint"]
-    if dataset.card.fingerprint != made:
-        raise MienError(
-            f"data set '{dataset.card.name}' isn't the one that run {run.name} was trained on",
-            file=str(dataset.folder),
-            expected=f"fingerprint {made[:16]}, but it is {dataset.card.fingerprint[:16]}",
-        )
-    return dataset
-
-
-def own_roles(run: Run, dataset: Dataset) -> Roles:
-    """The rows that a run was fit and chosen on; an error where they can't be found again."""
-    roles = build_roles(run.experiment, dataset)
-    if run.roles.exists():
-        check_roles(dataset, roles, pq.read_table(run.roles))
-    return roles
 
 
 def resolve_request(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.explain.storage import Arrays, read
+from mien.explanation.storage import Arrays, read
 from mien.report.explain_pictures import Drawing, Picture, caption
 from mien.report.explain_tiles import SIGNED, Tile, Values, colored, grid, matrix, picture
 from mien.report.style import Caption

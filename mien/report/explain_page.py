@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mien.explain.storage import folder, read
+from mien.explanation.storage import folder, read
 from mien.files import write_bytes
 from mien.intervals import percent
 from mien.report import explain_figures

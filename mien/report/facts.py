@@ -34,7 +34,7 @@ def opened(run: Run, own: Mapping[str, Any] | None) -> str:
     if not mine or own is None:
         return ""
     text = f"The report role of this run was opened {mine}."
-    lines = read_ledger(run.folder.parent.parent.parent)
+    lines = read_ledger(run.workspace.root)
     same = [line for line in lines if (line.get("dataset"), line.get("split")) == (own["dataset"], own["split"])]
     if len({line["run"] for line in same}) > 1:
         text += f" In its workspace {own['split']} of {own['dataset']} was opened {wording.opened(same)}."
@@ -94,4 +94,6 @@ def _fact(key: str, value: Any) -> str:
 def commands(run: Run, environment: Mapping[str, Any]) -> list[str]:
     """The commands that trained the run and that measure it."""
     given = environment.get("command") or ["mien", "train", f"runs/{run.name}/experiment.yaml"]
+    if len(given) == 1:  # A call from Python.
+        given = given[0]
     return [given if isinstance(given, str) else shlex.join(given), f"mien evaluate {run.name}"]

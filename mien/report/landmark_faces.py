@@ -10,7 +10,6 @@ from mien.data.dataset import open_dataset
 from mien.data.framing import faces
 from mien.data.synthetic import faces as draw_faces
 from mien.errors import FailedError, MienError
-from mien.evaluation.landmarks import read_points
 from mien.faces.squares import cut, detector_squares, into
 from mien.images import Pixels
 from mien.inference.model import load_run
@@ -20,8 +19,8 @@ from mien.report.landmark_tables import bracketed
 from mien.report.rendering import data_uri
 from mien.report.style import Caption, png
 from mien.report.wording import seeds, warning
+from mien.runs.predictions import read_points
 from mien.runs.run import Run
-from mien.workspace import Workspace
 
 SIZE = 128
 _WORST, _FIRST, _DRAWN = 12, 8, 8
@@ -61,7 +60,7 @@ def measured_faces(run: Run, metrics: dict[str, Any]) -> Galleries:
     try:
         rows, true, predicted = read_points(file, SIZE)
         fingerprint = run.environment["dataset"]["fingerprint"]
-        dataset = open_dataset(Workspace(run.folder.parent.parent.parent), metrics["dataset"])
+        dataset = open_dataset(run.workspace, metrics["dataset"])
         if dataset.card.fingerprint != fingerprint:
             raise MienError(f"data set '{dataset.card.name}' isn't the one that was measured on")
         splits = dict.fromkeys(split for split, _ in rows)

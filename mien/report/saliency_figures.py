@@ -9,8 +9,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mien.explain.by_region import ALL, PARTS
-from mien.explain.storage import Arrays, read
+from mien.explanation.by_region import ALL, PARTS
+from mien.explanation.storage import Arrays, read
 from mien.faces.ibug import GROUPS
 from mien.intervals import percent, with_interval
 from mien.report.explain_pictures import Drawing, Picture, caption

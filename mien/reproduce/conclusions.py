@@ -270,7 +270,7 @@ def _judge(differences: list[dict[str, Any]]) -> None:
 
 
 def _compared(workspace: Workspace, pair: Pair, a: Contender, b: Contender, spread: Spread | None) -> dict[str, Any]:
-    left = without_copies(workspace, [a, b])
+    left = without_copies([a, b])
     of = compare(left or [a, b])["pairs"][0]
     what = "without exact copies" if left else "with copies of rows trained on, which weren't looked for"
     interval, p = of["interval"], of["p"]

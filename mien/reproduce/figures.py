@@ -22,7 +22,7 @@ from mien.data.contact_sheets import contact_sheet, pictures_of
 from mien.data.synthetic import CLASSES, faces
 from mien.errors import MienError
 from mien.experiment.building import of_points
-from mien.explain.storage import read
+from mien.explanation.storage import read
 from mien.faces.regions import region_named
 from mien.files import write_bytes, write_text
 from mien.images import Pixels

@@ -59,7 +59,7 @@ def _part(workspace: Workspace, part: Part, plan: Sequence[Planned]) -> dict[str
     if there and part.kind != "points":
         contender = contender_of(part.name, plan)
         assert contender is not None
-        left = without_copies(workspace, [contender])
+        left = without_copies([contender])
         found["seeds"] = {**_scores(contender), "clean": _scores(left[0]) if left else None}
     return found
 

@@ -33,6 +33,11 @@ class Run:
         return f"{self.folder.parent.name}/{self.folder.name}"
 
     @property
+    def workspace(self) -> Workspace:
+        """The workspace that the run stands in, wherever the command runs."""
+        return Workspace(self.folder.parent.parent.parent)
+
+    @property
     def experiment_file(self) -> Path:
         """The resolved experiment."""
         return self.folder / "experiment.yaml"
@@ -71,8 +76,14 @@ class Run:
 
     @cached_property
     def experiment(self) -> Experiment:
-        """The experiment that is stored here; runs its plugins."""
+        """The experiment that is stored here; imports every component, so torch, and runs its plugins."""
         return load_experiment(self.experiment_file)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The stored experiment as plain data, for all that needs no component."""
+        content: dict[str, Any] = read_yaml(self.experiment_file)[0]
+        return content
 
     def measured(self) -> dict[str, Any]:
         """What `mien evaluate` measured on the reporting role; MienError where it hasn't."""
@@ -247,7 +258,7 @@ def _numbers(parent: Path) -> list[int]:
 
 def overview(run: Run) -> dict[str, Any]:
     """What `mien runs` lists of a run, as plain data; runs no plugin."""
-    content, _ = read_yaml(run.experiment_file)
+    content = run.content
     done = run.history.read_text(encoding="utf-8").count("\n") - 1 if run.history.exists() else 0
     return {
         "run": run.name,

@@ -165,7 +165,7 @@ def test_a_comparison_has_a_clean_twin_too(workspace: Workspace, tmp_path: Path)
     for seed in (1, 2):
         evaluate(workspace, trained(workspace, toy_file(tmp_path), f"train.seed={seed}"))
     contenders = [find_contender(workspace, name) for name in ("tiny/1", "tiny/2")]
-    left = without_copies(workspace, contenders)
+    left = without_copies(contenders)
     assert left is not None
     assert [one.runs[0].ids for one in left] == [contenders[0].runs[0].ids[2:]] * 2
     assert [one.contaminated for one in left] == [0, 0]
@@ -173,11 +173,11 @@ def test_a_comparison_has_a_clean_twin_too(workspace: Workspace, tmp_path: Path)
     assert compare(left)["n"] == 7
     for number in ("1", "2"):  # What a run has seen can be told without its weights.
         (workspace.runs / "tiny" / number / "weights.safetensors").unlink()
-    again = without_copies(workspace, contenders)
+    again = without_copies(contenders)
     assert again is not None
     assert [one.runs[0].ids for one in again] == [one.runs[0].ids for one in left]
     (workspace.datasets / "toy").rename(workspace.datasets / "gone")
-    assert without_copies(workspace, contenders) is None
+    assert without_copies(contenders) is None
 
 
 def test_one_training_is_measured_under_two_protocols(workspace: Workspace, tmp_path: Path) -> None:

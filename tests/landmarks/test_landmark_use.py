@@ -14,7 +14,6 @@ from mien.data.dataset import open_dataset
 from mien.data.synthetic.dataset import write_faces
 from mien.errors import MienError
 from mien.evaluation import evaluate
-from mien.evaluation.landmarks import read_points
 from mien.experiment.schema import load_experiment
 from mien.faces.ibug import POINTS
 from mien.faces.squares import cut
@@ -23,6 +22,7 @@ from mien.inference import load
 from mien.landmarks.predict import open_landmarker
 from mien.metrics.nme import image_errors
 from mien.report import results
+from mien.runs.predictions import read_points
 from mien.runs.run import Run, find_run, new_run
 from mien.training.fit import train
 from mien.workspace import Workspace

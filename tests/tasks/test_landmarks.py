@@ -22,7 +22,6 @@ from mien.data.synthetic import faces
 from mien.data.synthetic.dataset import write_faces
 from mien.errors import MienError
 from mien.evaluation import evaluate
-from mien.evaluation.landmarks import SIZES, read_points
 from mien.experiment.building import build_loss, build_roles, build_samples, check
 from mien.experiment.schema import load_experiment, read_protocol
 from mien.faces.ibug import POINTS
@@ -33,6 +32,7 @@ from mien.metrics.nme import image_errors, measure_points
 from mien.protocols import Part, Role
 from mien.protocols.batches import load_faces
 from mien.runs.ledger import entries
+from mien.runs.predictions import SIZES, read_points
 from mien.runs.run import Run, find_run, new_run
 from mien.training.fit import train
 from mien.training.module import Training

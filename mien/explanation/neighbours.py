@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from mien.audit import copies
-from mien.explain.context import Context, fit_samples, split_and_id
-from mien.explain.layers import feature_layer, flat, inputs_of
-from mien.explain.rows import Values, probabilities_of, row_facts, typical_rows
-from mien.explain.storage import Arrays
+from mien.explanation.context import Context, fit_samples, split_and_id
+from mien.explanation.layers import feature_layer, flat, inputs_of
+from mien.explanation.rows import Values, probabilities_of, row_facts, typical_rows
+from mien.explanation.storage import Arrays
 from mien.intervals import wilson
 from mien.progress import progress
 from mien.protocols.batches import EVALUATION_BATCH, Samples

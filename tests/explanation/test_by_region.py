@@ -14,7 +14,7 @@ from mien.data.synthetic.dataset import write_faces
 from mien.errors import MienError
 from mien.experiment.building import build_model, scheme_for
 from mien.experiment.schema import load_experiment
-from mien.explain.by_region import (
+from mien.explanation.by_region import (
     PARTS,
     PATCHES,
     Losses,
@@ -25,9 +25,9 @@ from mien.explain.by_region import (
     regions,
     summarize,
 )
-from mien.explain.context import Context, open_context
-from mien.explain.face_points import face_points, outline
-from mien.explain.storage import read, store
+from mien.explanation.context import Context, open_context
+from mien.explanation.face_points import face_points, outline
+from mien.explanation.storage import read, store
 from mien.faces.regions import MEAN_SHAPE
 from mien.inference.weights import save_weights
 from mien.report.saliency_figures import pictures

@@ -18,10 +18,10 @@ from mien.augment import Pipeline
 from mien.errors import MienError
 from mien.experiment.building import build_model, scheme_for
 from mien.experiment.schema import load_experiment
-from mien.explain import saliency
-from mien.explain.context import Context, open_context
-from mien.explain.rows import RULE
-from mien.explain.saliency import (
+from mien.explanation import saliency
+from mien.explanation.context import Context, open_context
+from mien.explanation.rows import RULE
+from mien.explanation.saliency import (
     balanced,
     compare,
     gradcam,
@@ -33,7 +33,7 @@ from mien.explain.saliency import (
     take,
     twins_of,
 )
-from mien.explain.storage import read, store
+from mien.explanation.storage import read, store
 from mien.inference.network import Network
 from mien.inference.weights import save_weights
 from mien.intervals import percentile_interval, resampled_means

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.data.votes import majority_labels, read_votes
-from mien.explain.context import Context
-from mien.explain.rows import Values, probabilities_of, row_facts
-from mien.explain.storage import Arrays
+from mien.explanation.context import Context
+from mien.explanation.rows import Values, probabilities_of, row_facts
+from mien.explanation.storage import Arrays
 from mien.intervals import wilson
 from mien.registry import register
 

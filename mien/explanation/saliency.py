@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from mien.errors import MienError
 from mien.experiment.building import build_model
-from mien.explain.context import Context
-from mien.explain.face_points import outline
-from mien.explain.rows import RULE, probabilities_of, row_facts, typical_rows
-from mien.explain.storage import Arrays
+from mien.explanation.context import Context
+from mien.explanation.face_points import outline
+from mien.explanation.rows import RULE, probabilities_of, row_facts, typical_rows
+from mien.explanation.storage import Arrays
 from mien.inference.network import Network
 from mien.intervals import Values, percentile_interval, resampled_means
 from mien.progress import progress

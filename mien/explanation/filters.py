@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mien.explain.context import Context
-from mien.explain.layers import choose_layers, inputs_of, map_layers
-from mien.explain.storage import Arrays
+from mien.explanation.context import Context
+from mien.explanation.layers import choose_layers, inputs_of, map_layers
+from mien.explanation.storage import Arrays
 from mien.registry import register
 
 OUTPUTS, INPUTS = 32, 16

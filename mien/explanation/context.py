@@ -22,7 +22,6 @@ from mien.protocols.batches import Samples, load
 from mien.protocols.roles import masks
 from mien.runs.predictions import read_predictions
 from mien.runs.run import Run
-from mien.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def open_context(run: Run, role: Role = "choose", command: Sequence[str] = ()) -
             file=str(run.folder),
             expected="a run whose task is expression",
         )
-    opened = open_role(Workspace(run.folder.parents[2]), run, role, read_classes, command=command)
+    opened = open_role(run.workspace, run, role, read_classes, command=command)
     model, samples = opened.model, opened.samples[0]
     # Explanations listen to layers and follow gradients, which torch alone can do.
     backend = cast(TorchBackend, model.backend)

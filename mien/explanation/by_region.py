@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mien.explain.context import Context
-from mien.explain.face_points import FacePoints, face_points, outline
-from mien.explain.rows import RULE, probabilities_of, row_facts, typical_rows
-from mien.explain.storage import Arrays
+from mien.explanation.context import Context
+from mien.explanation.face_points import FacePoints, face_points, outline
+from mien.explanation.rows import RULE, probabilities_of, row_facts, typical_rows
+from mien.explanation.storage import Arrays
 from mien.faces.ibug import GROUPS
 from mien.intervals import Values, percentile_interval, resampled_means
 from mien.landmarks.predict import open_landmarker

@@ -15,7 +15,7 @@ from pages import Page
 from torch import nn
 from verbs import call
 
-import mien.explain.execute  # noqa: F401
+import mien.explanation.execute  # noqa: F401
 from mien.data.dataset import Dataset, open_dataset, write_dataset
 from mien.data.labels import FER2013
 from mien.data.synthetic.dataset import write_faces
@@ -23,14 +23,14 @@ from mien.errors import FailedError, MienError
 from mien.evaluation import evaluate
 from mien.experiment.building import build_model
 from mien.experiment.schema import EXPLANATIONS, load_experiment
-from mien.explain.activations import activations
-from mien.explain.cases import SHOWN, cases, confident_errors, least_certain
-from mien.explain.context import Context, open_context
-from mien.explain.filters import filters
-from mien.explain.layers import choose_layers, feature_layer, inputs_of, map_layers, outputs_of
-from mien.explain.neighbours import EXACT, NEAREST, neighbours
-from mien.explain.rows import named_rows, surest, typical_rows
-from mien.explain.storage import read, store
+from mien.explanation.activations import activations
+from mien.explanation.cases import SHOWN, cases, confident_errors, least_certain
+from mien.explanation.context import Context, open_context
+from mien.explanation.filters import filters
+from mien.explanation.layers import choose_layers, feature_layer, inputs_of, map_layers, outputs_of
+from mien.explanation.neighbours import EXACT, NEAREST, neighbours
+from mien.explanation.rows import named_rows, surest, typical_rows
+from mien.explanation.storage import read, store
 from mien.images import decode, encode_png
 from mien.inference.weights import save_weights
 from mien.metrics.calibration import probabilities

@@ -9,10 +9,10 @@ import torch
 
 from mien.data.labels import canonical
 from mien.data.synthetic import CLASSES, faces
-from mien.explain.context import Context
-from mien.explain.layers import choose_layers, map_layers, outputs_of
-from mien.explain.rows import RULE, probabilities_of, row_facts, surest, typical_classes, typical_rows
-from mien.explain.storage import Arrays
+from mien.explanation.context import Context
+from mien.explanation.layers import choose_layers, map_layers, outputs_of
+from mien.explanation.rows import RULE, probabilities_of, row_facts, surest, typical_classes, typical_rows
+from mien.explanation.storage import Arrays
 from mien.metrics.calibration import probabilities
 from mien.registry import register
 

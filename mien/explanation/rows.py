@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from mien.data.labels import LabelScheme, canonical
 from mien.errors import MienError, nearest
-from mien.explain.context import Context
+from mien.explanation.context import Context
 from mien.metrics.calibration import probabilities
 
 Indices = npt.NDArray[np.int64]

@@ -5,10 +5,10 @@ from typing import Any
 
 from mien.errors import MienError
 from mien.experiment.schema import EXPLANATIONS
-from mien.explain import activations, by_region, cases, check_names, filters, neighbours, saliency  # noqa: F401
-from mien.explain.context import open_context
-from mien.explain.rows import named_rows
-from mien.explain.storage import store
+from mien.explanation import activations, by_region, cases, check_names, filters, neighbours, saliency  # noqa: F401
+from mien.explanation.context import open_context
+from mien.explanation.rows import named_rows
+from mien.explanation.storage import store
 from mien.protocols import Role
 from mien.registry import call
 from mien.runs.run import Run
