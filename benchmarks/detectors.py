@@ -20,7 +20,7 @@ from mien.faces.detector import Detector, Face, open_detector
 from mien.faces.ibug import POINTS
 from mien.faces.squares import WIDEN
 from mien.images import Pixels, decode
-from mien.intervals import wilson
+from mien.intervals import wilson, with_interval
 
 Points = npt.NDArray[np.float32]
 SUBSET = "helen_train"
@@ -74,10 +74,8 @@ def matches(face: Face, middle: Points, side: float) -> bool:
 def show(name: str, found: dict[str, Any]) -> None:
     """Print what was measured."""
     n, hits = found["n"], found["found"]
-    low, high = wilson(hits, n)
-    print(
-        f"{name} ({found['digest'][:8]}) on {SUBSET}: {hits} of {n} faces found, {hits / n:.3f} [{low:.3f}, {high:.3f}]"
-    )
+    share = with_interval(hits / n, wilson(hits, n))
+    print(f"{name} ({found['digest'][:8]}) on {SUBSET}: {hits} of {n} faces found, {share}")
     print(f"  boxes elsewhere (other people or mistakes): {found['others']} in {n} photos")
     print("  score, 1 %, 5 %, median: {:.2f} {:.2f} {:.2f}".format(*np.percentile(found["scores"], (1, 5, 50))))
     for key, values in zip(("scale", "right", "down"), found["fits"].T, strict=True):

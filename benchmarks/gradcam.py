@@ -12,8 +12,8 @@ import time
 
 import torch
 
-from mien.explain.context import open_subject
-from mien.explain.saliency import TWINS, gradcam, gradcam_maps, last_map
+from mien.explanation.context import open_context
+from mien.explanation.saliency import TWINS, gradcam, gradcam_maps, last_map
 from mien.runs.run import find_run
 from mien.workspace import find_workspace
 
@@ -29,30 +29,30 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    subject = open_subject(find_run(find_workspace(), given.run), given.role)
-    inputs = subject.inputs(slice(0, 128))
-    layer = last_map(subject.trained.model, inputs)
-    gradcam_maps(subject.trained.model, layer.module, inputs, subject.labels[:128])  # captum is imported here
+    context = open_context(find_run(find_workspace(), given.run), given.role)
+    inputs = context.inputs(slice(0, 128))
+    layer = last_map(context.network.model, inputs)
+    gradcam_maps(context.network.model, layer.module, inputs, context.labels[:128])  # captum is imported here
     found = {}
     for name in ("maps", "all"):
         wall, cpu = time.perf_counter(), time.process_time()
         if name == "maps":
-            for start in range(0, len(subject), 128):
+            for start in range(0, len(context), 128):
                 some = slice(start, start + 128)
-                gradcam_maps(subject.trained.model, layer.module, subject.inputs(some), subject.labels[some])
+                gradcam_maps(context.network.model, layer.module, context.inputs(some), context.labels[some])
         else:
-            gradcam(subject)
+            gradcam(context)
         found[name] = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
-    n = len(subject)
+    n = len(context)
     busy = os.getloadavg()[0]
     for name, what in (("maps", "the model's maps alone"), ("all", f"with those of {TWINS} twins and the intervals")):
         wall, cpu = found[name]["wall_s"], found[name]["cpu_s"]
         print(
-            f"{subject.run.name}, {given.role}: {subject.split}, n = {n:,}, {what}: {wall:.1f} s, {cpu:.1f} CPU s; "
+            f"{context.run.name}, {given.role}: {context.split}, n = {n:,}, {what}: {wall:.1f} s, {cpu:.1f} CPU s; "
             f"{n / wall:,.0f} images/s, {n / cpu:,.0f} a CPU second"
         )
     print(f"load {busy:.1f} on {os.cpu_count()} cores, {given.threads} threads; wanted for 3,589 images: {WANTED_S} s")
-    print(json.dumps({"run": subject.run.name, "n": n, "threads": given.threads, "load": busy, **found}))
+    print(json.dumps({"run": context.run.name, "n": n, "threads": given.threads, "load": busy, **found}))
 
 
 if __name__ == "__main__":

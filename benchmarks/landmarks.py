@@ -21,14 +21,17 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from mien.comparison.tables import p_value
 from mien.data.dataset import open_dataset
 from mien.environment import describe
-from mien.evaluation.landmarks import SIZES, read_points
-from mien.experiment.building import build_roles
+from mien.experiment.building import build_pipeline, build_roles
 from mien.files import read_json, write_json, write_text
-from mien.inference.weights import Trained, load_weights
+from mien.inference.network import load_network
+from mien.intervals import with_interval
 from mien.metrics.nme import image_errors, measure_points, paired
 from mien.protocols.batches import load_faces
+from mien.report.wording import in_percent, scored
+from mien.runs.predictions import SIZES, read_points
 from mien.runs.run import Run, find_run
 from mien.workspace import Workspace, find_workspace
 
@@ -41,9 +44,10 @@ _FACES = 256
 class Whole(nn.Module):
     """Gray images (n, 1, s, s) of values 0 … 255 to points (n, 136): what is exported, preprocessing included."""
 
-    def __init__(self, trained: Trained) -> None:
+    def __init__(self, run: Run) -> None:
         super().__init__()
-        self.model, self.preprocess, self.size = trained.model, trained.preprocess, trained.size
+        self.model = load_network(run.weights, "cpu", run.experiment).model
+        self.preprocess, self.size = build_pipeline(run.experiment.preprocess), run.experiment.dataset.size
 
     def forward(self, gray: Tensor) -> Tensor:
         """Points in shares of the image's side from its middle."""
@@ -105,7 +109,7 @@ def by_peer(home: Workspace, run: Run, peer: Path, size: int) -> Shares:
 
 def speed(home: Workspace, run: Run, peer: Path) -> dict[str, Any]:
     """Faces a second of a run's ONNX at 48 px and of the peer's at its 112, in turns, on two threads; medians."""
-    trained = load_weights(run.weights, run.experiment, "cpu")
+    whole = Whole(run).eval()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
     faces = np.random.default_rng(0).integers(0, 256, (_FACES, 1, 48, 48)).astype(np.float32)
@@ -114,7 +118,7 @@ def speed(home: Workspace, run: Run, peer: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # The exporter that needs no further package is called legacy.
             torch.onnx.export(
-                Whole(trained).eval(),
+                whole,
                 (torch.from_numpy(faces[:2]),),
                 file,
                 dynamo=False,
@@ -126,7 +130,7 @@ def speed(home: Workspace, run: Run, peer: Path) -> dict[str, Any]:
         size = file.stat().st_size
         (points,) = ours.run(None, {"gray": faces[:8]})
         with torch.inference_mode():
-            same = Whole(trained).eval()(torch.from_numpy(faces[:8])).numpy()
+            same = whole(torch.from_numpy(faces[:8])).numpy()
         off = float(np.abs(points - same).max())
     other = onnxruntime.InferenceSession(peer, options, providers=["CPUExecutionProvider"])
     large = np.random.default_rng(0).random((_FACES, 3, 112, 112)).astype(np.float32)
@@ -146,7 +150,7 @@ def speed(home: Workspace, run: Run, peer: Path) -> dict[str, Any]:
         "peer_faces_per_second": rates["peer"],
         "ratio": rates["ours"] / rates["peer"],
         "onnx_bytes": size,
-        "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in whole.parameters()),
         "largest_difference": off,
     }
 
@@ -166,13 +170,12 @@ def page(measured: dict[str, Any]) -> str:
         "| --- | ---: | --- | --- | --- | --- | --- | --- |",
     ]
     for row in measured["rows"]:
-        nme, pupils, failed = (_percent(row, key) for key in ("nme_outer_eyes", "nme_inter_pupil", "failure_rate_8"))
-        auc = "{:.3f} [{:.3f}, {:.3f}]".format(row["auc_8"], *row["interval"]["auc_8"])
+        nme, pupils, failed = (in_percent(row, key) for key in ("nme_outer_eyes", "nme_inter_pupil", "failure_rate_8"))
+        auc = scored(row, "auc_8")
         told, p = "–", "–"
         if row["difference"]:
-            low, high = row["difference"]["interval"]
-            told = f"{100 * row['difference']['value']:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
-            p = "< 0.001" if row["difference"]["p"] < 0.001 else f"{row['difference']['p']:.3f}"
+            told = with_interval(row["difference"]["value"], row["difference"]["interval"], "+.2f", scale=100)
+            p = p_value(row["difference"]["p"])
         lines.append(f"| {row['name']} | {row['size']} px | {nme} | {pupils} | {failed} | {auc} | {told} | {p} |")
     of = measured["speed"]
     verdict = "as wanted" if of["faces_per_second"] >= WANTED else "fewer than wanted"
@@ -184,11 +187,6 @@ def page(measured: dict[str, Any]) -> str:
         f"PyTorch to {of['largest_difference']:.1e} of the side.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _percent(row: dict[str, Any], key: str) -> str:
-    low, high = row["interval"][key]
-    return f"{100 * row[key]:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from mien.data.dataset import Dataset, open_dataset
 from mien.data.synthetic import CLASSES, faces
 from mien.errors import MienError
 from mien.faces.regions import REGIONS
-from mien.files import replacing, write_text
-from mien.intervals import wilson
+from mien.files import write_bytes, write_text
+from mien.intervals import wilson, with_interval
 from mien.workspace import find_workspace
 
 _FACES, _SIDE = 7, 64
@@ -36,8 +36,7 @@ def main() -> None:
     print(text)
     if arguments.write:
         write_text(arguments.write / "regions.md", text)
-        with replacing(arguments.write / "regions.png") as temporary:
-            temporary.write_bytes(picture())
+        write_bytes(arguments.write / "regions.png", picture())
 
 
 def page(sets: list[Dataset]) -> str:
@@ -60,14 +59,14 @@ def page(sets: list[Dataset]) -> str:
         notes += [f"{made['name']}: {made['limits']}"] if made["limits"] else []
         for split, counts in crop["source"].items():
             n, fallback = sum(counts.values()), counts[SOURCES[1]]
-            low, high = (100 * end for end in wilson(fallback, n))
+            share = with_interval(fallback / n, wilson(fallback, n), ".1f", scale=100, unit=" %")
             cells = (
                 f"{dataset.card.name}, {dataset.card.fingerprint[:8]}",
                 f"{crop['region']} of {dataset.card.parent.name}, {crop['size']} px, margin {crop['margin']:g}",
                 f"{made['name']} {made['digest'][:8]}".strip(),
                 split,
                 f"{n:,}",
-                f"{fallback:,}: {100 * fallback / n:.1f} % [{low:.1f}, {high:.1f}]",
+                f"{fallback:,}: {share}",
             )
             lines.append(f"| {' | '.join(cells)} |")
     lines += ["", *(f"- {note}" for note in dict.fromkeys(notes))] if notes else []

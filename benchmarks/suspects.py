@@ -18,9 +18,9 @@ import numpy as np
 from mien.data.importers.relabel import relabel
 from mien.data.synthetic.dataset import write_faces
 from mien.evaluation import evaluate
-from mien.evaluation.label_errors import find_suspects, out_of_fold, suspicious
+from mien.evaluation.label_errors import find_label_errors, out_of_fold, suspicious
 from mien.experiment.schema import load_experiment
-from mien.intervals import wilson
+from mien.intervals import wilson, with_interval
 from mien.runs.run import new_run
 from mien.training.fit import train
 from mien.workspace import Workspace
@@ -67,8 +67,7 @@ def predict(workspace: Workspace, epochs: int) -> list[float]:
 
 def share(part: int, n: int) -> str:
     """A share with its interval and what it is of."""
-    low, high = wilson(part, n)
-    return f"{part / max(n, 1):.3f} [{low:.3f}, {high:.3f}] of {n:,}"
+    return f"{with_interval(part / max(n, 1), wilson(part, n))} of {n:,}"
 
 
 def main() -> None:
@@ -86,7 +85,7 @@ def main() -> None:
         truth = flip(workspace, given.n, given.share, given.seed)
         scores = predict(workspace, given.epochs)
         reference = f"folds/1-{FOLDS}"
-        find_suspects(workspace, reference)
+        find_label_errors(workspace, reference)
         found = out_of_fold(workspace, reference)
     true = np.array([truth[row] for row in found.rows])
     flipped = true != found.labels

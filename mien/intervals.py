@@ -29,6 +29,16 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{text} %"
 
 
+def with_interval(value: float, ends: Sequence[float], form: str = ".3f", *, scale: float = 1, unit: str = "") -> str:
+    """A value with its interval in brackets, both times `scale`; `unit` stands right after the value.
+
+    >>> with_interval(0.4762, [0.4599, 0.4927]), with_interval(0.0472, [0.0454, 0.0492], ".2f", scale=100, unit=" %")
+    ('0.476 [0.460, 0.493]', '4.72 % [4.54, 4.92]')
+    """
+    low, high = (scale * end for end in ends)
+    return f"{scale * value:{form}}{unit} [{low:{form}}, {high:{form}}]"
+
+
 def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Wilson's score interval for a share of `n` independent rows, both ends in 0 … 1; (0, 1) for no rows.
 

@@ -1,13 +1,15 @@
 """One progress bar for all long work: how far, how fast, how long still. On standard error."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-console = Console(stderr=True)
+# A notebook says that it is a terminal, and then draws a bar anew below each cell for every step of it.
+console = Console(stderr=True, force_jupyter=False, force_terminal=False if "ipykernel" in sys.modules else None)
 
 
 class RateColumn(ProgressColumn):

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from mien.errors import MienError, nearest, reason
 
-Kind = Literal["model", "loss", "op", "optimizer", "schedule", "protocol", "importer", "task"]
+Kind = Literal["model", "loss", "op", "optimizer", "schedule", "protocol", "importer", "task", "tta", "explanation"]
 
 # What mien passes to a component of each kind when its signature asks for it by name.
 SUPPLIED: dict[Kind, tuple[str, ...]] = {
@@ -30,6 +30,8 @@ SUPPLIED: dict[Kind, tuple[str, ...]] = {
     "protocol": ("dataset",),
     "importer": ("source",),
     "task": (),
+    "tta": ("images",),
+    "explanation": ("context", "chosen", "layers", "workspace", "landmarks"),
 }
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -173,6 +175,13 @@ def component(kind: Kind, content: Mapping[str, Any]) -> Component:
         raise MienError(
             f"the {kind} '{content[key_of(kind)]}' has other parameters ({error.errors()[0]['msg']})"
         ) from error
+
+
+def call(kind: Kind, name: str, **supplied: Any) -> Any:
+    """Call a component that a file names without parameters with what its signature asks for of what mien supplies."""
+    found = entry(kind, name).build
+    wanted = inspect.signature(found).parameters
+    return found(**{key: value for key, value in supplied.items() if key in wanted})
 
 
 def build(kind: Kind, component: Component, **supplied: Any) -> Any:

@@ -1,24 +1,144 @@
-"""The whole road on drawn faces, as a newcomer's first command: data, training, evaluation, report."""
+"""What verbs, notebooks, a server and sweeps have in common: new runs, trained to their end, measured, explained.
 
-import sys
+Every function takes the command that it is called by, as the run's record and the ledger keep it.
+"""
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mien.data.dataset import list_datasets, open_dataset
 from mien.data.synthetic.dataset import write_faces
 from mien.errors import MienError
 from mien.evaluation import evaluate
-from mien.experiment.schema import load_experiment
+from mien.experiment.building import check, located, scheme_for
+from mien.experiment.schema import load_experiment, read_protocol
+from mien.experiment.yamlfile import parse_value
+from mien.explanation.execute import explain
+from mien.protocols import folds as number_of_folds
+from mien.report.explain_page import sentences
 from mien.report.page import write_report
-from mien.runs.run import Run, new_run
-from mien.training.fit import train
+from mien.runs.epochs import Epoch
+from mien.runs.run import Run, find_runs, new_group, new_run
+from mien.training.fit import check_epochs, train
+from mien.training.start_weights import check as check_start
 from mien.workspace import Workspace
 
 _DRAWN: dict[str, Any] = {"n": 4000, "size": 48, "color": "gray", "seed": 0}
 
 
-def run_demo(workspace: Workspace) -> tuple[Run, dict[str, Any], Path]:
-    """Draw the data set `demo` unless it is there, train CNN 1 on it, measure it; its run, metrics and report page."""
+class Outcome(NamedTuple):
+    """A run that was just measured: what `metrics.json` holds of the role, and the report page."""
+
+    run: Run
+    metrics: dict[str, Any]
+    page: Path
+
+
+def new_runs(
+    workspace: Workspace, file: Path, overrides: Sequence[str] = (), *, seeds: int | None = None, folds: bool = False
+) -> list[Run]:
+    """New runs of an experiment, every part of it checked: one, or one for each of `seeds`, or for each fold.
+
+    Raises MienError, with the file and line of the key, for what can't be trained; then there is no new run.
+    """
+    if seeds and folds:
+        raise MienError("--seeds and --folds exclude each other", expected="one of them")
+    experiment = load_experiment(file, overrides)
+    try:
+        dataset = open_dataset(workspace, experiment.dataset.name)
+    except MienError as error:
+        error.key = error.key or "dataset.name"
+        raise located(error, file, overrides) from error
+    changes: list[str] = []
+    try:
+        if seeds:
+            first = experiment.train.seed
+            changes = [f"train.seed={seed}" for seed in range(first, first + seeds)]
+        elif folds:
+            changes = [f"protocol.fold={fold}" for fold in range(number_of_folds(experiment.protocol, dataset))]
+        group = [load_experiment(file, [*_without(overrides, change), change]) for change in changes]
+        for one in group or [experiment]:
+            check(one, dataset)
+        check_start(experiment, scheme_for(experiment, dataset), workspace)
+    except MienError as error:
+        raise located(error, file, overrides) from error
+    return new_group(workspace, group) if group else [new_run(workspace, experiment)]
+
+
+def _without(overrides: Sequence[str], change: str) -> list[str]:
+    """The overrides without one of the key that a change sets."""
+    key = change.partition("=")[0]
+    return [override for override in overrides if override.partition("=")[0] != key]
+
+
+def unfinished(workspace: Workspace, reference: str, overrides: Sequence[str] = ()) -> tuple[list[Run], int | None]:
+    """The runs of a reference that still have epochs to go, and the number of epochs if it is to be another.
+
+    Of `overrides` there may be `train.epochs=N` alone, and that for a single run.
+    """
+    runs = find_runs(workspace, reference)
+    left = [run for run in runs if run.state != "finished"]
+    if not left:
+        which = f"run {runs[0].name} is" if len(runs) == 1 else f"runs {reference} are"
+        raise MienError(f"{which} finished", file=str(runs[0].folder), expected="a run that was stopped")
+    epochs: int | None = None
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if len(runs) > 1:
+            raise MienError(f"'{override}' can't be changed on the way", key=key, expected="the stored experiments")
+        if key != "train.epochs":
+            raise MienError(
+                f"'{override}' can't be changed on the way",
+                key=key,
+                expected="the stored experiment; only train.epochs=N can be given to --resume",
+            )
+        epochs = check_epochs(left[0], parse_value(value))
+    return left, epochs
+
+
+def train_to_end(
+    run: Run,
+    command: Sequence[str],
+    *,
+    epochs: int | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Outcome:
+    """Train a run from where it stands, measure its choose role, explain what its experiment names, write its page.
+
+    `epochs` replaces the experiment's. `on_epoch` is called after each epoch, when its state is saved; what it raises
+    stops the training, which can go on later. The reporting role stays closed.
+    """
+    train(run.workspace, run, command, epochs=epochs, on_epoch=on_epoch)
+    metrics = evaluate(run.workspace, run, "choose")
+    page = write_report(run.folder)
+    if run.experiment.explain:
+        explain_run(run, (), ())
+    return Outcome(run, metrics, page)
+
+
+def measure(run: Run, command: Sequence[str], *, protocol: str | None = None, dataset: str | None = None) -> Outcome:
+    """Measure a finished run on its reporting role and write its page; the ledger keeps who asked.
+
+    With `protocol` (a name, a YAML file or its keys) the report rows of another one, with `dataset` those of another
+    data set, classes matched by name.
+    """
+    other = read_protocol(protocol)[0] if protocol is not None else None
+    metrics = evaluate(run.workspace, run, protocol=other, dataset=dataset, command=command)
+    return Outcome(run, metrics, write_report(run.folder))
+
+
+def explain_run(run: Run, names: Sequence[str], command: Sequence[str], **wanted: Any) -> dict[str, Any]:
+    """What `mien.explanation.execute.explain` gives, the run's page written with it; `said` are sentences by name."""
+    made = explain(run.workspace, run, names, command=command, **wanted)
+    page = write_report(run.folder)
+    said = {name: words for name, words in sentences(run).items() if name in made["explanations"]}
+    pictures = sorted(map(str, (run.folder / "explain").glob("*.png")))
+    return {**made, "pictures": pictures, "report": str(page), "said": said}
+
+
+def run_demo(workspace: Workspace, command: Sequence[str]) -> Outcome:
+    """The whole road on drawn faces: draw the data set `demo` unless it is there, train CNN 1 on it, measure it."""
     if "demo" not in list_datasets(workspace):
         write_faces(workspace, "demo", **_DRAWN)
     elif open_dataset(workspace, "demo").card.details.get("drawn") != _DRAWN:
@@ -27,8 +147,6 @@ def run_demo(workspace: Workspace) -> tuple[Run, dict[str, Any], Path]:
             file=str(workspace.datasets / "demo"),
             expected="another --workspace for the demo",
         )
-    run = new_run(workspace, load_experiment(Path(__file__).with_name("demo.yaml")))
-    train(workspace, run, ["mien", *sys.argv[1:]])
-    evaluate(workspace, run, "choose")
-    measured = evaluate(workspace, run, "report")
-    return run, measured, write_report(run.folder)
+    (run,) = new_runs(workspace, Path(__file__).with_name("demo.yaml"))
+    train_to_end(run, command)
+    return measure(run, command)

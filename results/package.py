@@ -13,6 +13,7 @@ from typing import Any
 from mien.errors import MienError
 from mien.files import read_json, write_text
 from mien.landmarks.predict import PACKAGED
+from mien.report.wording import in_percent
 from mien.runs.run import Run, find_run
 from mien.tasks import LANDMARKS, require
 from mien.workspace import find_workspace
@@ -53,8 +54,8 @@ def card(run: Run, metrics: dict[str, Any]) -> str:
     made = run.environment
     roles = made["dataset"]["roles"]
     lines = "".join(
-        f"| {name} | {_percent(of, 'nme_outer_eyes')} | {_percent(of, 'nme_inter_pupil')} "
-        f"| {_percent(of, 'failure_rate_8')} |\n"
+        f"| {name} | {in_percent(of, 'nme_outer_eyes')} | {in_percent(of, 'nme_inter_pupil')} "
+        f"| {in_percent(of, 'failure_rate_8')} |\n"
         for name, of in [
             *((f"{size} px", of) for size, of in metrics["sizes"].items()),
             ("mean shape, for comparison", metrics["mean_shape"]),
@@ -74,11 +75,6 @@ def card(run: Run, metrics: dict[str, Any]) -> str:
         "It was trained and measured on photos of HELEN, mostly of adults who look at the camera; on other people, "
         "poses, light or occlusion it can be worse, and nothing here measures that. Written by `results/package.py`.\n"
     )
-
-
-def _percent(of: dict[str, Any], key: str) -> str:
-    low, high = of["interval"][key]
-    return f"{100 * of[key]:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
 
 
 if __name__ == "__main__":

@@ -41,3 +41,12 @@ class Page(HTMLParser):
     def row(self, first):
         """The first row of a table that begins with this."""
         return next([cell.strip() for cell in row[1:]] for row in self.rows if f"{row[0]} ".startswith(f"{first} "))
+
+
+def assert_in_order(text, *facts):
+    """Facts (names, numbers, verdicts) stand in a text, each after the one before, whatever words are between."""
+    place = 0
+    for fact in facts:
+        place = text.find(fact, place)
+        assert place >= 0, f"{fact!r} isn't there, or not in its place: {text}"
+        place += len(fact)

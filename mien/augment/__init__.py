@@ -16,6 +16,7 @@ from mien.augment.light import Brightness, Contrast, Gamma, Hue, Saturation
 from mien.augment.op import ASCENDING, WHITE, Moved, Op, Positive, Positives, Probability, Share
 from mien.augment.pipeline import Pipeline
 from mien.augment.quality import Blur, Degrade, Erasing, Noise
+from mien.augment.views import flip, flip_shifts, ten_crop
 
 __all__ = [
     "ASCENDING",
@@ -45,4 +46,7 @@ __all__ = [
     "Resize",
     "Saturation",
     "Share",
+    "flip",
+    "flip_shifts",
+    "ten_crop",
 ]

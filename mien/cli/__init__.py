@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
 import typer
+from typer.models import CommandInfo
 
 from mien import __version__
 from mien.cli import compare, crop, data, explain, files, label_errors, landmarks, reproduce, runs
@@ -27,12 +28,19 @@ __all__ = [
     "runs",
 ]
 
-# As the road goes; `data` stands by itself.
+# As the road goes, a verb that isn't named here last; `data` stands by itself.
 _ORDER = (
     *("demo", "check", "schema", "doctor", "train", "evaluate", "report", "runs"),
     *("compare", "explain", "slices", "suspects", "landmarks", "reproduce"),
 )
-app.registered_commands.sort(key=lambda one: _ORDER.index(one.name or one.callback.__name__))  # type: ignore[union-attr]
+
+
+def _place(command: CommandInfo) -> int:
+    name = command.name or getattr(command.callback, "__name__", "")
+    return _ORDER.index(name) if name in _ORDER else len(_ORDER)
+
+
+app.registered_commands.sort(key=_place)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

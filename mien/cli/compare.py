@@ -7,11 +7,10 @@ import typer
 
 from mien.cli.shared import Home, Json, RunName, app, print_result, print_table
 from mien.errors import MienError
-from mien.workspace import Workspace, find_workspace
+from mien.workspace import find_workspace
 
 if TYPE_CHECKING:
-    from mien.runs.predictions import Predictions
-    from mien.runs.run import Run
+    pass
 
 
 @app.command()
@@ -70,58 +69,32 @@ def slices(
 
     Example: mien slices cnn1 --by agreement
     """
-    from mien.evaluation.slices import MINIMUM, by_class
+    from mien.evaluation.slices import MINIMUM, by_class, read_column
     from mien.evaluation.slices import slices as measure
-    from mien.files import read_json
     from mien.report.wording import warning
     from mien.runs.predictions import read_predictions
+    from mien.runs.rows import own_dataset
     from mien.runs.run import find_run, is_group
 
-    home = find_workspace(workspace)
     if is_group(run):
         raise MienError("a group has no slices of its own", expected="one of its runs")
-    found = find_run(home, run)
-    if not (found.predictions("report").is_file() and found.metrics_file("report").is_file()):
-        raise MienError(
-            f"run {found.name} has not been measured on its reporting role",
-            file=str(found.folder),
-            expected=f"mien evaluate {found.name} first",
-        )
-    measured = read_json(found.metrics_file("report"))
+    found = find_run(find_workspace(workspace), run)
+    measured = found.measured()
     rows = read_predictions(found.predictions("report"))
     if by == "class":
         parts = by_class(rows.labels, rows.logits, rows.classes)
     else:
-        parts = measure(rows.labels, rows.logits, rows.classes, _values(home, found, rows, by))
+        parts = measure(rows.labels, rows.logits, rows.classes, read_column(own_dataset(found), by, rows.rows))
     kept = {key: measured[key] for key in ("run", "dataset", "protocol", "role", "split", "n", "contaminated")}
     result = {**kept, "by": by, "minimum": MINIMUM, "slices": parts}
     print_result(as_json, result, lambda: _show_slices(result, warning(measured)))
 
 
-def _values(home: Workspace, run: "Run", rows: "Predictions", column: str) -> list[Any]:
-    from mien.data.dataset import open_dataset
-    from mien.evaluation.slices import read_column
-
-    made = run.environment["dataset"]
-    dataset = open_dataset(home, made["name"])
-    if dataset.card.fingerprint != made["fingerprint"]:
-        raise MienError(
-            f"data set '{made['name']}' isn't the one that run {run.name} was measured on",
-            file=str(dataset.folder),
-            expected=f"fingerprint {made['fingerprint'][:16]}, but it is {dataset.card.fingerprint[:16]}",
-        )
-    return read_column(dataset, column, rows.rows)
-
-
 def _show_slices(result: dict[str, Any], warning: str) -> None:
-    def score(part: dict[str, Any], key: str) -> str:
-        if part[key] is None:
-            return "–"
-        return "{:.3f} [{:.3f}, {:.3f}]".format(part[key], *part["interval"][key])
+    from mien.report.wording import scored
 
     rows = [
-        (part["slice"], f"{part['n']:,}", score(part, "accuracy"), score(part, "balanced_accuracy"))
-        for part in result["slices"]
+        (part["slice"], f"{part['n']:,}", scored(part), scored(part, "balanced_accuracy")) for part in result["slices"]
     ]
     title = (
         f"{result['run']} by {result['by']}, protocol {result['protocol']}, {result['role']} role: {result['split']}, "

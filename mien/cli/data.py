@@ -105,16 +105,19 @@ def data_show(
     Example: mien data show fer2013 --augment experiments/best/resnet.yaml
     """
     from mien.audit import last_audit
+    from mien.data.contact_sheets import sheet_of_augmented, sheet_of_classes
     from mien.data.dataset import open_dataset
-    from mien.report.contact_sheets import sheet_of_augmented, sheet_of_classes
 
     opened = open_dataset(find_workspace(workspace), name)
     if augment is None:
         sheet = sheet_of_classes(opened)
     else:
+        from mien.experiment.building import build_augment
         from mien.experiment.schema import load_experiment
 
-        sheet = sheet_of_augmented(opened, load_experiment(augment))
+        experiment = load_experiment(augment)
+        section = experiment.dataset
+        sheet = sheet_of_augmented(opened, experiment.name, section.size, section.color, build_augment(experiment))
 
     audited = last_audit(opened)
 

@@ -1,15 +1,11 @@
 """The verb that shows what a trained model looks at: explain."""
 
-import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from mien.cli.shared import Home, Json, RunName, app, print_result
-from mien.workspace import Workspace, find_workspace
-
-if TYPE_CHECKING:
-    from mien.runs.run import Run
+from mien.cli.shared import Home, Json, RunName, app, command_line, print_result
+from mien.workspace import find_workspace
 
 
 @app.command()
@@ -48,21 +44,20 @@ def explain(
 
     Example: mien explain cnn1 activations --image 30769 --layer features.conv2
     """
-    from mien.explain import check_names
+    from mien.explanation import check_names
     from mien.runs.run import find_run
+    from mien.workflow import explain_run
 
     check_names(names or [])
-    home = find_workspace(workspace)
-    found = find_run(home, run)
+    found = find_run(find_workspace(workspace), run)
     made = explain_run(
-        home,
         found,
         names or [],
+        command_line(),
         role=role,
         images=image or [],
         layers=layer or [],
         landmarks=landmarks,
-        command=["mien", *sys.argv[1:]],
     )
 
     def show() -> None:
@@ -75,16 +70,3 @@ def explain(
         print(f"pictures: {found.folder / 'explain'}\nreport: {made['report']}")
 
     print_result(as_json, {key: value for key, value in made.items() if key != "said"}, show)
-
-
-def explain_run(home: Workspace, run: "Run", names: list[str], **asked: Any) -> dict[str, Any]:
-    """Make explanations and write the run's report with them anew; `said` are sentences by name."""
-    from mien.explain.execute import explain as make
-    from mien.report.explain_page import sentences
-    from mien.report.page import write_report
-
-    made = make(home, run, names, **asked)
-    page = write_report(run.folder)
-    said = {name: words for name, words in sentences(run).items() if name in made["explanations"]}
-    pictures = sorted(map(str, (run.folder / "explain").glob("*.png")))
-    return {**made, "pictures": pictures, "report": str(page), "said": said}

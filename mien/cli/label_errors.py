@@ -22,12 +22,13 @@ def suspects(
 
     Example: mien suspects folds/1-5
     """
-    from mien.evaluation.label_errors import find_suspects
+    from mien.evaluation.label_errors import find_label_errors
+    from mien.intervals import with_interval
 
-    found = find_suspects(find_workspace(workspace), group)
+    found = find_label_errors(find_workspace(workspace), group)
 
     def share(part: dict[str, Any], key: str) -> str:
-        return "–" if part[key] is None else "{:.3f} [{:.3f}, {:.3f}]".format(part[key], *part["interval"])
+        return "–" if part[key] is None else with_interval(part[key], part["interval"])
 
     def show() -> None:
         rows = []

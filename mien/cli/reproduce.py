@@ -59,7 +59,6 @@ def reproduce(
     if dry_run:
         _dry(home, [one for one in plan if not wanted or one.part.name in wanted], as_json)
         return
-    from mien.report.page import write_report
     from mien.reproduce import write_all
     from mien.reproduce.execute import make
     from mien.reproduce.paper import PARTS
@@ -70,7 +69,7 @@ def reproduce(
     command = " ".join([f"mien reproduce {REPORT}", *given])
     try:
         all_parts = [part.name for part in PARTS]
-        plan = make(home, plan, wanted or all_parts, shlex.split(command), training=train, page=write_report)
+        plan = make(home, plan, wanted or all_parts, shlex.split(command), training=train)
     except (KeyboardInterrupt, SystemExit) as stop:
         raise FailedError("stopped; the same command goes on") from stop
     folder = home.root / "reproductions" / REPORT

@@ -30,6 +30,11 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its
 Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file that registers more.")]
 
 
+def command_line() -> list[str]:
+    """What was typed, as runs and ledgers keep it."""
+    return ["mien", *sys.argv[1:]]
+
+
 def from_system(error: OSError) -> MienError:
     """An error of the system in mien's words."""
     file = str(error.filename) if error.filename else None

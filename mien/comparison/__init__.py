@@ -1,8 +1,8 @@
-"""Which of several models is better, on the same rows: differences with their intervals, and what they can be told by.
+"""Compares models on the same rows: differences with their intervals and tests.
 
-A contender is one run, or several of one experiment that differ in nothing but the seed: a seed group, which compares
-as a unit. Two single models are compared by the rows that only one of them has right; where a group takes part, by its
-mean over seeds, with the chance of seeds and of rows together.
+A contender is one run, or a seed group: several runs of one experiment that differ in nothing but the seed. Two single
+models are compared by the rows that only one of them has right. A group is compared by its mean over seeds, and its
+interval holds the chance of both seeds and rows.
 """
 
 from mien.comparison.clean import without_copies

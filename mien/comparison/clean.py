@@ -1,27 +1,26 @@
-"""The clean twin of a comparison: the rows of which no contender has seen an exact copy."""
+"""A comparison without the rows of which a contender has seen an exact copy."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from mien.comparison.contenders import Contender
 from mien.errors import MienError
-from mien.evaluation import copied_rows
 from mien.runs.predictions import Predictions, read_predictions
+from mien.runs.rows import copied_rows
 from mien.runs.run import Run
-from mien.workspace import Workspace
 
 
-def without_copies(workspace: Workspace, contenders: Sequence[Contender]) -> list[Contender] | None:
+def without_copies(contenders: Sequence[Contender]) -> list[Contender] | None:
     """The contenders on the rows that none of their runs was trained or chosen on, nor on an exact copy.
 
-    What other people's models have seen isn't known. None where no run's copies can be looked for (its data set is
-    gone or has changed) or no row is left.
+    Nobody knows what other people's models have seen. None where copies can't be looked for (a run's data set is gone
+    or has changed) and where no row is left.
     """
     seen: set[tuple[str, str]] = set()
     for one in contenders:
         for part in one.runs[: len(one.names)]:
             try:
-                exact, _ = copied_rows(workspace, Run(part.file.parent.parent))
+                exact, _ = copied_rows(Run(part.file.parent.parent))
             except MienError:
                 return None
             rows = read_predictions(part.file).rows

@@ -1,4 +1,4 @@
-"""Who is compared: runs, seed groups, and other people's predictions, all on the same rows."""
+"""The contenders of a comparison: runs, seed groups, and other people's predictions, all on the same rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from mien.data.labels import canonical
 from mien.errors import MienError
-from mien.experiment.yamlfile import read_yaml
-from mien.files import read_json
 from mien.metrics.calibration import probabilities
 from mien.runs.predictions import Predictions, read_foreign, read_predictions, told
 from mien.runs.run import Run, find_runs
@@ -47,7 +45,7 @@ class Contender:
 
     @property
     def probabilities(self) -> Values:
-        """The mean over the runs of what they give each class of each row, (rows, k)."""
+        """The probability of each class for each row, mean over the runs, (rows, k)."""
         scales = self.temperatures or (1.0,) * len(self.runs)
         parts = [probabilities(run.logits, scale) for run, scale in zip(self.runs, scales, strict=True)]
         return np.asarray(np.mean(parts, axis=0))
@@ -64,7 +62,7 @@ def find_contender(workspace: Workspace, reference: str) -> Contender:
 
 def group(name: str, runs: Sequence[Run]) -> Contender:
     """The runs of one experiment as one contender; raises MienError when more than their seeds differs."""
-    plain = [_flat(read_yaml(run.experiment_file)[0]) for run in runs]
+    plain = [_flat(run.content) for run in runs]
     for run, content in zip(runs, plain, strict=True):
         differ = {key for key in plain[0].keys() | content.keys() if plain[0].get(key) != content.get(key)}
         if "protocol.fold" in differ:
@@ -91,7 +89,7 @@ def group(name: str, runs: Sequence[Run]) -> Contender:
 
 
 def as_one(name: str, runs: Sequence[Run]) -> Contender:
-    """Measured runs as one contender, whatever they differ in."""
+    """Measured runs as one contender; this one doesn't check what they differ in."""
     same = aligned([_load(run) for run in runs])
     return replace(
         same[0],
@@ -111,14 +109,7 @@ def _flat(content: Any, key: str = "") -> dict[str, Any]:
 
 
 def _load(run: Run) -> Contender:
-    file = run.predictions("report")
-    if not file.is_file() or not run.metrics_file("report").is_file():
-        raise MienError(
-            f"run {run.name} has not been measured on its reporting role",
-            file=str(run.folder),
-            expected=f"mien evaluate {run.name} first",
-        )
-    measured = read_json(run.metrics_file("report"))
+    measured, file = run.measured(), run.predictions("report")
     made = run.environment.get("dataset", {})
     found = read_predictions(file)
     if len(set(found.rows)) < len(found):
@@ -147,7 +138,7 @@ def foreign(file: Path, like: Contender) -> Contender:
 
 
 def aligned(contenders: Sequence[Contender]) -> list[Contender]:
-    """All on the rows of the first, in its order and with its classes; raises MienError where that can't be."""
+    """The contenders on the rows of the first, in its order and with its classes; MienError where rows differ."""
     first = contenders[0]
     return [replace(one, runs=tuple(_like(first, one, run) for run in one.runs)) for one in contenders]
 

@@ -1,4 +1,4 @@
-"""Where two contenders disagree most surely: as rows, and as pictures."""
+"""The rows on which two contenders disagree with the highest probabilities, as data and as pictures."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from mien.comparison.contenders import Contender, aligned
 from mien.data.contact_sheets import contact_sheet, pictures_of
 from mien.data.dataset import Dataset, open_dataset
 from mien.errors import MienError
-from mien.files import replacing
+from mien.files import write_bytes
 from mien.intervals import percent
 from mien.runs.predictions import told
 from mien.workspace import Workspace
@@ -23,7 +23,7 @@ _SHOWN = 6
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A row on which two contenders answer differently: which kind it is, and what each says how surely."""
+    """A row on which two contenders answer differently: its kind, and the answer and probability of each."""
 
     row: tuple[str, str]
     label: int
@@ -33,10 +33,10 @@ class Disagreement:
 
 
 def disagreements(a: Contender, b: Contender, most: int = _SHOWN) -> list[Disagreement]:
-    """The rows of two contenders of `compare` that both answer most surely and differently: `most` of each kind.
+    """The rows that two contenders answer differently with the highest probabilities: `most` of each kind.
 
-    The kinds are: only a is right, only b is, both are wrong. How sure both are is the smaller of the two
-    probabilities; those of a seed group are its mean.
+    The kinds are: only a is right, only b is, both are wrong. Rows are ordered by the smaller of the two
+    probabilities; a seed group has its mean.
     """
     a, b = aligned([a, b])
     first = a.runs[0]
@@ -64,7 +64,7 @@ def disagreements(a: Contender, b: Contender, most: int = _SHOWN) -> list[Disagr
 def write_galleries(workspace: Workspace, contenders: Sequence[Contender]) -> dict[tuple[str, str], Path]:
     """Write `comparisons/<a>-and-<b>.png` for each pair: the rows on which they disagree most surely, as pictures.
 
-    By pair of names; a pair that never disagrees has none, and nobody has one where the data set is gone or changed.
+    The paths by pair of names; without pairs that never disagree, and {} where the data set is gone or has changed.
     """
     opened = _opened(workspace, contenders)
     if opened is None:
@@ -90,8 +90,7 @@ def write_galleries(workspace: Workspace, contenders: Sequence[Contender]) -> di
         share = max(a.contaminated or 0.0, b.contaminated or 0.0)
         title = f"{a.name} and {b.name} disagree" + (f" · contaminated: {percent(share)}" if share else "")
         path = workspace.root / "comparisons" / f"{_plain(a.name)}-and-{_plain(b.name)}.png"
-        with replacing(path) as temporary:
-            temporary.write_bytes(contact_sheet([[pictures[one.row]] for one in shown], captions, title))
+        write_bytes(path, contact_sheet([[pictures[one.row]] for one in shown], captions, title))
         written[pair] = path
     return written
 

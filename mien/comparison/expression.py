@@ -16,7 +16,7 @@ def compare_contenders(workspace: Workspace, references: Sequence[str], predicti
     contenders = [find_contender(workspace, name) for name in references]
     contenders += [foreign(file, contenders[0]) for file in predictions]
     compared = compare(contenders)
-    left = without_copies(workspace, contenders)
+    left = without_copies(contenders)
     compared["clean"] = compare(left) if left else None
     if not left:
         compared["notes"].append("copies of rows that were trained on weren't looked for")

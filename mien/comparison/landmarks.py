@@ -1,4 +1,4 @@
-"""Which of several landmark models is better: paired differences of their errors on the same faces, at each size."""
+"""Compares landmark models: paired differences of their errors on the same faces, at each size."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +9,9 @@ import numpy as np
 from mien.comparison.rows import judge, measured, row_pairs, runs_of
 from mien.comparison.tables import Compared, Table, pair_cells
 from mien.errors import MienError
-from mien.evaluation.landmarks import SIZES, read_points
+from mien.intervals import with_interval
 from mien.metrics.nme import image_errors, measure_points
+from mien.runs.predictions import SIZES, read_points
 from mien.runs.run import Run
 from mien.tasks import NME
 from mien.workspace import Workspace
@@ -61,10 +62,10 @@ def compare_points(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def point_tables(compared: dict[str, Any]) -> list[Table]:
-    """What `compare_points` found as tables: the runs, and the pairs."""
+    """The results of `compare_points` as tables: the runs, and the pairs."""
     where = f"{compared['dataset']}, {compared['split']}, n = {compared['n']:,}"
     runs = [
-        (one["name"], f"{one['size']} px", NME.bracketed(one["nme_outer_eyes"], one["interval"]).replace(" %", ""))
+        (one["name"], f"{one['size']} px", with_interval(one["nme_outer_eyes"], one["interval"], ".2f", scale=100))
         for one in compared["contenders"]
     ]
     pairs = [(f"{pair['a']} − {pair['b']}", f"{pair['size']} px", *pair_cells(pair, NME)) for pair in compared["pairs"]]

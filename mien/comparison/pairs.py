@@ -1,4 +1,4 @@
-"""What can be said of contenders on the same rows: each by itself, every pair of them, and pairs by class."""
+"""The scores of contenders on the same rows, and the differences of all pairs, in all and by class."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -19,7 +19,7 @@ from mien.intervals import (
     seeds_mean,
     wilson,
 )
-from mien.metrics.classification import RESAMPLED
+from mien.metrics.classification import resampled_scores
 
 UNDECIDED = "not distinguishable"
 EXACT, STUDENT = "McNemar, exact", "Student's t over seeds and rows"
@@ -74,7 +74,7 @@ def compare(contenders: Sequence[Contender]) -> dict[str, Any]:
 def describe_group(contender: Contender) -> dict[str, Any]:
     """A contender by itself, as plain data: `name`, `runs`, `seeds`, `split`, `n`, `protocol`, `contaminated`, scores.
 
-    `scores` has the four of `metrics.SCORES`, each with `mean`, `sd` (None for one seed) and `each` over
+    `scores` has those of `metrics.SCORES`, each with `mean`, `sd` (None for one seed) and `each` over
     the seeds, and the 95 % `interval` of the mean: as if seeds and rows had both been drawn from many.
     """
     labels = contender.runs[0].labels
@@ -84,9 +84,9 @@ def describe_group(contender: Contender) -> dict[str, Any]:
     resampled = resample_seeds(labels, predicted, k)
     right = _described(contender, contender.correct)
     scores = {"accuracy": {"mean": right["accuracy"], **{key: right[key] for key in ("sd", "each", "interval")}}}
-    for name, score in RESAMPLED.items():
-        each = score(np.stack(cells))
-        low, high = np.quantile(score(resampled).mean(axis=1), [_TAIL, 1 - _TAIL])
+    for name, score in resampled_scores().items():
+        each = score.of(np.stack(cells))
+        low, high = np.quantile(score.of(resampled).mean(axis=1), [_TAIL, 1 - _TAIL])
         scores[name] = {
             "mean": float(each.mean()),
             "sd": float(each.std(ddof=1)) if len(each) > 1 else None,
@@ -148,7 +148,7 @@ def _pair(a: Contender, b: Contender, right_a: Correct, right_b: Correct) -> dic
 
 
 def _contaminated(*shares: float | None) -> float | None:
-    """The largest known share; an unknown one can't be told from none, so then 0 isn't known either."""
+    """The largest known share; None where one is unknown and the others are 0."""
     most = max((share for share in shares if share is not None), default=0.0)
     return None if most == 0 and None in shares else most
 

@@ -1,4 +1,4 @@
-"""What several runs of one experiment come to: seeds as a mean with its spread, folds as one measurement."""
+"""The scores of several runs of one experiment: of seeds the mean and its spread, of folds one measurement."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,11 +11,10 @@ import numpy.typing as npt
 from mien.comparison.contenders import Contender, group
 from mien.comparison.pairs import describe_group
 from mien.errors import FailedError, MienError
-from mien.evaluation import copied_rows
-from mien.experiment.yamlfile import read_yaml
-from mien.files import read_json, write_json, write_text
+from mien.files import write_json, write_text
 from mien.metrics import classification as metrics
 from mien.runs.predictions import read_predictions
+from mien.runs.rows import copied_rows
 from mien.runs.run import Run, find_runs
 from mien.tasks import EXPRESSION, require
 from mien.workspace import Workspace
@@ -27,9 +26,9 @@ _TWINS = ("clean", "near_clean")
 def describe(workspace: Workspace, reference: str) -> dict[str, Any]:
     """The scores of a group that was measured on its reporting role, as plain data.
 
-    `kind` is "seeds" or "folds". Each of `metrics.SCORES` that the kind has gives `mean`, `sd` and `each` over the
-    runs, and the 95 % `interval`: of seeds that of the mean, as if seeds and rows had both been drawn from many; of
-    folds that of all rows together, each predicted by the run that wasn't trained on it, and `mean` is their score.
+    `kind` is "seeds" or "folds". Each of `metrics.SCORES` gives `mean`, `sd` and `each` over the runs, and the 95 %
+    `interval`. That of seeds is the interval of the mean, as if seeds and rows had both been drawn from many. Of folds,
+    `mean` and `interval` are of all rows together, each predicted by the run that wasn't trained on it.
     `clean` and `near_clean` give `n` and the same without exact and without near copies of what the runs have seen.
     Of seeds, `overlap` says what they all have seen of the rows, as in a run's metrics.
     Raises MienError for a run that isn't measured and for runs that are no group.
@@ -37,7 +36,7 @@ def describe(workspace: Workspace, reference: str) -> dict[str, Any]:
     runs = find_runs(workspace, reference)
     for run in runs:
         require(run.task, EXPRESSION, run.name, str(run.folder))
-    measured = [_measured(run) for run in runs]
+    measured = [run.measured() for run in runs]
     first = measured[0]
     about = {
         "name": reference,
@@ -48,8 +47,8 @@ def describe(workspace: Workspace, reference: str) -> dict[str, Any]:
         **{key: first[key] for key in ("protocol", "dataset", "labels")},
         "contaminated": max(one["contaminated"] for one in measured),
     }
-    copied = [copied_rows(workspace, run) for run in runs]
-    folds = [read_yaml(run.experiment_file)[0]["protocol"].get("fold") for run in runs]
+    copied = [copied_rows(run) for run in runs]
+    folds = [run.content["protocol"].get("fold") for run in runs]
     if len(set(folds)) > 1:
         scores = _of_folds(runs, [None] * len(runs))
         twins = {name: _of_folds(runs, [one[i] for one in copied]) for i, name in enumerate(_TWINS)}
@@ -61,17 +60,8 @@ def describe(workspace: Workspace, reference: str) -> dict[str, Any]:
     return {"kind": "seeds", **about, **(_of_seeds(together, np.zeros(len(together.runs[0]), bool)) or {}), **twins}
 
 
-def _measured(run: Run) -> dict[str, Any]:
-    if not run.metrics_file("report").is_file():
-        raise MienError(
-            f"run {run.name} has not been measured on its reporting role", expected=f"mien evaluate {run.name} first"
-        )
-    found: dict[str, Any] = read_json(run.metrics_file("report"))
-    return found
-
-
 def _of_seeds(together: Contender, copied: Bools | None) -> dict[str, Any] | None:
-    """The scores of seeds on the rows that aren't copied; None where nobody looked, or no row is left."""
+    """The scores of seeds on the rows without copies; None where copies weren't looked for, or no row is left."""
     if copied is None or copied.all():
         return None
     left = np.flatnonzero(~copied).tolist()
@@ -108,7 +98,7 @@ def _of_folds(runs: list[Run], copied: Sequence[Bools | None]) -> dict[str, Any]
 
 
 def publish_group(workspace: Workspace, reference: str, folder: Path) -> dict[str, Any]:
-    """Write what can be shown of a group into a folder: `group.json`, the experiment and the environment of its first.
+    """Write the public part of a group into a folder: `group.json`, and the first run's experiment and environment.
 
     Raises MienError where the folder holds something else.
     """

@@ -1,11 +1,11 @@
-"""A comparison as tables: on the screen, and as a page of Markdown."""
+"""The tables of a comparison, for the screen and as a page of Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mien.files import write_json, write_text
-from mien.intervals import percent
+from mien.intervals import percent, with_interval
 from mien.tasks import Score
 
 _NUMBERS = ("difference", "95 % interval", "p", "p by Holm", "n")
@@ -36,14 +36,14 @@ def pair_cells(pair: dict[str, Any], score: Score) -> tuple[str, ...]:
 
 
 def tables(compared: dict[str, Any]) -> list[Table]:
-    """What `compare` found as tables: the contenders, the pairs, the pairs without copies, and the pairs by class."""
+    """The results of `compare` as tables: contenders, pairs, pairs without copies, and pairs by class."""
     where = _where(compared)
     contenders = [
         (
             one["name"],
             one["protocol"] or "not known",
             _contamination(one["contaminated"]),
-            f"{one['accuracy']:.3f} [{one['interval'][0]:.3f}, {one['interval'][1]:.3f}]",
+            with_interval(one["accuracy"], one["interval"]),
             "–" if one["sd"] is None else f"{one['sd']:.4f}",
             str(len(one["each"])),
             " ".join(f"{value:.3f}" for value in one["each"]),
@@ -117,12 +117,24 @@ def _contamination(share: float | None) -> str:
     return f"contaminated: {percent(share)}" if share else "no"
 
 
+def markdown_lines(columns: Sequence[str], rows: Iterable[Sequence[object]], right: int = 99) -> Iterator[str]:
+    """A table in Markdown, line by line; the columns from number `right` on are set to the right.
+
+    >>> list(markdown_lines(("run", "n"), [("cnn1", 9)], right=1))
+    ['| run | n |', '| --- | ---: |', '| cnn1 | 9 |']
+    """
+    marks = ["---:" if place >= right else "---" for place in range(len(columns))]
+    for row in (columns, marks, *rows):
+        yield f"| {' | '.join(str(cell).replace('|', '/') for cell in row)} |"
+
+
 def markdown(compared: dict[str, Any], shown: Sequence[Table], command: str) -> str:
     """The tables of a comparison as a page of Markdown; `command` is what made it."""
     names = " and ".join(dict.fromkeys(one["name"] for one in compared["contenders"]))
     lines = [f"# {names}", "", f"Written by `{command}`. What each number is stands in docs/statistics.md.", ""]
     for table in shown:
-        lines += [f"## {table.title[0].upper()}{table.title[1:]}", "", *_rows(table), ""]
+        rows = markdown_lines(table.columns, table.rows, table.right)
+        lines += [f"## {table.title[0].upper()}{table.title[1:]}", "", *rows, ""]
     lines += [f"- {note}" for note in compared["notes"]]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -131,8 +143,3 @@ def write_comparison(folder: Path, compared: dict[str, Any], shown: Sequence[Tab
     """Write `comparison.json` and `comparison.md` into a folder; they hold numbers and names, never a face."""
     write_json(folder / "comparison.json", compared)
     write_text(folder / "comparison.md", markdown(compared, shown, command))
-
-
-def _rows(table: Table) -> Sequence[str]:
-    marks = ["---:" if place >= table.right else "---" for place in range(len(table.columns))]
-    return [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in (table.columns, marks, *table.rows)]

@@ -18,10 +18,10 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Cuts:
-    """What n images were cut to: `images` of size × size each, the boxes (n, 4), the points' `maps` (n, 2, 3) to them.
+    """n cut images of size × size, their boxes (n, 4), and the `maps` (n, 2, 3) of points into them.
 
-    `points` (n, 68, 2) are those that the boxes are of, `fallback` (n,) where these are the mean shape's. `filled` are
-    the boxes that were filled, for a region that is; else None.
+    `points` (n, 68, 2) are those that the boxes were made from; `fallback` (n,) says where they are the mean shape's.
+    `filled` are the filled boxes of a region that is cut that way, else None.
     """
 
     images: list[Pixels]
@@ -68,7 +68,7 @@ def _stretched(image: Pixels, box: npt.NDArray[np.int32], size: int) -> Pixels:
 
 
 def _without(image: Pixels, box: npt.NDArray[np.int32]) -> Pixels:
-    """An image with a box filled by the mean of all else, so that neither what was there nor a black edge tells."""
+    """An image with a box filled by the mean of the rest: it shows neither what was there nor a black edge."""
     left, top, right, bottom = box.tolist()
     rest = np.ones(image.shape[:2], np.bool_)
     rest[top:bottom, left:right] = False

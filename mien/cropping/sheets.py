@@ -1,4 +1,4 @@
-"""Contact sheets of a cut data set: what each row was cut from, with points and box, and beside it the cut."""
+"""Contact sheets of a cut data set: each row's parent image with points and box, and beside it the cut one."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from mien.cropping.writing import MEAN_SHAPE
 from mien.data.contact_sheets import gallery, pictures_of
 from mien.data.dataset import Dataset
 from mien.faces.regions import Points, mean_points, region_named, turned_corners
-from mien.files import replacing
+from mien.files import write_bytes
 from mien.images import Pixels
 
 _SHOWN = 64
@@ -51,16 +51,15 @@ def write_sheets(dataset: Dataset, parent: Dataset) -> list[Path]:
         for number in chosen.tolist():
             row, key = rows[number], keys[number]
             pictures.append(_pair(before[key], after[key], row, crop))
-            captions.append(f"{key[0]} {key[1]}\n{_told(row)}")
+            captions.append(f"{key[0]} {key[1]}\n{_caption(row)}")
         path = dataset.folder / "sheets" / f"{name}.png"
         sheet = gallery(pictures, captions, title + what, columns=_ACROSS, largest=2 * _SIDE + _GAP, colors=256)
-        with replacing(path) as temporary:
-            temporary.write_bytes(sheet)
+        write_bytes(path, sheet)
         paths.append(path)
     return paths
 
 
-def _told(row: dict[str, object]) -> str:
+def _caption(row: dict[str, object]) -> str:
     return f"quality {row['quality']:.2f}{', mean shape' if row['source'] == MEAN_SHAPE else ''}"
 
 

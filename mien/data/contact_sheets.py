@@ -1,7 +1,10 @@
-"""Contact sheets, as one PNG: rows of pictures with a caption each, or a gallery in which each picture has its own."""
+"""Contact sheets, as one PNG: rows of pictures with a caption each, or a gallery in which each picture has its own.
+
+Two are of a data set: its faces by class, and what augmentation does to them.
+"""
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -9,7 +12,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mien.data.dataset import Dataset
-from mien.images import Pixels, decode
+from mien.files import write_bytes
+from mien.images import Color, Pixels, decode
 
 # Pictures are shown between these sizes; small ones are enlarged by a whole number, so that each pixel stays a square.
 _SMALLEST, _LARGEST = 80, 160
@@ -18,6 +22,8 @@ _MARGIN = 12
 _LETTERS = 14
 _LINE = 18
 _INK, _SOFT, _PAPER = 36, 100, 255
+# Of a data set so many faces of a class are shown; so many faces, each as it is and in one epoch less than columns.
+_COLUMNS, _FACES = 10, 8
 
 
 def contact_sheet(
@@ -129,6 +135,44 @@ def pictures_of(dataset: Dataset, rows: Collection[tuple[str, str]]) -> dict[tup
                 pixels = decode(data, "rgb")
                 pictures[split, id_] = pixels if (pixels != pixels[:, :, :1]).any() else pixels[:, :, :1]
     return pictures
+
+
+def sheet_of_classes(dataset: Dataset) -> Path:
+    """Write `contact-sheet.png` into the data set: the first images of each class of its first split; its path."""
+    split = next(iter(dataset.card.splits))
+    images: list[list[Pixels]] = [[] for _ in dataset.card.classes]
+    wanted = [min(_COLUMNS, count) for count in dataset.card.splits[split]]
+    for label, data in zip(dataset.labels(split), dataset.images(split), strict=True):
+        if len(images[label]) < _COLUMNS:
+            images[label].append(decode(data, "rgb"))
+        if [len(row) for row in images] == wanted:
+            break
+    counts = dataset.card.splits[split]
+    captions = [f"{name}\nn = {count:,}" for name, count in zip(dataset.card.classes, counts, strict=True)]
+    path = dataset.folder / "contact-sheet.png"
+    write_bytes(path, contact_sheet(images, captions, f"{dataset.card.name}, split {split}"))
+    return path
+
+
+def sheet_of_augmented(
+    dataset: Dataset, name: str, size: int, color: Color, augment: Callable[[Pixels, int], Pixels]
+) -> Path:
+    """Write `augmented-<name>.png`: faces as they are (first column) and as `augment` shows them in nine epochs.
+
+    `augment` takes faces, uint8 (n, size, size, channels), and an epoch from 0, and gives as many pictures.
+    """
+    split = next(iter(dataset.card.splits))
+    faces = [decode(data, color, size) for data, _ in zip(dataset.images(split), range(_FACES), strict=False)]
+    columns = [faces, *(list(augment(np.stack(faces), epoch)) for epoch in range(_COLUMNS - 1))]
+    sheet = contact_sheet(
+        list(zip(*columns, strict=True)),
+        [f"row {number}" for number in range(len(faces))],
+        f"{dataset.card.name}, split {split}, augmented by {name}",
+        columns=("as it is", *(f"epoch {epoch + 1}" for epoch in range(_COLUMNS - 1))),
+    )
+    path = dataset.folder / f"augmented-{name}.png"
+    write_bytes(path, sheet)
+    return path
 
 
 def _picture(pixels: Pixels) -> Image.Image:

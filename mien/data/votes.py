@@ -132,14 +132,14 @@ def _of_classes(votes: Counts, classes: Sequence[str]) -> Counts:
     return chosen
 
 
-def agreement(votes: Counts, labels: Labels, classes: Sequence[str]) -> dict[str, Any]:
+def label_agreement(votes: Counts, labels: Labels, classes: Sequence[str]) -> dict[str, Any]:
     """How often the labels (n,) are the raters' majority, as plain data.
 
     `rows` is n, and `dropped` counts those without a majority among the classes, by reason (see `majority_labels`).
     Of the other `n` rows `value` is the share whose label is the majority, `interval` Wilson's of 95 %, and `per_class`
     gives `n`, `value` and `interval` of the rows with each label; where there is no row, value and interval are None.
 
-    >>> agreement(np.eye(10, dtype=int)[[0, 1, 1]] * 10, np.array([0, 0, 1]), ["neutral", "happy"])["value"]
+    >>> label_agreement(np.eye(10, dtype=int)[[0, 1, 1]] * 10, np.array([0, 0, 1]), ["neutral", "happy"])["value"]
     0.6666666666666666
     """
     target, reasons = majority_labels(votes, LabelScheme("", tuple(classes)))
@@ -162,7 +162,7 @@ def measure(votes: Counts, labels: Labels, logits: npt.NDArray[Any], classes: Se
     for means. With v the votes of a row for each of the ten choices and N their sum:
 
     - `accuracy`: how often the model's class is the majority.
-    - `agreement`: how often the label is the majority, with `per_class` (see `agreement`).
+    - `agreement`: how often the label is the majority, with `per_class` (see `label_agreement`).
     - `one_more_rater`: the expected score of a further rater. `label`: the mean of v[label] / N, how often a rater
       gives the label. `rater`: Σ v (v - 1) / (N (N - 1)), how often two raters of a row agree. `majority`: how often a
       rater says what most of the others do, each rater of a row left out in turn: Σ v[c] / N · h[c], where h[c] is
@@ -175,7 +175,7 @@ def measure(votes: Counts, labels: Labels, logits: npt.NDArray[Any], classes: Se
     votes, labels, logits = np.asarray(votes), np.asarray(labels), np.asarray(logits, dtype=np.float64)
     if votes.shape != (len(labels), len(FERPLUS_VOTES)) or logits.shape != (len(labels), len(classes)):
         raise ValueError(f"votes {votes.shape} and logits {logits.shape} for {len(labels)} rows")
-    agreed = agreement(votes, labels, classes)
+    agreed = label_agreement(votes, labels, classes)
     target, _ = majority_labels(votes, LabelScheme("", tuple(classes)))
     has_majority = target >= 0
     votes, labels, logits, target = (

@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mien.evaluation.expression import copied_rows
 from mien.protocols import Role
 from mien.registry import Component
 from mien.runs.run import Run
 from mien.tasks import resolve
 from mien.workspace import Workspace
-
-__all__ = ["copied_rows", "evaluate"]
 
 
 def evaluate(

@@ -1,6 +1,6 @@
 """A run's logits on a role, and the numbers made of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,35 +9,22 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from torch import Tensor
 
-from mien import environment
 from mien.data import votes as raters
 from mien.data.dataset import Dataset
 from mien.data.labels import FERPLUS_VOTES
 from mien.errors import MienError
 from mien.evaluation import slices
-from mien.evaluation.request import (
-    Asked,
-    Bools,
-    about,
-    ask,
-    copied,
-    own_dataset,
-    own_roles,
-    own_weights,
-    record,
-    what_was_seen,
-)
-from mien.experiment.building import build_samples, left_out, scheme_for
+from mien.evaluation.request import Bools, Request, about, copied, open_role, predict, what_was_seen
+from mien.experiment.building import left_out
 from mien.files import replacing, write_json
-from mien.inference.tta import VIEWS, mean_logits, views
-from mien.inference.weights import Trained, store_temperature
+from mien.inference.model import Model, own_weights
+from mien.inference.tta import views
+from mien.inference.weights import read_header, store_temperature
 from mien.metrics import classification as metrics
 from mien.metrics.calibration import fit_temperature, measure_calibration
-from mien.progress import progress
-from mien.protocols import Role, overlap
-from mien.protocols.batches import EVALUATION_BATCH, Batches, Samples, epoch_order, load
+from mien.protocols import Role
+from mien.protocols.batches import Samples, load
 from mien.registry import Component
 from mien.runs.run import Run
 from mien.workspace import Workspace
@@ -60,39 +47,28 @@ def measure_classes(
 
     On the choose role the run's temperature is fitted and stored with its weights.
     """
-    device = environment.device("auto")
-    trained = own_weights(run, device)
-    own = own_dataset(workspace, run)
-    if role == "report" and trained.temperature is None:
+    if role == "report" and read_header(own_weights(run)).get("temperature") is None:
         measure_classes(workspace, run, "choose", None, None, ())
-        trained = own_weights(run, device)
-    roles = own_roles(run, own)
-    asked = ask(workspace, run, own, roles, role, protocol, dataset)
-    section = run.experiment.dataset
-    samples = load(asked.dataset, asked.parts, section.size, section.color, trained.names)
-    if len(samples) == 0:
-        raise MienError(f"the {role} role has no rows whose class the model knows", key="protocol")
-    measured = {**about(run, asked, role, len(samples)), "labels": trained.names.name}
-    if role == "report":
-        record(workspace, run, asked, len(samples), command)
-    logits = predict(trained, samples, device, f"{run.name} on {asked.dataset.card.name}, {measured['split']}")
-    _write_predictions(asked.predictions, samples, logits, trained.names.classes)
-    seen = overlap(own, roles, asked.parts, asked.dataset) if role == "report" else None
+    opened = open_role(workspace, run, role, read_classes, protocol=protocol, dataset=dataset, command=command)
+    model, request, samples = opened.model, opened.request, opened.samples[0]
+    classes = model.scheme.classes
+    measured = {**about(run, request, len(samples)), "labels": model.scheme.name}
+    logits = predict(model, samples, f"{run.name} on {request.dataset.card.name}, {request.splits}")
+    _write_predictions(request.predictions, samples, logits, classes)
+    seen = opened.seen
     masks = copied(samples, seen)
-    measured |= _scores(samples, logits, trained.names.classes, masks)
+    measured |= _scores(samples, logits, classes, masks)
     measured |= {**what_was_seen(run, seen), "tta": None}
     kind = run.experiment.tta
     if role == "report" and kind != "none":
-        averaged = predict(trained, samples, device, f"{run.name} with {kind}", _by_views(trained, kind))
-        _write_predictions(
-            asked.predictions.with_stem(f"{asked.predictions.stem}-tta"), samples, averaged, trained.names.classes
-        )
+        averaged = predict(model, samples, f"{run.name} with {kind}", kind)
+        _write_predictions(request.predictions.with_stem(f"{request.predictions.stem}-tta"), samples, averaged, classes)
         measured["tta"] = {
             "name": kind,
-            "views": VIEWS[kind],
-            **_scores(samples, averaged, trained.names.classes, masks),
+            "views": len(list(views(torch.zeros(1, 1, 8, 8), kind))),
+            **_scores(samples, averaged, classes, masks),
         }
-    temperature = trained.temperature or 1.0
+    temperature = model.temperature or 1.0
     if role == "choose":
         temperature = fit_temperature(logits, samples.labels)
         store_temperature(run.weights, temperature)
@@ -102,56 +78,29 @@ def measure_classes(
             "before": measure_calibration(samples.labels, logits),
             "after": measure_calibration(samples.labels, logits, temperature),
         },
-        "votes": _votes(asked.dataset, samples, logits / temperature, trained.names.classes),
-        "slices": _slices(asked.dataset, samples, logits, trained.names.classes),
-        "dropped": _dropped(asked, trained),
-        "crop": asked.dataset.card.details.get("crop"),
+        "votes": _votes(request.dataset, samples, logits / temperature, classes),
+        "slices": _slices(request.dataset, samples, logits, classes),
+        "dropped": _dropped(request, model),
+        "crop": request.dataset.card.details.get("crop"),
     }
-    write_json(asked.metrics, measured)
+    write_json(request.metrics, measured)
     return measured
 
 
-def copied_rows(workspace: Workspace, run: Run) -> tuple[Bools | None, Bools | None]:
-    """Of the report rows of a run's own protocol, in order, which it has seen as exact and as near copies, (n,) each.
-
-    Near ones are None where nobody looked for them.
-    """
-    dataset = own_dataset(workspace, run)
-    roles = own_roles(run, dataset)
-    samples = build_samples(run.experiment, dataset, roles, "report", scheme_for(run.experiment, dataset))
-    return copied(samples, overlap(dataset, roles, roles.report))
-
-
-def predict(
-    trained: Trained,
-    samples: Samples,
-    device: str,
-    what: str,
-    logits_of: Callable[[Tensor], Tensor] | None = None,
-) -> Logits:
-    """Logits of all rows of a role, float32 (rows, classes), in their order; `logits_of` for other than the model's."""
-    out = []
-    order = epoch_order(len(samples), shuffle=False, seed=0, epoch=0)
-    with progress(what, len(samples)) as advance:
-        for batch in Batches(samples, EVALUATION_BATCH, order):
-            out.append((logits_of or trained.logits)(batch.images.to(device)).cpu())
-            advance(len(batch.labels))
-    return np.asarray(torch.cat(out).numpy())
-
-
-def _by_views(trained: Trained, kind: str) -> Callable[[Tensor], Tensor]:
-    def logits(images: Tensor) -> Tensor:
-        return mean_logits([trained.logits(view) for view in views(images.float(), kind)])
-
-    return logits
+def read_classes(request: Request, model: Model) -> tuple[Samples]:
+    """The rows of a request whose class the model knows, at its size and colour."""
+    samples = load(request.dataset, request.parts, model.size, model.color, model.scheme)
+    if len(samples) == 0:
+        raise MienError(f"the {request.role} role has no rows whose class the model knows", key="protocol")
+    return (samples,)
 
 
 def _scores(
-    samples: Samples, logits: Logits, classes: tuple[str, ...], masks: tuple[Bools | None, Bools | None]
+    samples: Samples, logits: Logits, classes: tuple[str, ...], copied: tuple[Bools | None, Bools | None]
 ) -> dict[str, Any]:
     """The scores of all rows, and again without exact and without near copies of rows that the model has seen."""
     twins = {}
-    for name, mask in zip(("clean", "near_clean"), masks, strict=True):
+    for name, mask in zip(("clean", "near_clean"), copied, strict=True):
         left = None if mask is None or mask.all() else ~mask
         twins[name] = None if left is None else metrics.measure(samples.labels[left], logits[left], classes)
     return {**metrics.measure(samples.labels, logits, classes), **twins}
@@ -178,9 +127,9 @@ def _slices(dataset: Dataset, samples: Samples, logits: Logits, classes: tuple[s
     }
 
 
-def _dropped(asked: Asked, trained: Trained) -> dict[str, Any]:
+def _dropped(request: Request, model: Model) -> dict[str, Any]:
     """Rows that have no class of the model, by class or by why their raters agree on none."""
-    found = left_out(asked.dataset, asked.parts, trained.names)
+    found = left_out(request.dataset, request.parts, model.scheme)
     return {"rows": sum(found.values()), "classes": found}
 
 

@@ -1,4 +1,4 @@
-"""Likely label errors by confident learning, from predictions of models that weren't trained on the rows they predict.
+"""Finds likely label errors by confident learning, from predictions of models that weren't trained on these rows.
 
 C. G. Northcutt, L. Jiang, I. L. Chuang (2021), Confident learning: estimating uncertainty in dataset labels, Journal of
 Artificial Intelligence Research 70, sections 3.1 and 3.2: the confident joint and the rows off its diagonal.
@@ -18,7 +18,7 @@ from mien.data.dataset import Dataset, open_dataset
 from mien.data.votes import majority_labels, read_votes
 from mien.errors import MienError
 from mien.experiment.yamlfile import read_yaml
-from mien.files import read_json, replacing, write_json, write_text
+from mien.files import write_bytes, write_json, write_text
 from mien.intervals import percent, wilson
 from mien.metrics.calibration import probabilities
 from mien.metrics.classification import confusion
@@ -29,8 +29,6 @@ from mien.workspace import Workspace
 Labels = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
 
-# The protocols under which each row is reported on by one run, which never saw it.
-FOLDED = ("k-fold", "leave-one-subject-out")
 COLUMNS = ("rank", "split", "id", "given", "suggested", "p_given", "p_suggested", "apply")
 _SHOWN = 64
 _FIRST = (100, 300, 1000, 3000, 10_000)
@@ -39,9 +37,9 @@ _ROUNDING = 1e-9
 
 
 def thresholds(labels: Labels, given: Values) -> Values:
-    """How sure a model is of each class on the rows that have its label: the mean of their probabilities, (k,).
+    """The mean probability of each class over the rows with its label, (k,): the threshold of being confident.
 
-    `given` are probabilities (n, k). A class without rows has no threshold that a row could reach: infinity.
+    `given` are probabilities (n, k). The threshold of a class without rows is infinity, which no row reaches.
     """
     k = given.shape[1]
     own = np.bincount(labels, given[np.arange(len(labels)), labels], minlength=k)
@@ -50,22 +48,22 @@ def thresholds(labels: Labels, given: Values) -> Values:
 
 
 def confident(labels: Labels, given: Values) -> Labels:
-    """The class that each row confidently is, int64 (n,): of those whose threshold it reaches the likeliest, else -1.
+    """The confident class of each row, int64 (n,): the likeliest of those whose threshold it reaches, -1 for none.
 
     >>> given = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8], [0.3, 0.7]])
     >>> confident(np.array([0, 0, 0, 1]), given).tolist()
     [0, -1, 1, 1]
     """
     reached = np.where(given >= thresholds(labels, given) - _ROUNDING, given, -np.inf)
-    found = reached.argmax(axis=1)
-    return np.where(np.isfinite(reached.max(axis=1)), found, -1).astype(np.int64)
+    likely = reached.argmax(axis=1)
+    return np.where(np.isfinite(reached.max(axis=1)), likely, -1).astype(np.int64)
 
 
 def confident_joint(labels: Labels, given: Values) -> npt.NDArray[np.int64]:
-    """How many rows with each label (down) confidently are of each class (across), int64 (k, k)."""
-    found = confident(labels, given)
-    counted = found >= 0
-    return confusion(labels[counted], found[counted], given.shape[1])
+    """The number of rows by label (down) and confident class (across), int64 (k, k)."""
+    likely = confident(labels, given)
+    counted = likely >= 0
+    return confusion(labels[counted], likely[counted], given.shape[1])
 
 
 def margins(labels: Labels, given: Values) -> Values:
@@ -76,15 +74,15 @@ def margins(labels: Labels, given: Values) -> Values:
 
 
 def suspicious(labels: Labels, given: Values) -> tuple[Labels, Labels]:
-    """The rows off the diagonal of the confident joint, the lowest normalised margin first, and what each rather is.
+    """The rows whose confident class isn't their label, the lowest normalised margin first, and those classes.
 
     `labels` is int64 (n,), `given` probabilities (n, k) by models that weren't trained on these rows; gives row numbers
     and classes, both int64 (suspects,). Rows with the same margin stay in their order.
     """
-    found = confident(labels, given)
-    rows = np.flatnonzero((found >= 0) & (found != labels))
+    likely = confident(labels, given)
+    rows = np.flatnonzero((likely >= 0) & (likely != labels))
     rows = rows[np.argsort(margins(labels, given)[rows], kind="stable")]
-    return rows, found[rows]
+    return rows, likely[rows]
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ class OutOfFold:
 
 
 def out_of_fold(workspace: Workspace, reference: str) -> OutOfFold:
-    """What the runs of a fold group (`name/1-5`) predict of their reporting rows, each by the run of its fold.
+    """The predictions of a fold group (`name/1-5`): each row by the run that reports on it.
 
     Probabilities are by each run's own temperature, where one was fitted. Raises MienError for runs that differ in more
     than the fold, aren't measured or whose protocol has no folds or is contaminated, for a data set that has changed
@@ -141,11 +139,11 @@ def _check_runs(reference: str, runs: Sequence[Run]) -> None:
     for run in runs:
         content, _ = read_yaml(run.experiment_file)
         protocol = dict(content["protocol"])
-        if protocol["name"] not in FOLDED:
+        if "fold" not in protocol:
             raise MienError(
                 f"the protocol of run {run.name} is '{protocol['name']}', which reports on the same rows in each run",
                 key=reference,
-                expected=f"a group of runs under {' or '.join(FOLDED)}, one for each fold",
+                expected="a group of runs under a protocol with folds, as k-fold, one for each fold",
             )
         protocol.pop("fold", None)
         contents.append({**content, "protocol": protocol})
@@ -160,14 +158,8 @@ def _check_runs(reference: str, runs: Sequence[Run]) -> None:
 
 
 def _measured(run: Run, dataset: Dataset) -> dict[str, Any]:
-    """What was measured of a run on its reporting role; MienError where that isn't what suspects can be found by."""
-    if not run.metrics_file("report").is_file() or not run.predictions("report").is_file():
-        raise MienError(
-            f"run {run.name} hasn't been measured on its reporting role",
-            file=str(run.folder),
-            expected=f"mien evaluate {run.name} first",
-        )
-    measured: dict[str, Any] = read_json(run.metrics_file("report"))
+    """The metrics of a run's reporting role; MienError where label errors can't be found by its predictions."""
+    measured = run.measured()
     if measured["contaminated"]:
         raise MienError(
             f"run {run.name} was trained on {percent(measured['contaminated'])} of the rows that it predicts",
@@ -187,41 +179,40 @@ def _measured(run: Run, dataset: Dataset) -> dict[str, Any]:
     return measured
 
 
-def find_suspects(workspace: Workspace, reference: str) -> dict[str, Any]:
-    """Write the likely label errors that a fold group finds, and give what was found as plain data.
+def find_label_errors(workspace: Workspace, reference: str) -> dict[str, Any]:
+    """Find the likely label errors by the runs of a fold group, write them, and return them as plain data.
 
     Into `suspects/<data set>/` go `suspects.csv`, which `mien data import --relabel` takes, `suspects.png` with the
     first 64 as pictures, and `suspects.json` with what this returns: `dataset`, `fingerprint`, `runs`, `split`, `n`
     rows predicted of `rows`, `suspects`, `share`, `interval`, `joint` (the confident joint, labels down), `per_class`
     (of the rows with each label: n, suspects, share, interval, and `rather`, the suggested classes) and `raters`: see
-    `raters_say`. Intervals are Wilson's of 95 %.
+    `majority_of_suspects`. Intervals are Wilson's of 95 %.
     """
-    found = out_of_fold(workspace, reference)
-    card = found.dataset.card
-    rows, suggested = suspicious(found.labels, found.given)
-    suspect = np.zeros(len(found.labels), np.bool_)
+    predicted = out_of_fold(workspace, reference)
+    card = predicted.dataset.card
+    rows, suggested = suspicious(predicted.labels, predicted.given)
+    suspect = np.zeros(len(predicted.labels), np.bool_)
     suspect[rows] = True
-    joint = confident_joint(found.labels, found.given)
+    joint = confident_joint(predicted.labels, predicted.given)
     folder = workspace.root / "suspects" / card.name
     result = {
         "dataset": card.name,
         "fingerprint": card.fingerprint,
-        "runs": list(found.runs),
-        "split": " + ".join(split for split in card.splits if any(row[0] == split for row in found.rows)),
+        "runs": list(predicted.runs),
+        "split": " + ".join(split for split in card.splits if any(row[0] == split for row in predicted.rows)),
         "rows": sum(sum(counts) for counts in card.splits.values()),
         **_share(suspect),
         "joint": joint.tolist(),
         "per_class": {
-            name: {**_share(suspect[found.labels == index]), "rather": _rather(joint[index], index, card.classes)}
+            name: {**_share(suspect[predicted.labels == index]), "rather": _rather(joint[index], index, card.classes)}
             for index, name in enumerate(card.classes)
         },
-        "raters": raters_say(found, rows, suggested),
+        "raters": majority_of_suspects(predicted, rows, suggested),
         "csv": str(folder / "suspects.csv"),
         "gallery": str(folder / "suspects.png"),
     }
-    write_text(folder / "suspects.csv", as_csv(found, rows, suggested))
-    with replacing(folder / "suspects.png") as temporary:
-        temporary.write_bytes(_gallery(found, rows, suggested))
+    write_text(folder / "suspects.csv", as_csv(predicted, rows, suggested))
+    write_bytes(folder / "suspects.png", _gallery(predicted, rows, suggested))
     write_json(folder / "suspects.json", result)
     return result
 
@@ -236,41 +227,41 @@ def _rather(counts: npt.NDArray[np.int64], label: int, classes: Sequence[str]) -
     return {classes[other]: int(counts[other]) for other in order if other != label and counts[other]}
 
 
-def as_csv(found: OutOfFold, rows: Labels, suggested: Labels) -> str:
+def as_csv(predicted: OutOfFold, rows: Labels, suggested: Labels) -> str:
     """Suspects as CSV: rank from 1, split, id, given and suggested class, the probability of each, and `apply`.
 
     `apply` is "yes" everywhere: whoever looks through the list writes "no" where the given label is right.
     """
-    classes = found.dataset.card.classes
+    classes = predicted.dataset.card.classes
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for rank, (row, new) in enumerate(zip(rows.tolist(), suggested.tolist(), strict=True), start=1):
-        old = int(found.labels[row])
-        sure = [f"{found.given[row, label]:.4f}" for label in (old, new)]
-        writer.writerow([rank, *found.rows[row], classes[old], classes[new], *sure, "yes"])
+        old = int(predicted.labels[row])
+        sure = [f"{predicted.given[row, label]:.4f}" for label in (old, new)]
+        writer.writerow([rank, *predicted.rows[row], classes[old], classes[new], *sure, "yes"])
     return text.getvalue()
 
 
-def raters_say(found: OutOfFold, rows: Labels, suggested: Labels) -> dict[str, Any] | None:
-    """What the raters' majority says of suspects, as plain data; None for a data set without votes.
+def majority_of_suspects(predicted: OutOfFold, rows: Labels, suggested: Labels) -> dict[str, Any] | None:
+    """How often the raters' majority is the suggested label of suspects, as plain data; None without votes.
 
     Of the suspects that have a majority among the classes (`n`; `dropped` have none): how often it is the suggested
     label, the given one or neither, and, beside it, how often it is the given one of the rows that are no suspects
     (`others`): each `{n, value, interval}`, with Wilson's interval of 95 %. `first` says it of the most suspicious 100,
     300, 1,000, … rows, as far as there are so many: `{rows, suggested, given}`.
     """
-    dataset = found.dataset
+    dataset = predicted.dataset
     if "votes" not in dataset.card.columns:
         return None
     voted: dict[tuple[str, str], int] = {}
-    for split in {split for split, _ in found.rows}:
+    for split in {split for split, _ in predicted.rows}:
         labels, _ = majority_labels(read_votes(dataset, split), dataset.card.scheme)
         voted.update(zip(((split, id_) for id_ in dataset.ids(split)), labels.tolist(), strict=True))
-    most = np.array([voted[row] for row in found.rows], dtype=np.int64)
+    most = np.array([voted[row] for row in predicted.rows], dtype=np.int64)
     decided = most[rows] >= 0
     said = most[rows][decided]
-    new, old = said == suggested[decided], said == found.labels[rows][decided]
+    new, old = said == suggested[decided], said == predicted.labels[rows][decided]
     # Of the first rows, how many have a majority.
     known = np.concatenate([[0], np.cumsum(decided)])
     others = np.setdiff1d(np.flatnonzero(most >= 0), rows)
@@ -280,7 +271,7 @@ def raters_say(found: OutOfFold, rows: Labels, suggested: Labels) -> dict[str, A
         "suggested": _proportion(new),
         "given": _proportion(old),
         "neither": _proportion(~new & ~old),
-        "others": _proportion(most[others] == found.labels[others]),
+        "others": _proportion(most[others] == predicted.labels[others]),
         "first": [
             {"rows": number, "suggested": _proportion(new[: known[number]]), "given": _proportion(old[: known[number]])}
             for number in _FIRST
@@ -294,14 +285,14 @@ def _proportion(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
     return {"n": n, "value": float(right.mean()) if n else None, "interval": list(wilson(int(right.sum()), n))}
 
 
-def _gallery(found: OutOfFold, rows: Labels, suggested: Labels) -> bytes:
-    classes = found.dataset.card.classes
+def _gallery(predicted: OutOfFold, rows: Labels, suggested: Labels) -> bytes:
+    classes = predicted.dataset.card.classes
     shown = rows[:_SHOWN].tolist()
-    pictures = pictures_of(found.dataset, {found.rows[row] for row in shown})
+    pictures = pictures_of(predicted.dataset, {predicted.rows[row] for row in shown})
     captions = [
-        f"{classes[found.labels[row]]} → {classes[new]}\n{found.given[row, found.labels[row]]:.2f} → "
-        f"{found.given[row, new]:.2f}\n{found.rows[row][1]}"
+        f"{classes[predicted.labels[row]]} → {classes[new]}\n{predicted.given[row, predicted.labels[row]]:.2f} → "
+        f"{predicted.given[row, new]:.2f}\n{predicted.rows[row][1]}"
         for row, new in zip(shown, suggested[: len(shown)].tolist(), strict=True)
     ]
-    title = f"{found.dataset.card.name}: the {len(shown)} most suspicious of {len(rows):,} suspects"
-    return gallery([pictures[found.rows[row]] for row in shown], captions, title)
+    title = f"{predicted.dataset.card.name}: the {len(shown)} most suspicious of {len(rows):,} suspects"
+    return gallery([pictures[predicted.rows[row]] for row in shown], captions, title)

@@ -1,7 +1,6 @@
 """A run's points on a role's faces, at the size of a photo's face and at FER2013's, and the numbers made of them."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,38 +9,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from mien import environment
 from mien.data.dataset import Dataset
 from mien.data.framing import framed_points
 from mien.errors import MienError
-from mien.evaluation.request import (
-    Asked,
-    about,
-    ask,
-    copied,
-    own_dataset,
-    own_roles,
-    own_weights,
-    record,
-    what_was_seen,
-)
+from mien.evaluation.request import Request, about, copied, open_role, predict, what_was_seen
 from mien.faces.ibug import POINTS
 from mien.faces.shares import as_shares
 from mien.files import replacing, write_json
-from mien.inference.weights import Trained
+from mien.inference import Model
 from mien.metrics import nme
-from mien.progress import progress
-from mien.protocols import Part, Role, overlap
-from mien.protocols.batches import EVALUATION_BATCH, Batches, Samples, epoch_order, load_faces
+from mien.protocols import Part, Role
+from mien.protocols.batches import Samples, load_faces
 from mien.registry import Component
+from mien.runs.predictions import SIZES
 from mien.runs.run import Run
 from mien.workspace import Workspace
 
 Shares = npt.NDArray[np.float32]
-
-# Sides, in pixels, of the squares that every landmark model is measured on: a face of a photo, and one as FER2013 has
-# it. Both are gray at 48.
-SIZES = (128, 48)
 
 
 def measure_run(
@@ -52,39 +36,42 @@ def measure_run(
     dataset: str | None,
     command: Sequence[str],
 ) -> dict[str, Any]:
-    """What `evaluate` does for a landmark run.
+    """What `evaluate` does for a run whose task is landmarks.
 
     Faces are framed as a detector would, by their true points; see `mien.data.framing`. Besides the run's own points
     those of the mean shape are measured: for each face the mean of the points that the run was fit on, each in its
     frame.
     """
-    device = environment.device("auto")
-    trained = own_weights(run, device)
-    own = own_dataset(workspace, run)
-    roles = own_roles(run, own)
-    asked = ask(workspace, run, own, roles, role, protocol, dataset)
-    frames = {size: load_faces(asked.dataset, asked.parts, size, "gray", "detector") for size in SIZES}
+    opened = open_role(workspace, run, role, _frames, protocol=protocol, dataset=dataset, command=command)
+    model, own, roles, request = opened.model, opened.own, opened.roles, opened.request
+    frames = dict(zip(SIZES, opened.samples, strict=True))
     samples = frames[SIZES[0]]
-    if len(samples) == 0:
-        raise MienError(f"the {role} role has no rows", key="protocol")
-    if role == "report":
-        record(workspace, run, asked, len(samples), command)
-    seen = overlap(own, roles, asked.parts, asked.dataset) if role == "report" else None
+    seen = opened.seen
     exact, _ = copied(samples, seen)
     true = {size: shares(of) for size, of in frames.items()}
-    predicted = {size: predict_points(trained, of, device, f"{run.name} at {size} px") for size, of in frames.items()}
+    predicted = {
+        size: predict(model, of, f"{run.name} at {size} px").reshape(-1, POINTS, 2) for size, of in frames.items()
+    }
     mean = np.broadcast_to(_mean_shape(own, roles.fit), true[SIZES[0]].shape)
     measured = {
-        **about(run, asked, role, len(samples)),
+        **about(run, request, len(samples)),
         "normaliser": "distance of the outer eye corners (points 37 and 46)",
-        "limits": trained.limits,
+        "limits": model.limits,
         "sizes": {str(size): _measured(predicted[size], true[size], exact) for size in SIZES},
         "mean_shape": _measured(mean, true[SIZES[0]], exact),
         **what_was_seen(run, seen),
     }
-    _write_points(asked, samples, true, predicted)
-    write_json(asked.metrics, measured)
+    _write_points(request, samples, true, predicted)
+    write_json(request.metrics, measured)
     return measured
+
+
+def _frames(request: Request, _: Model) -> tuple[Samples, ...]:
+    """The faces of a request at both sizes."""
+    frames = tuple(load_faces(request.dataset, request.parts, size, "gray", "detector") for size in SIZES)
+    if len(frames[0]) == 0:
+        raise MienError(f"the {request.role} role has no rows", key="protocol")
+    return frames
 
 
 def _mean_shape(dataset: Dataset, parts: Sequence[Part]) -> Shares:
@@ -104,17 +91,6 @@ def shares(samples: Samples) -> Shares:
     return np.asarray(flat, dtype=np.float32).reshape(-1, POINTS, 2)
 
 
-def predict_points(trained: Trained, samples: Samples, device: str, what: str) -> Shares:
-    """The points that a model gives for all rows, in shares as `shares` has them, float32 (rows, 68, 2)."""
-    out = []
-    order = epoch_order(len(samples), shuffle=False, seed=0, epoch=0)
-    with progress(what, len(samples)) as advance:
-        for batch in Batches(samples, EVALUATION_BATCH, order):
-            out.append(trained.shares(batch.images.to(device)).cpu())
-            advance(len(batch.labels))
-    return np.asarray(torch.cat(out).numpy()).reshape(-1, POINTS, 2)
-
-
 def _measured(predicted: Shares, true: Shares, copied: npt.NDArray[np.bool_] | None) -> dict[str, Any]:
     """All measures of all rows, and of those without an exact copy among what the run has seen."""
     clean = None
@@ -123,7 +99,7 @@ def _measured(predicted: Shares, true: Shares, copied: npt.NDArray[np.bool_] | N
     return {**nme.measure_points(predicted, true), "clean": clean}
 
 
-def _write_points(asked: Asked, samples: Samples, true: dict[int, Shares], predicted: dict[int, Shares]) -> None:
+def _write_points(request: Request, samples: Samples, true: dict[int, Shares], predicted: dict[int, Shares]) -> None:
     """Split, id, side of the square, and true and predicted points as shares of it: one row a face and size."""
     kind = pa.list_(pa.float32(), 2 * POINTS)
     splits = [samples.splits[part] for part in samples.part]
@@ -140,17 +116,5 @@ def _write_points(asked: Asked, samples: Samples, true: dict[int, Shares], predi
         "true": flat(true),
         "predicted": flat(predicted),
     }
-    with replacing(asked.predictions) as temporary:
+    with replacing(request.predictions) as temporary:
         pq.write_table(pa.table(columns), temporary)
-
-
-def read_points(file: Path, size: int) -> tuple[list[tuple[str, str]], Shares, Shares]:
-    """Split and id of each face, and its true and predicted points, of what was stored at one size."""
-    table = pq.read_table(file, filters=[("size", "=", size)])
-
-    def points(column: str) -> Shares:
-        flat = table[column].combine_chunks().flatten()
-        return np.asarray(flat, dtype=np.float32).reshape(-1, POINTS, 2)
-
-    rows = list(zip(table["split"].to_pylist(), table["id"].to_pylist(), strict=True))
-    return rows, points("true"), points("predicted")

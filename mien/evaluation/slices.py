@@ -1,4 +1,4 @@
-"""Scores on parts of the rows: by class, by how far the raters agreed, by whatever a column says."""
+"""Scores on slices of the rows: by class, by how far the raters agreed, by any column."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,9 +28,10 @@ def slices(
 ) -> list[dict[str, Any]]:
     """The scores of each part of the rows, as plain data: `slice`, `n`, `accuracy`, `balanced_accuracy`, `interval`.
 
-    `values` says for each row which part it is in: text, whole numbers, truths, or numbers, which are cut into quarters
-    when there are more than ten; None and NaN are the part "missing". A part with fewer than `minimum` rows has its n
-    and None for the rest. In the order of the values, missing last. Raises FailedError as `metrics.predict` does.
+    `values` are text, whole numbers, truths, or numbers, which are cut into quarters when there are more than ten; rows
+    with the same value are a slice, those with None or NaN the slice "missing". A slice with fewer than `minimum` rows
+    has its n and None for the rest. In the order of the values, missing last. Raises FailedError as `metrics.predict`
+    does.
 
     >>> slices(np.array([0, 1]), np.eye(2), ["sad", "happy"], ["x", "x"], minimum=2)[0]["accuracy"]
     1.0
@@ -67,7 +68,7 @@ def read_column(dataset: Dataset, column: str, rows: Sequence[tuple[str, str]]) 
     """
     splits = list(dict.fromkeys(split for split, _ in rows))
     if column == "agreement" and "votes" in dataset.card.columns:
-        values = [value for split in splits for value in agreement(read_votes(dataset, split))]
+        values = [value for split in splits for value in rater_agreement(read_votes(dataset, split))]
     elif column == "contrast":
         values = [value for split in splits for value in scan(dataset, split)["deviation"].tolist()]
     elif column in FLAGS:
@@ -78,10 +79,10 @@ def read_column(dataset: Dataset, column: str, rows: Sequence[tuple[str, str]]) 
     return _joined(dict(zip(places, values, strict=True)), dataset, rows)
 
 
-def agreement(votes: npt.NDArray[np.int64]) -> list[float | None]:
+def rater_agreement(votes: npt.NDArray[np.int64]) -> list[float | None]:
     """The share of each row's votes for a class, of votes (n, 10), that went to the winning one; None without any.
 
-    >>> agreement(np.array([[6, 2, 0, 0, 0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 0, 0, 0, 0, 0, 10]]))
+    >>> rater_agreement(np.array([[6, 2, 0, 0, 0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 0, 0, 0, 0, 0, 10]]))
     [0.75, None]
     """
     of_classes = votes[:, : len(FERPLUS)]

@@ -10,23 +10,13 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from mien import environment
 from mien.errors import MienError
-from mien.evaluation.expression import predict
-from mien.evaluation.request import (
-    about,
-    ask,
-    copied,
-    own_dataset,
-    own_roles,
-    own_weights,
-    record,
-    what_was_seen,
-)
+from mien.evaluation.request import Request, about, copied, open_role, predict, what_was_seen
 from mien.files import replacing, write_json
+from mien.inference.model import Model
 from mien.intervals import Values
 from mien.metrics.rows import measure_rows
-from mien.protocols import Role, overlap
+from mien.protocols import Role
 from mien.protocols.batches import Samples
 from mien.registry import Component
 from mien.runs.run import Run
@@ -43,35 +33,34 @@ def measure_values(
     command: Sequence[str],
 ) -> dict[str, Any]:
     """What `evaluate` does for a task that is measured by the numbers of each row that `Task.row_scores` gives."""
-    device = environment.device("auto")
-    trained = own_weights(run, device)
-    own = own_dataset(workspace, run)
-    roles = own_roles(run, own)
-    asked = ask(workspace, run, own, roles, role, protocol, dataset)
     task, section, targets = run.experiment.task, run.experiment.dataset, targets_of(run.experiment.loss)
-    task.check_data(asked.dataset, targets)
-    samples = task.samples(asked.dataset, asked.parts, role, section.size, section.color, trained.names, targets)
-    if len(samples) == 0:
-        raise MienError(f"the {role} role has no rows", key="protocol")
-    if role == "report":
-        record(workspace, run, asked, len(samples), command)
-    outputs = torch.from_numpy(predict(trained, samples, device, f"{run.name} on {asked.splits}"))
+
+    def read(request: Request, model: Model) -> tuple[Samples]:
+        task.check_data(request.dataset, targets)
+        samples = task.samples(request.dataset, request.parts, role, section.size, section.color, model.scheme, targets)
+        if len(samples) == 0:
+            raise MienError(f"the {role} role has no rows", key="protocol")
+        return (samples,)
+
+    opened = open_role(workspace, run, role, read, protocol=protocol, dataset=dataset, command=command)
+    model, request, samples = opened.model, opened.request, opened.samples[0]
+    outputs = torch.from_numpy(predict(model, samples, f"{run.name} on {request.splits}"))
     batch = samples.batch(np.arange(len(samples)), pixels=False)
     true = task.batch_targets(targets, batch, samples.pixels[0].shape[1])
     scores = {name: of.double().numpy() for name, of in task.row_scores(outputs, true, batch.labels).items()}
-    seen = overlap(own, roles, asked.parts, asked.dataset) if role == "report" else None
+    seen = opened.seen
     exact, _ = copied(samples, seen)
     unseen = None if exact is None or exact.all() else ~exact
     measured = {
-        **about(run, asked, role, len(samples)),
+        **about(run, request, len(samples)),
         **task.about,
-        "limits": trained.limits,
+        "limits": model.limits,
         **measure_rows(scores),
         "clean": None if unseen is None else measure_rows({name: of[unseen] for name, of in scores.items()}),
         **what_was_seen(run, seen),
     }
-    _write_rows(asked.predictions, samples, outputs, true, scores)
-    write_json(asked.metrics, measured)
+    _write_rows(request.predictions, samples, outputs, true, scores)
+    write_json(request.metrics, measured)
     return measured
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import importlib.util
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +19,11 @@ from mien.data.votes import by_majority, labels_under
 from mien.errors import MienError, nearest, reason
 from mien.experiment.problems import problem_at
 from mien.experiment.schema import Experiment
+from mien.images import Pixels
 from mien.models.summary import Summary, summarize
 from mien.optimizers import Factor
 from mien.protocols import ROLES, Part, Role, Roles, without
-from mien.protocols.batches import Samples
+from mien.protocols.batches import Samples, step_seed
 from mien.registry import Component, build
 from mien.tasks.base import targets_of
 
@@ -151,6 +152,18 @@ def build_samples(experiment: Experiment, dataset: Dataset, roles: Roles, role: 
 def build_pipeline(ops: Sequence[Component]) -> Pipeline:
     """The ops of a list, in order."""
     return Pipeline([build("op", op) for op in ops])
+
+
+def build_augment(experiment: Experiment) -> Callable[[Pixels, int], Pixels]:
+    """What an experiment's augmentation makes of faces, uint8 (n, h, w, c), in the first step of an epoch (from 0)."""
+    pipeline = build_pipeline(experiment.augment)
+
+    def augment(faces: Pixels, epoch: int) -> Pixels:
+        torch.manual_seed(step_seed(experiment.train.seed, epoch, 0))
+        changed, _ = pipeline(torch.from_numpy(faces).permute(0, 3, 1, 2).float())
+        return np.asarray(changed.clamp(0, 255).round().byte().permute(0, 2, 3, 1).numpy())
+
+    return augment
 
 
 def input_shape(experiment: Experiment) -> tuple[int, int]:

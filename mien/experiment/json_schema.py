@@ -32,6 +32,7 @@ def json_schema() -> dict[str, Any]:
         file,
         {"type": "object", "properties": {"name": file}, "required": ["name"]},
     ]
+    schema["properties"]["tta"]["enum"] = ["none", *names("tta")]
     flags = {"type": "array", "items": {"enum": list(FLAGS)}}
     schema["properties"]["exclude"] = flags
     for name in names("protocol"):

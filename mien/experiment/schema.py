@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     InstanceOf,
@@ -76,8 +77,16 @@ class TrainSection(Section):
     tensorboard: bool = False
 
 
+def _tta(value: Any) -> Any:
+    known = ["none", *names("tta")]
+    if value not in known:
+        *most, last = (f"'{name}'" for name in known)
+        raise ValueError(f"{', '.join(most)} or {last}")
+    return value
+
+
 Explanation = Literal["filters", "activations", "gradcam", "occlusion", "regions", "neighbours", "cases"]
-# In the order in which a report shows them.
+# In the order in which a report shows them; `mien.explain` registers what makes each.
 EXPLANATIONS: tuple[Explanation, ...] = get_args(Explanation)
 
 
@@ -100,7 +109,7 @@ class Experiment(Section):
     # Rows with one of these flags of the data set's audit are neither fit nor chosen on; the protocol's are among them.
     exclude: tuple[str, ...] = ()
     # Evaluation also averages the probabilities of these views of each image.
-    tta: Literal["none", "flip", "flip-shifts", "ten-crop"] = "none"
+    tta: Annotated[str, BeforeValidator(_tta)] = "none"
     # What `mien explain` makes by default, and every training at its end.
     explain: tuple[Explanation, ...] = ()
 

@@ -2,30 +2,25 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor, nn
 
 from mien import __version__
-from mien.augment import Pipeline, Resize
 from mien.data.labels import LabelScheme
 from mien.errors import MienError
-from mien.experiment.building import build_model, build_pipeline
-from mien.experiment.schema import Experiment, import_components
+from mien.experiment.schema import Experiment
 from mien.files import replacing
-from mien.images import Color
-from mien.registry import build, component
-from mien.tasks import EXPRESSION, find_task
+from mien.tasks import EXPRESSION
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def save_weights(
     path: Path,
-    state: dict[str, Tensor],
+    state: "dict[str, Tensor]",
     experiment: Experiment,
     names: LabelScheme,
     fingerprint: str,
@@ -36,6 +31,8 @@ def save_weights(
 
     `start` is the record of the weights that the training began with, where that is known.
     """
+    from safetensors.torch import save
+
     header: dict[str, Any] = {
         "mien": __version__,
         "experiment": experiment.name,
@@ -58,109 +55,23 @@ def save_weights(
         temporary.write_bytes(save(tensors, metadata={"mien": json.dumps(header, ensure_ascii=False)}))
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A trained model in eval mode, what its images go through before it, its classes and its temperature.
+def read_header(path: Path) -> dict[str, Any]:
+    """What a weights file says of itself: see `save_weights`, and `temperature` where one was stored.
 
-    The temperature is None until it has been fitted on the choose role. `size` and `channels` are those of the images
-    that it was trained on, `limits` says what its use is bound to.
+    Raises MienError for a file that isn't there, or that mien didn't write.
     """
-
-    model: nn.Module
-    preprocess: Pipeline
-    names: LabelScheme
-    temperature: float | None
-    size: int
-    channels: int
-    limits: str
-
-    @torch.inference_mode()
-    def logits(self, images: Tensor) -> Tensor:
-        """Logits, float32 (n, classes), of images (n, c, h, w) of values 0 … 255 at the training's size and colour."""
-        plain = images.to(torch.float32, memory_format=torch.channels_last)
-        ready, _ = self.preprocess(plain)
-        out: Tensor = self.model(ready.contiguous(memory_format=torch.channels_last))
-        return out.float()
-
-    def shares(self, images: Tensor) -> Tensor:
-        """Of a landmark model the points as shares of the image's side from its middle, float32 (n, 136).
-
-        Images are (n, 1, s, s) with values 0 … 255, of any size s.
-        """
-        fitting, _ = Resize(size=self.size)(images.to(torch.float32))
-        return self.logits(fitting.expand(-1, self.channels, -1, -1))
-
-    def probabilities(self, images: Tensor) -> Tensor:
-        """What a user is told, float32 (n, classes), rows summing to 1: the softmax of logits over the temperature."""
-        return torch.softmax(self.logits(images) / (self.temperature or 1.0), dim=1)
-
-
-def load_weights(path: Path, experiment: Experiment, device: str) -> Trained:
-    """The model of an experiment with the weights of a file; raises MienError where the two don't fit."""
-    header, state = _read(path, device)
-    names = LabelScheme(header["labels"], tuple(header["classes"]))
-    section = experiment.dataset
-    return _trained(
-        path,
-        build_model(experiment, names).to(device),
-        state,
-        build_pipeline(experiment.preprocess),
-        header,
-        section.size,
-        section.color,
-    )
-
-
-def load_packaged(path: Path, device: str) -> Trained:
-    """The model that a weights file describes itself, for models that mien brings; raises MienError for other files."""
-    import_components()
-    header, state = _read(path, device)
     try:
-        size, color = header["input"]["size"], header["input"]["color"]
-        preprocess = build_pipeline([component("op", op) for op in header["preprocess"]])
-        channels, side, _ = preprocess.output_shape((1 if color == "gray" else 3, size, size))
-        names = LabelScheme(header["labels"], tuple(header["classes"]))
-        outputs = find_task(header.get("task", EXPRESSION)).outputs(names)
-        supplied = {"in_channels": channels, "image_size": side, "num_classes": outputs}
-        model: nn.Module = build("model", component("model", header["model"]), **supplied)
-    except (KeyError, TypeError) as error:
-        raise MienError(f"these aren't weights that mien wrote ({error})", file=str(path)) from error
-    model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return _trained(path, model, state, preprocess, header, size, color)
-
-
-def _read(path: Path, device: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The header of a weights file, and its tensors."""
-    try:
-        with safe_open(path, framework="pt", device=device) as file:
+        with safe_open(path, framework="numpy") as file:
             header: dict[str, Any] = json.loads(file.metadata()["mien"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         LabelScheme(header["labels"], tuple(header["classes"]))
+        for key in ("input", "preprocess", "model"):
+            header[key]
     except FileNotFoundError as error:
         raise MienError("there are no weights; the run isn't finished", file=str(path)) from error
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise MienError(f"these aren't weights that mien wrote ({error})", file=str(path)) from error
-    return header, state
-
-
-def _trained(
-    path: Path,
-    model: nn.Module,
-    state: dict[str, Tensor],
-    preprocess: Pipeline,
-    header: dict[str, Any],
-    size: int,
-    color: Color,
-) -> Trained:
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise MienError(f"the weights don't fit the experiment's model ({reason})", file=str(path)) from error
-    names = LabelScheme(header["labels"], tuple(header["classes"]))
-    channels = 1 if color == "gray" else 3
-    limits = header.get("limits", "")
-    return Trained(model.eval(), preprocess, names, header.get("temperature"), size, channels, limits)
+    # Older ones don't say it.
+    return {"task": EXPRESSION, **header}
 
 
 def store_temperature(path: Path, temperature: float) -> None:

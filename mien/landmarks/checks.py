@@ -1,7 +1,7 @@
-"""Whether predicted points can be a face, without knowing the true ones.
+"""Checks whether predicted points can be those of a face, without knowing the true ones.
 
-Limits are shares of the distance of the outer eye corners, after the face is turned until its eyes are level, unless
-they say otherwise. They are as wide as true points need: all 1,200 faces of HELEN that people marked, and all of 2,000
+Unless they say otherwise, limits are shares of the distance of the outer eye corners, after the face is turned until
+its eyes are level. They are wide enough for true points: all 1,200 faces of HELEN that people marked, and all of 2,000
 drawn ones, pass each check.
 """
 
@@ -52,10 +52,10 @@ CHECKS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Checked:
-    """What the checks of n faces say: `passed` by name of `CHECKS`, bool (n,); `quality` (n,), 0 … 1.
+    """The results of the checks of n faces: `passed` by name of `CHECKS`, bool (n,); `quality` (n,), 0 … 1.
 
-    Quality is 0.5 or more just where all checks are passed. There it falls from 1 with the distance to the mirrored
-    prediction; below, by how many checks fail.
+    Quality is at least 0.5 where a face passes all checks, and falls from 1 with the distance to the mirrored
+    prediction; it is below 0.5 elsewhere, and falls with the number of failed checks.
     """
 
     passed: Mapping[str, Bools]

@@ -1,4 +1,4 @@
-"""Points drawn over a photo, so that they can be looked at, whatever the photo's size."""
+"""Draws points over a photo, large enough to be looked at whatever the photo's size."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Points of faces as text: CSV, JSON, and the .pts files of 300-W."""
+"""Writes points of faces as text: CSV, JSON, and the .pts files of 300-W."""
 
 import csv
 import io
@@ -69,7 +69,7 @@ def csv_text(photos: Sequence[Photo]) -> str:
 
 
 def pts_texts(photo: Photo) -> list[str]:
-    """A .pts file for each face of a photo: points of the pixels as stored, not turned, as mien imports them."""
+    """A .pts file for each face of a photo; its points are of the pixels as stored, not turned, as importers expect."""
     # All ways to turn and mirror are undone by themselves, but a quarter turn by the one back.
     undone = {6: 8, 8: 6}.get(photo.orientation, photo.orientation)
     turned = Header(photo.width, photo.height, undone)

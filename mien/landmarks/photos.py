@@ -1,4 +1,4 @@
-"""Photos from files to points: read, find the faces, predict, write what was found."""
+"""From photo files to points: reads photos, finds faces, predicts their points and writes them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from mien.data.importers.face_points import header
 from mien.errors import FailedError, MienError, reason
 from mien.faces.detector import Detector, Face, crop
-from mien.files import replacing, write_json, write_text
+from mien.files import write_bytes, write_json, write_text
 from mien.images import Pixels, decode, encode_png
 from mien.landmarks.drawing import overlay
 from mien.landmarks.formats import COORDINATES, Photo, Points, as_dict, csv_text, pts_texts
@@ -125,8 +125,7 @@ def _check_names(files: Sequence[Path], folder: Path) -> None:
 def _write_overlay(photo: Photo, pixels: Pixels, folder: Path) -> str:
     file = folder / f"{Path(photo.image).stem}.png"
     drawn = overlay(pixels, [face.box for face, _ in photo.faces], [points for _, points in photo.faces])
-    with replacing(file) as temporary:
-        temporary.write_bytes(encode_png(drawn))
+    write_bytes(file, encode_png(drawn))
     return str(file)
 
 

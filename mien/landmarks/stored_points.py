@@ -1,4 +1,4 @@
-"""A model's points of a whole data set, kept beside it part by part: work that was stopped goes on where it was."""
+"""Predicts the points of a whole data set and stores them beside it, part by part, so that stopped work goes on."""
 
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,11 +28,11 @@ _BATCH_BYTES = 64 * 2**20
 
 
 class PointModel(Protocol):
-    """What predicts points: `mien.landmarks.predict.Landmarker`, or anything like it."""
+    """A model that predicts points, as a landmark `mien.inference.Model` does."""
 
     @property
     def name(self) -> str:
-        """How the model is called."""
+        """The model's name."""
 
     @property
     def digest(self) -> str:
@@ -40,14 +40,14 @@ class PointModel(Protocol):
 
     @property
     def limits(self) -> str:
-        """What its use is limited to; empty where nothing is known to limit it."""
+        """The terms that limit its use; "" for none that are known."""
 
     def points(self, images: Sequence[Pixels]) -> npt.NDArray[np.float32]:
         """The points (n, 68, 2), pixel centres from 0, of images, uint8 (height, width, 1 or 3), that a face fills."""
 
 
-class Kept(NamedTuple):
-    """Points of a split's rows, float32 (n, 68, 2), and their distance to the mirrored prediction's, float32 (n,)."""
+class Predicted(NamedTuple):
+    """Predicted points of rows, float32 (n, 68, 2), and their distance to those of the mirrored image, float32 (n,)."""
 
     points: npt.NDArray[np.float32]
     mirror: npt.NDArray[np.float32]
@@ -60,12 +60,12 @@ def pixels_of(data: bytes) -> Pixels:
     return np.ascontiguousarray(pixels[:, :, :1]) if gray else pixels
 
 
-def predict_points(dataset: Dataset, model: PointModel, splits: Iterable[str] | None = None) -> dict[str, Kept]:
-    """The points of all rows of some splits (all) of a data set, in its order, predicted where they aren't kept yet.
+def predict_points(dataset: Dataset, model: PointModel, splits: Iterable[str] | None = None) -> dict[str, Predicted]:
+    """The predicted points of the rows of some splits (None: all) of a data set, by split, in its order.
 
-    Each image is predicted twice, as it is and mirrored; the points are those of the first. They are kept in
-    `cache/points-…` beside the data set, for this state of it and this model alone. Raises MienError, with split and
-    row, for an image that doesn't decode.
+    Each image is predicted twice, as it is and mirrored; the points are those of the first. They are stored in
+    `cache/points-…` of the data set, for its fingerprint and this model, and predicted only once. Raises MienError,
+    with split and row, for an image that doesn't decode.
     """
     name = f"points-{VERSION}-{dataset.card.fingerprint[:16]}-{model.digest[:16]}"
     folder = dataset.folder / "cache" / name
@@ -77,11 +77,11 @@ def predict_points(dataset: Dataset, model: PointModel, splits: Iterable[str] | 
             for start, part in enumerate(_parts(dataset, split, folder, model)):
                 advance(min(_PART, dataset.rows(split) - start * _PART))
                 parts.append(part)
-            found[split] = Kept(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+            found[split] = Predicted(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     return found
 
 
-def _parts(dataset: Dataset, split: str, folder: Path, model: PointModel) -> Iterator[Kept]:
+def _parts(dataset: Dataset, split: str, folder: Path, model: PointModel) -> Iterator[Predicted]:
     rows = dataset.rows(split)
     files, ids, passed = dataset.images(split), dataset.ids(split), 0
     for start in range(0, rows, _PART):
@@ -97,25 +97,25 @@ def _parts(dataset: Dataset, split: str, folder: Path, model: PointModel) -> Ite
         yield part
 
 
-def _read(path: Path, count: int) -> Kept | None:
+def _read(path: Path, count: int) -> Predicted | None:
     if not path.exists():
         return None
     try:
         with np.load(path) as file:
-            part = Kept(file["points"], file["mirror"])
+            part = Predicted(file["points"], file["mirror"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # A damaged part is made anew.
         return None
     return part if len(part.points) == len(part.mirror) == count else None
 
 
-def _predict(files: list[bytes], model: PointModel, names: list[str]) -> Kept:
+def _predict(files: list[bytes], model: PointModel, names: list[str]) -> Predicted:
     found = []
     for images in decoded(files, names):
         points = np.asarray(model.points(images), dtype=np.float32)
         mirrored = np.asarray(model.points([np.ascontiguousarray(one[:, ::-1]) for one in images]), dtype=np.float32)
         back = mirrored_back(mirrored, np.array([one.shape[1] for one in images]))
-        found.append(Kept(points, mirror_distance(points, back).astype(np.float32)))
-    return Kept(*(np.concatenate(column) for column in zip(*found, strict=True)))
+        found.append(Predicted(points, mirror_distance(points, back).astype(np.float32)))
+    return Predicted(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
 def decoded(files: Sequence[bytes], names: Sequence[str]) -> Iterator[list[Pixels]]:

@@ -6,16 +6,15 @@ function gives a value and the bootstrap samples of its interval.
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import classification_report as _text_report
 
+from mien import latex
 from mien.errors import FailedError
 from mien.intervals import Counts, Values, bootstrap, wilson
-from mien.latex import escape
 
 Labels = npt.NDArray[np.int64]
 Logits = npt.NDArray[np.floating[Any]]
@@ -95,13 +94,40 @@ def _mean(values: Values, weights: npt.NDArray[Any]) -> Values:
     return np.asarray((values * weights).sum(axis=-1) / weights.sum(axis=-1))
 
 
-# The scores whose intervals come from resampled confusion matrices.
-RESAMPLED = {"balanced_accuracy": balanced_accuracy, "macro_f1": macro_f1, "weighted_f1": weighted_f1}
-SCORES = ("accuracy", *RESAMPLED)
+class MatrixScore(NamedTuple):
+    """A score `of` confusion matrices (..., k, k): its name and meaning in words, and the format of its values.
+
+    A `brief` one also stands in narrow tables: on the screen, in results/.
+    """
+
+    name: str
+    meaning: str
+    of: Callable[[Counts], Values]
+    form: str = ".3f"
+    brief: bool = True
+
+
+# All that measures, shows or compares scores goes by this table. Metrics of before a score was added show "–" for it.
+SCORES = {
+    "accuracy": MatrixScore("accuracy", "share of rows predicted right", accuracy),
+    "balanced_accuracy": MatrixScore("balanced accuracy", "mean recall of the classes", balanced_accuracy),
+    "macro_f1": MatrixScore("macro F1", "mean F1 of the classes", macro_f1),
+    "weighted_f1": MatrixScore("weighted F1", "mean F1, each class by its rows", weighted_f1, brief=False),
+}
+
+
+def brief_scores() -> dict[str, MatrixScore]:
+    """The scores that narrow tables show, by key."""
+    return {key: score for key, score in SCORES.items() if score.brief}
+
+
+def resampled_scores() -> dict[str, MatrixScore]:
+    """The scores whose intervals come from resampled confusion matrices: all but accuracy, which has Wilson's."""
+    return {key: score for key, score in SCORES.items() if key != "accuracy"}
 
 
 def measure(labels: Labels, logits: Logits, classes: Sequence[str]) -> dict[str, Any]:
-    """The scores of predictions as plain data: `n`, the four of `SCORES`, `per_class` and `interval`.
+    """The scores of predictions as plain data: `n`, the ones of `SCORES`, `per_class` and `interval`.
 
     `labels` is int (n,), `logits` float (n, k), `classes` the scheme's k names. `per_class` gives precision, recall, f1
     and support by class name. `interval` gives [low, high] of 95 %: Wilson's for accuracy, the percentiles of 2,000
@@ -113,11 +139,10 @@ def measure(labels: Labels, logits: Logits, classes: Sequence[str]) -> dict[str,
     matrix = confusion(labels, predict(labels, logits, classes), len(classes))
     by_class = class_scores(matrix)
     interval = {"accuracy": list(wilson(int(np.trace(matrix)), int(matrix.sum())))}
-    interval |= {name: list(bootstrap(matrix, score)) for name, score in RESAMPLED.items()}
+    interval |= {key: list(bootstrap(matrix, score.of)) for key, score in resampled_scores().items()}
     return {
         "n": int(matrix.sum()),
-        "accuracy": float(accuracy(matrix)),
-        **{name: float(score(matrix)) for name, score in RESAMPLED.items()},
+        **{key: float(score.of(matrix)) for key, score in SCORES.items()},
         "per_class": {
             name: {
                 "precision": float(by_class.precision[i]),
@@ -137,11 +162,13 @@ def classification_report(labels: Labels, logits: Logits, classes: Sequence[str]
     `title` says what was measured (protocol, role, split, n) and stands in all three: as the first line, in the column
     `measured_on`, as the caption. Means leave out classes without rows and predictions, as `macro_f1` does.
     """
+    from sklearn.metrics import classification_report as text_report  # Reading stored scores needs none of it.
+
     predicted = predict(labels, logits, classes)
     matrix = confusion(labels, predicted, len(classes))
     support, scores = matrix.sum(axis=1), class_scores(matrix)
     present = np.flatnonzero(support + matrix.sum(axis=0)).tolist()
-    text = _text_report(
+    text = text_report(
         labels, predicted, labels=present, target_names=[classes[i] for i in present], digits=3, zero_division=0
     )
     absent = [name for i, name in enumerate(classes) if i not in present]
@@ -156,7 +183,7 @@ def classification_report(labels: Labels, logits: Logits, classes: Sequence[str]
     return {
         "txt": f"{title}\n\n{text}{note}",
         "csv": _csv(by_class + means, title),
-        "tex": _tex(by_class, means, title),
+        "tex": latex.table(title, ("class", "precision", "recall", "F1", "support"), map(_texts, (by_class, means))),
     }
 
 
@@ -172,31 +199,8 @@ def _csv(rows: Rows, title: str) -> str:
     return text.getvalue()
 
 
-def _tex(by_class: Rows, means: Rows, title: str) -> str:
-    def lines(rows: Rows) -> list[str]:
-        return [
-            "    "
-            + " & ".join([escape(name), *("" if score is None else f"{score:.3f}" for score in scores), str(support)])
-            + r" \\"
-            for name, scores, support in rows
-        ]
-
-    return "\n".join(
-        [
-            r"% \usepackage{booktabs}",
-            r"\begin{table}",
-            r"  \centering",
-            rf"  \caption{{{escape(title)}}}",
-            r"  \begin{tabular}{lrrrr}",
-            r"    \toprule",
-            r"    class & precision & recall & F1 & support \\",
-            r"    \midrule",
-            *lines(by_class),
-            r"    \midrule",
-            *lines(means),
-            r"    \bottomrule",
-            r"  \end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
+def _texts(rows: Rows) -> list[list[str]]:
+    return [
+        [name, *("" if score is None else f"{score:.3f}" for score in scores), str(support)]
+        for name, scores, support in rows
+    ]

@@ -1,6 +1,7 @@
 """Protocols: which rows a model is fit on, which it is chosen by, which it is reported on, and how these overlap."""
 
 from mien.protocols.named import (
+    folded,
     folder,
     folds,
     k_fold,
@@ -21,6 +22,7 @@ __all__ = [
     "Role",
     "Roles",
     "check_roles",
+    "folded",
     "folder",
     "folds",
     "k_fold",

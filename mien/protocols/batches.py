@@ -1,7 +1,7 @@
 """The rows of a role as batches, in order, with pixels and labels. All training and evaluation reads these."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -110,33 +110,23 @@ def load(
     distribution over the scheme's classes (a row that nobody voted one of them keeps its label). `columns` of numbers
     become the rows' values. Only the named splits are opened.
     """
-    images, names, part, place, ids, labels, ballots, values = [], [], [], [], [], [], [], []
-    for number, one in enumerate(parts):
-        own, _ = labels_under(dataset, one.split, scheme)
-        rows = np.arange(len(own)) if one.index is None else one.index
-        rows = rows[own[rows] >= 0]
-        images.append(pixels(dataset, one.split, size, color))
-        names.append(one.split)
-        part.append(np.full(len(rows), number))
-        place.append(rows)
-        ids.append(np.array(dataset.ids(one.split), dtype=object)[rows])
-        labels.append(own[rows])
-        if votes:
-            ballots.append(vote_distribution(read_votes(dataset, one.split)[rows], own[rows], scheme))
-        else:
-            ballots.append(np.empty((len(rows), 0), np.float32))
-        values.append(_numbers(dataset, one.split, columns)[rows])
-    return Samples(
-        tuple(images),
-        tuple(names),
-        np.concatenate(part),
-        np.concatenate(place),
-        np.concatenate(ids),
-        np.concatenate(labels),
-        np.concatenate(ballots),
-        np.empty((sum(map(len, labels)), 0, 2), np.float32),
-        np.concatenate(values),
-    )
+
+    def read(split: str) -> _Split:
+        labels, _ = labels_under(dataset, split, scheme)
+        return pixels(dataset, split, size, color), labels, np.empty((len(labels), 0, 2), np.float32)
+
+    samples = _gather(dataset, parts, read)
+    by_split = [(split, samples.part == number) for number, split in enumerate(samples.splits)]
+    if columns:
+        values = [_numbers(dataset, split, columns)[samples.place[here]] for split, here in by_split]
+        samples = replace(samples, values=np.concatenate(values))
+    if not votes:
+        return samples
+    ballots = [
+        vote_distribution(read_votes(dataset, split)[samples.place[here]], samples.labels[here], scheme)
+        for split, here in by_split
+    ]
+    return replace(samples, votes=np.concatenate(ballots))
 
 
 def _numbers(dataset: Dataset, split: str, columns: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -148,17 +138,31 @@ def _numbers(dataset: Dataset, split: str, columns: Sequence[str]) -> npt.NDArra
 
 def load_faces(dataset: Dataset, parts: Iterable[Part], size: int, color: Color, frame: Frame) -> Samples:
     """The rows of some parts as faces with their points, as `mien.data.framing.faces` frames them; labels as stored."""
+
+    def read(split: str) -> _Split:
+        images, points = faces(dataset, split, size, color, frame)
+        return images, dataset.labels(split), points
+
+    return _gather(dataset, parts, read)
+
+
+# Of all rows of a split: pixels, labels (below 0 for a row to be left out) and points.
+_Split = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.float32]]
+
+
+def _gather(dataset: Dataset, parts: Iterable[Part], read: Callable[[str], _Split]) -> Samples:
     images, names, part, place, ids, labels, points = [], [], [], [], [], [], []
     for number, one in enumerate(parts):
-        framed, moved = faces(dataset, one.split, size, color, frame)
-        rows = np.arange(len(moved)) if one.index is None else one.index
-        images.append(framed)
+        shown, given, marked = read(one.split)
+        rows = np.arange(len(given)) if one.index is None else one.index
+        rows = rows[given[rows] >= 0]
+        images.append(shown)
         names.append(one.split)
         part.append(np.full(len(rows), number))
         place.append(rows)
         ids.append(np.array(dataset.ids(one.split), dtype=object)[rows])
-        labels.append(dataset.labels(one.split)[rows])
-        points.append(moved[rows])
+        labels.append(given[rows])
+        points.append(marked[rows])
     return Samples(
         tuple(images),
         tuple(names),

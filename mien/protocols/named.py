@@ -1,9 +1,9 @@
 """The protocols that a file can name: each gives a data set's rows their roles."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,8 @@ from pydantic import Field
 from mien.data.dataset import Dataset
 from mien.errors import MienError, nearest
 from mien.protocols.roles import ROLES, Part, Roles
-from mien.registry import Component, register
+from mien.registry import Component, entry, register
+from mien.registry import names as registered
 
 Indices = npt.NDArray[np.int64]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -26,6 +27,22 @@ _OWN_SPLITS = (
     ("train", "valid", "test"),
     ("train", "val", "test"),
 )
+
+
+Protocol = TypeVar("Protocol", bound=Callable[..., Roles])
+
+
+def folded(count: Callable[..., int]) -> Callable[[Protocol], Protocol]:
+    """Say of a protocol with a parameter `fold` how many folds it has: `count(dataset, **parameters)` of them.
+
+    Each of `mien train --folds`'s runs has one of the folds 0 … count - 1, and each row is reported on in just one.
+    """
+
+    def decorate(build: Protocol) -> Protocol:
+        build.folds = count  # type: ignore[attr-defined]
+        return build
+
+    return decorate
 
 
 @register("protocol", "official")
@@ -111,6 +128,7 @@ def folder(
 
 
 @register("protocol", "k-fold")
+@folded(lambda dataset, folds, **_: folds)
 def k_fold(
     dataset: Dataset,
     *,
@@ -166,12 +184,13 @@ def k_fold(
 
 
 @register("protocol", "leave-one-subject-out")
+@folded(lambda dataset, column, **_: _subjects(dataset, _column(dataset, list(dataset.card.splits), column), column))
 def leave_one_subject_out(
     dataset: Dataset, *, column: str = "subject", fold: Fold = 0, share: Share = 0.1, seed: Seed = 0
 ) -> Roles:
     """The report role is one subject, number `fold` in sorted order; subjects with about `share` of the rest choose."""
-    names = list(dataset.card.splits)
-    subjects = _column(dataset, names, column, "column")
+    splits = list(dataset.card.splits)
+    subjects = _column(dataset, splits, column)
     known = _subjects(dataset, subjects, column)
     if fold >= known:
         raise MienError(
@@ -181,22 +200,16 @@ def leave_one_subject_out(
         )
     report = np.flatnonzero(subjects == fold)
     rest = np.flatnonzero(subjects != fold)
-    return _roles(dataset, names, rest, rest[grouped(subjects[rest], share, seed)], report)
+    return _roles(dataset, splits, rest, rest[grouped(subjects[rest], share, seed)], report)
 
 
 def folds(component: Component, dataset: Dataset) -> int:
-    """The number of folds that a protocol makes of a data set; MienError for a protocol without folds.
-
-    Its parameter `fold` takes the values 0 … folds - 1.
-    """
-    if component.called == "k-fold":
-        return int(component.parameters["folds"])
-    if component.called == "leave-one-subject-out":
-        column = component.parameters["column"]
-        return _subjects(dataset, _column(dataset, list(dataset.card.splits), column, "column"), column)
-    raise MienError(
-        f"protocol '{component.called}' has no folds", key="protocol", expected="k-fold or leave-one-subject-out"
-    )
+    """How many folds a protocol makes of a data set; MienError for a protocol that isn't `folded`."""
+    count = getattr(component.entry.build, "folds", None)
+    if count is None:
+        known = [name for name in registered("protocol") if hasattr(entry("protocol", name).build, "folds")]
+        raise MienError(f"protocol '{component.called}' has no folds", key="protocol", expected=" or ".join(known))
+    return int(count(dataset, **component.parameters))
 
 
 def stratified(labels: Indices, share: float, seed: int) -> Indices:
@@ -240,7 +253,7 @@ def _check_splits(dataset: Dataset, names: Sequence[str], key: str) -> None:
             )
 
 
-def _column(dataset: Dataset, names: Sequence[str], column: str, key: str) -> Indices:
+def _column(dataset: Dataset, names: Sequence[str], column: str, key: str = "column") -> Indices:
     """A column of some splits as numbers (rows,): each value's place among the column's sorted values, from 0."""
     place: dict[str, Any] = {"key": f"protocol.{key}"}
     known = [name for name in dataset.card.columns if name not in ("id", "image", "label", "votes")]

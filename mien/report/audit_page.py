@@ -1,6 +1,5 @@
 """The audit of a data set as one HTML file: findings by split, and copies side by side as pictures."""
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from mien.errors import FailedError
 from mien.files import write_text
 from mien.images import Pixels
 from mien.intervals import percent, wilson
-from mien.report.rendering import render
+from mien.report.rendering import data_uri, render
 from mien.report.wording import span
 
 # So many groups, or single pictures, of a kind are shown, and so many pictures of a group.
@@ -31,7 +30,7 @@ Share = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Picture:
+class RowPicture:
     """A picture as a data URI, and what stands under it."""
 
     source: str
@@ -46,7 +45,7 @@ class Gallery:
 
     name: str
     meaning: str
-    groups: list[list[Picture]]
+    groups: list[list[RowPicture]]
     more: list[int]
     total: int
     what: str
@@ -82,7 +81,7 @@ def write_audit_page(dataset: Dataset) -> Path:
 
 
 def finding_rows(content: dict[str, Any]) -> list[tuple[str, str, list[Share]]]:
-    """Flag, its meaning, and the number of rows by split and in all, with their share; only flags that apply."""
+    """For each flag that applies: name, meaning, and the number of rows with their share, by split and in all."""
     n = [*content["splits"].values(), content["n"]]
     rows = []
     for name, meaning in FLAGS.items():
@@ -103,7 +102,7 @@ def _applies(content: dict[str, Any], flag: str) -> bool:
 
 
 def share(count: int, n: int) -> Share:
-    """A number of rows and its share in per cent, which 0 has none of.
+    """A number of rows, and its share in per cent ("" for 0).
 
     >>> share(12, 300), share(0, 300)
     (('12', '4.0 %'), ('0', ''))
@@ -123,7 +122,7 @@ def across_rows(content: dict[str, Any]) -> list[tuple[str, str, str, Share, Sha
 
 
 def agreement_rows(content: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, str]]]]:
-    """For each class, and all together, by split: share of rows whose majority is the label, its 95 % interval, n."""
+    """By class (all of them last) and split: the share of rows whose label is the raters' majority, interval, n."""
     if content["votes"] is None:
         return []
     by_split = [
@@ -141,7 +140,7 @@ def _agrees(of: dict[str, int]) -> tuple[str, str, str]:
 
 
 def class_rows(content: dict[str, Any]) -> list[tuple[str | Share, ...]]:
-    """Class, and its rows by split with their share."""
+    """For each class its rows by split, with their share."""
     names = next(iter(content["classes"].values()))
     return [
         (name, *(share(classes[name], content["splits"][split]) for split, classes in content["classes"].items()))
@@ -161,10 +160,10 @@ class _Shelf:
         self._start = np.cumsum([0, *count])
         self._scans = [scan(dataset, split) for split in splits]
 
-    def picture(self, row: int) -> Picture:
+    def picture(self, row: int) -> RowPicture:
         number = int(self.split_of[row])
         gray = self._scans[number][row - self._start[number]]["gray"]
-        return Picture(_data_uri(gray), self._splits[number], self._ids[row].as_py(), self._classes[self.labels[row]])
+        return RowPicture(_jpeg(gray), self._splits[number], self._ids[row].as_py(), self._classes[self.labels[row]])
 
 
 def _galleries(dataset: Dataset, table: Any) -> list[Gallery]:
@@ -225,7 +224,7 @@ def _single(shelf: _Shelf, name: str, meaning: str, rows: Sequence[int] | Rows) 
     return Gallery(name, f"{meaning[0].upper()}{meaning[1:]}.", shown, [0] * len(shown), len(rows), "pictures")
 
 
-def _data_uri(gray: Pixels) -> str:
+def _jpeg(gray: Pixels) -> str:
     done, data = cv2.imencode(".jpg", np.ascontiguousarray(gray), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     assert done
-    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
+    return data_uri(data.tobytes(), "jpeg")

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from mien.comparison.tables import Table
-from mien.report.tables import SCORES
-from mien.report.wording import scored, seeds, warning
-from mien.tasks import NME, Score
+from mien.intervals import with_interval
+from mien.metrics.classification import SCORES
+from mien.report.wording import in_percent, scored, seeds, warning
+from mien.tasks import Score
 
 Lines = list[str | Table]
 
@@ -52,9 +53,7 @@ _ERRORS = {
 
 
 def _error(of: Mapping[str, Any], key: str) -> str:
-    if key == "auc_8":
-        return scored(of, key)
-    return NME.bracketed(of[key], of["interval"][key]).replace(" %", "")
+    return scored(of, key) if key == "auc_8" else in_percent(of, key)
 
 
 def _limits(metrics: Mapping[str, Any]) -> list[str]:
@@ -71,11 +70,15 @@ def classes(metrics: Mapping[str, Any]) -> Lines:
             told = f"{tta['name']}, {tta['views']} views"
             parts += [(told, tta), (f"{told}, without exact copies", tta["clean"])]
             parts.append((f"{told}, without near copies", tta["near_clean"]))
-    rows = [(what, f"{of['n']:,}", *(scored(of, key) for key in SCORES)) for what, of in parts if of is not None]
+    rows = [
+        (what, f"{of['n']:,}", *(scored(of, key, score.form) for key, score in SCORES.items()))
+        for what, of in parts
+        if of is not None
+    ]
     after = metrics["calibration"]["after"]
     nll, ece = (scored(after, key) for key in ("nll", "ece_corrected"))
     lines: Lines = [
-        Table(title(metrics), ("measured on", "n", *_NAMES.values()), rows, 1),
+        Table(title(metrics), ("measured on", "n", *(score.name for score in SCORES.values())), rows, 1),
         f"all rows, at temperature {after['temperature']:.3f}: NLL {nll}, ECE without what chance adds {ece}",
     ]
     if metrics["dropped"]["rows"]:
@@ -84,10 +87,6 @@ def classes(metrics: Mapping[str, Any]) -> Lines:
     if report and metrics["overlap"]["near"] is None:
         lines.append("near copies of what the model has seen weren't looked for")
     return lines
-
-
-# As SCORES calls them at the head of a line, inside one.
-_NAMES = {key: name[0].lower() + name[1:] for key, (name, _) in SCORES.items()}
 
 
 def title(metrics: Mapping[str, Any]) -> str:
@@ -105,12 +104,11 @@ def group(scores: Mapping[str, Any]) -> Lines:
     parts = {"all rows": scores, "without exact copies": scores["clean"], "without near copies": scores["near_clean"]}
     rows = []
     for measured_on, part in parts.items():
-        for key, name in _NAMES.items():
+        for key, of in SCORES.items():
             if part and (score := part.get(key)):
-                low, high = score["interval"]
-                each = "  ".join(f"{value:.3f}" for value in score["each"])
-                told = f"{score['mean']:.3f} [{low:.3f}, {high:.3f}]"
+                each = "  ".join(f"{value:{of.form}}" for value in score["each"])
+                mean = with_interval(score["mean"], score["interval"], of.form)
                 sd = "–" if score["sd"] is None else f"{score['sd']:.4f}"
-                rows.append((name, measured_on, f"{part['n']:,}", told, sd, each))
+                rows.append((of.name, measured_on, f"{part['n']:,}", mean, sd, each))
     columns = ("measure", "measured on", "n", what, "sd", "each")
     return [Table(title({**scores, "run": scores["name"], "role": "report"}), columns, rows, 2)]

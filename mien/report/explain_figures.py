@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mien.explain.storage import Arrays, read
+from mien.explanation.storage import Arrays, read
 from mien.report.explain_pictures import Drawing, Picture, caption
 from mien.report.explain_tiles import SIGNED, Tile, Values, colored, grid, matrix, picture
 from mien.report.style import Caption
@@ -135,21 +135,21 @@ def cases(result: Result, arrays: Arrays, public: bool = False) -> Iterator[Draw
 
 
 def _about(result: Result, public: bool, told: str) -> Caption:
-    """The caption of what a model makes of images: of drawn ones no row is shown."""
+    """The caption of an explanation of images; that of drawn ones names no row."""
     if public:
         return Caption((f"{result['run']} · protocol {result['protocol']} · {seeds(result)}", told))
     return caption(result, told)
 
 
 def _reaches(values: Values) -> tuple[float, float]:
-    """How far a channel's values reach below 0 and above it: the percentile of their sizes; 1 where there are none."""
+    """The largest size (a percentile) of a channel's values below 0 and above it; 1 where there are none."""
     below, above = -values[values < 0], values[values > 0]
     low, high = (float(np.percentile(side, REACH)) if len(side) else 1.0 for side in (below, above))
     return low, high
 
 
 def _signed(values: Values, low: float, high: float) -> Values:
-    """Values as shares of how far they reach, −1 … 1 and beyond."""
+    """Values as shares of `low` (below 0) and `high` (above 0): −1 … 1 and beyond."""
     return np.where(values < 0, values / low, values / high)
 
 

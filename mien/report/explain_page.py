@@ -1,11 +1,11 @@
-"""What a run's page says of its explanations: pictures, numbers and tables, read from the run's folder."""
+"""The explanations on a run's page: sentences, pictures and tables, read from the run's folder."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mien.explain.storage import folder, read
-from mien.files import replacing
+from mien.explanation.storage import folder, read
+from mien.files import write_bytes
 from mien.intervals import percent
 from mien.report import explain_figures
 from mien.report.explain_pictures import Picture, rows_of
@@ -17,8 +17,8 @@ Result = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table: what it is of, names of columns, and rows of cells, the first of each a heading."""
+class CellTable:
+    """A table whose cells have a value and small print; the first cell of a row is its heading."""
 
     caption: str
     columns: tuple[str, ...]
@@ -35,7 +35,7 @@ class Section:
     warning: str
     words: list[str]
     pictures: list[Picture]
-    tables: list[Table]
+    tables: list[CellTable]
 
 
 def sections(run: Run, public: bool = False) -> list[Section]:
@@ -56,7 +56,7 @@ def sections(run: Run, public: bool = False) -> list[Section]:
 
 
 def sentences(run: Run) -> dict[str, list[str]]:
-    """What is said of each explanation that a run's folder holds, by name."""
+    """The sentences about each explanation that a run's folder holds, by its name."""
     found = ((name, read(run, name)) for name in TITLES)
     return {name: _SAID[name](stored[0])[0] for name, stored in found if stored is not None}
 
@@ -80,8 +80,7 @@ def write_pictures(run: Run, found: Sequence[Section]) -> None:
         if old.name not in made:
             old.unlink()
     for name, content in made.items():
-        with replacing(folder(run) / name) as temporary:
-            temporary.write_bytes(content)
+        write_bytes(folder(run) / name, content)
 
 
 TITLES = {
@@ -94,7 +93,7 @@ TITLES = {
     "cases": "Errors and doubts",
 }
 
-Said = tuple[list[str], list[Table]]
+Said = tuple[list[str], list[CellTable]]
 
 
 def _filters(result: Result) -> Said:
@@ -119,7 +118,7 @@ def _saliency(result: Result) -> Said:
         [(entry["class"],), (f"{entry['n']:,}",), _estimate(entry["alike"], entry["interval"])]
         for entry in result["classes"]
     ]
-    return [what, told], [Table("How alike the model's mean map and that of random weights are", _ALIKE, rows)]
+    return [what, told], [CellTable("How alike the model's mean map and that of random weights are", _ALIKE, rows)]
 
 
 _ALIKE = ("class", "n", "alike")
@@ -142,7 +141,9 @@ def _regions(result: Result) -> Said:
     if limits := result["landmarks"].get("limits"):
         words.append(f"The landmark model: {limits}.")
     tables = [
-        Table(f"Loss of probability by part, {what}, with 95 % intervals", _PARTS, [_part(entry) for entry in entries])
+        CellTable(
+            f"Loss of probability by part, {what}, with 95 % intervals", _PARTS, [_part(entry) for entry in entries]
+        )
         for what, entries in (
             ("all classes", [entry for entry in result["parts"] if entry["class"] == "all"]),
             ("by class", [entry for entry in result["parts"] if entry["class"] != "all"]),
@@ -196,7 +197,7 @@ def _neighbours(result: Result) -> Said:
     ]
     most = max((len(row["nearest"]) for row in result["rows"]), default=0)
     columns = ("row", "label → answer", *(f"nearest {place}" for place in range(1, 1 + most)))
-    return words, [Table("Rows and their nearest fit rows: id, label, cosine", columns, rows)]
+    return words, [CellTable("Rows and their nearest fit rows: id, label, cosine", columns, rows)]
 
 
 def _cases(result: Result) -> Said:
@@ -219,7 +220,7 @@ def _cases(result: Result) -> Said:
             for row in result[name]
         ]
         if rows:
-            tables.append(Table(what, ("row", "label, probability", "answer, probability", "most raters"), rows))
+            tables.append(CellTable(what, ("row", "label, probability", "answer, probability", "most raters"), rows))
     return words, tables
 
 

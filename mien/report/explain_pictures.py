@@ -1,16 +1,16 @@
-"""What the pictures of all explanations share: the caption that says whose rows they are of, and how they are kept.
+"""What the pictures of all explanations share: a caption that names their rows, and how they are stored.
 
 `explain_figures` and `saliency_figures` each give `pictures(run, public)`: those of the explanations that a run's
 folder holds. Public ones show no row of the data set.
 """
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
+from mien.report.rendering import data_uri
 from mien.report.style import Caption, png
 from mien.report.wording import seeds, warning
 
@@ -27,7 +27,7 @@ class Picture:
     @property
     def source(self) -> str:
         """The picture as a data URI."""
-        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+        return data_uri(self.png)
 
 
 class Drawing(NamedTuple):

@@ -44,7 +44,7 @@ def picture(image: Pixels) -> Pixels:
 
 
 def colored(values: Values, low: float, high: float, colors: Colormap) -> Pixels:
-    """Numbers (h, w) in the colours of a scale from `low` to `high`, uint8 (h, w, 3); one value all over is its middle.
+    """Numbers (h, w) in the colours of a scale from `low` to `high`, uint8 (h, w, 3); its middle where all are equal.
 
     >>> colored(np.array([[-1.0, 0.0, 1.0]]), -1, 1, SIGNED)[0, 1].tolist()
     [255, 255, 255]

@@ -1,4 +1,4 @@
-"""What every run's page says of it: how it was trained, from what, with what, and by which commands."""
+"""The facts on every run's page: how it was trained, on which data, with which software, by which commands."""
 
 import shlex
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _OF_DATASET = ("excluded", "notes")
 
 
 def record(run: Run, environment: Mapping[str, Any]) -> dict[str, Any]:
-    """What the pages of all tasks end with, by the names that the macro `record` knows."""
+    """The last part of every task's page, by the names that the macro `record` uses."""
     made = environment.get("dataset", {})
     return {
         "commands": commands(run, environment),
@@ -35,7 +35,7 @@ def opened(run: Run, own: Mapping[str, Any] | None) -> str:
     if not mine or own is None:
         return ""
     text = f"The report role of this run was opened {mine}."
-    lines = read_ledger(run.folder.parent.parent.parent)
+    lines = read_ledger(run.workspace.root)
     same = [line for line in lines if (line.get("dataset"), line.get("split")) == (own["dataset"], own["split"])]
     if len({line["run"] for line in same}) > 1:
         text += f" In its workspace {own['split']} of {own['dataset']} was opened {wording.opened(same)}."
@@ -92,6 +92,8 @@ def _fact(key: str, value: Any) -> str:
 
 
 def commands(run: Run, environment: Mapping[str, Any]) -> list[str]:
-    """What was typed to train the run, and what measures it."""
+    """The commands that trained the run and that measure it."""
     given = environment.get("command") or ["mien", "train", f"runs/{run.name}/experiment.yaml"]
+    if len(given) == 1:  # A call from Python.
+        given = given[0]
     return [given if isinstance(given, str) else shlex.join(given), f"mien evaluate {run.name}"]

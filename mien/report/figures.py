@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from mien.intervals import Counts, Values, wilson
+from mien.intervals import Counts, Values, wilson, with_interval
 from mien.metrics.calibration import BINS, Bins
 from mien.report.style import BLUE, DEEP, FAINT, GREEN, INK, ORANGE, VERMILION, WIDTH, Caption, figure, styled
 from mien.tasks import ACCURACY, LOSS, Score
@@ -52,12 +52,10 @@ def _curve(ax: Axes, history: History, panel: Score, rows: int | None) -> None:
     best = best_epoch(history, panel)
     if best is not None:
         value = float(history[f"choose_{panel.key}"][epochs == best][0])
-        label = f"{'best' if panel.higher else 'lowest'}: {panel.told(value)}"
         if rows and panel.share:
-            low, high = wilson(round(value * rows), rows)
-            label += f" [{low:.3f}, {high:.3f}] at {best}"
+            label = f"best: {with_interval(value, wilson(round(value * rows), rows))} at {best}"
         else:
-            label += f", epoch {best}"
+            label = f"{'best' if panel.higher else 'lowest'}: {panel.told(value)}, epoch {best}"
         ax.axvline(best, color=FAINT, linewidth=0.8, linestyle=":")
         ax.plot(
             best, scale * value, "o", color=BLUE, markerfacecolor="none", markersize=8, markeredgewidth=1.5, label=label
@@ -75,7 +73,7 @@ def _curve(ax: Axes, history: History, panel: Score, rows: int | None) -> None:
 
 
 def confusion_matrix(matrix: Counts, classes: Sequence[str], caption: Caption) -> Figure:
-    """For each true class (down), what share of its rows was taken for each class (across), in %, and how many.
+    """The confusion matrix: of each true class (down) the share of rows predicted as each class (across), and counts.
 
     `matrix` is (k, k) counts. A class without rows has an empty line.
     """
@@ -142,9 +140,9 @@ def per_class(scores: Mapping[str, Mapping[str, Any]], caption: Caption) -> Figu
 
 
 def reliability(bins: Mapping[str, Bins], caption: Caption) -> Figure:
-    """How often the model is right by how sure it is, with Wilson's 95 % interval for each bin, and below the bins' n.
+    """The accuracy of each confidence bin with Wilson's 95 % interval, and below it the bins' n.
 
-    `bins` gives the bins of equal width (`calibration.bin_rows`) by what is said in the legend, at most two of them:
+    `bins` gives the bins of equal width (`calibration.bin_rows`) by their name in the legend, at most two of them:
     before and after the temperature.
     """
     looks = ((VERMILION, "o", "--", -1), (BLUE, "s", "-", 1))

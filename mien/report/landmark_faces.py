@@ -1,29 +1,26 @@
-"""Faces under the points of a landmark run: those it was measured on for the run's own folder, drawn ones for all."""
+"""Faces with a landmark run's points: the measured ones for its own folder, drawn ones for public pages."""
 
-import base64
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from mien.data.dataset import open_dataset
 from mien.data.framing import faces
 from mien.data.synthetic import faces as draw_faces
 from mien.errors import FailedError, MienError
-from mien.evaluation.landmarks import read_points
-from mien.faces.shares import as_pixels
 from mien.faces.squares import cut, detector_squares, into
 from mien.images import Pixels
-from mien.inference.weights import load_weights
+from mien.inference.model import load_run
 from mien.metrics.nme import image_errors, measure_points
 from mien.report.landmark_figures import Points, overlays
 from mien.report.landmark_tables import bracketed
+from mien.report.rendering import data_uri
 from mien.report.style import Caption, png
 from mien.report.wording import seeds, warning
+from mien.runs.predictions import read_points
 from mien.runs.run import Run
-from mien.workspace import Workspace
 
 SIZE = 128
 _WORST, _FIRST, _DRAWN = 12, 8, 8
@@ -43,27 +40,27 @@ class Gallery:
     @property
     def source(self) -> str:
         """The picture as a data URI."""
-        return f"data:image/png;base64,{base64.b64encode(self.picture).decode()}"
+        return data_uri(self.picture)
 
 
 class Galleries(NamedTuple):
-    """What a page shows of faces, and a sentence that says whose they are or why there are none."""
+    """The pictures of faces on a page, and a sentence that says whose faces they are, or why there are none."""
 
     shown: list[Gallery]
     told: str
 
 
 def measured_faces(run: Run, metrics: dict[str, Any]) -> Galleries:
-    """The worst faces of a role and its first ones, by the points that its evaluation stored.
+    """The faces of a role with the largest errors, and its first ones, with the points that its evaluation stored.
 
-    Pictures are the data set's, so they are for the run's folder alone. None, and why, where the data set isn't there
-    any more or is another one.
+    They show the data set's pictures, which must not leave the run's folder. There are none where the data set is gone
+    or has changed; the sentence says why.
     """
     file = run.predictions(metrics["role"])
     try:
         rows, true, predicted = read_points(file, SIZE)
         fingerprint = run.environment["dataset"]["fingerprint"]
-        dataset = open_dataset(Workspace(run.folder.parent.parent.parent), metrics["dataset"])
+        dataset = open_dataset(run.workspace, metrics["dataset"])
         if dataset.card.fingerprint != fingerprint:
             raise MienError(f"data set '{dataset.card.name}' isn't the one that was measured on")
         splits = dict.fromkeys(split for split, _ in rows)
@@ -104,7 +101,7 @@ def measured_faces(run: Run, metrics: dict[str, Any]) -> Galleries:
 
 
 def drawn_faces(run: Run) -> Galleries:
-    """Drawn faces, framed as measured ones are, whose points are known exactly, under the run's own points."""
+    """Drawn faces, whose points are known exactly, framed as measured ones are, with the run's predicted points."""
     drawn = list(draw_faces(_DRAWN, size=_CANVAS, seed=_SEED, workers=1))
     points = np.stack([of for _, _, of in drawn]).astype(np.float32)
     frames = detector_squares(points, [f"drawn {number}" for number in range(_DRAWN)])
@@ -113,9 +110,7 @@ def drawn_faces(run: Run) -> Galleries:
         for (image, _, _), square in zip(drawn, frames, strict=True)
     ]
     true = into(points, frames, SIZE)
-    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    shares = load_weights(run.weights, run.experiment, "cpu").shares(batch)
-    predicted = as_pixels(shares, SIZE).numpy()
+    predicted = load_run(run).points(images)
     errors = image_errors(predicted, true)
     heading = f"{_DRAWN} drawn faces, no photographs"
     lines = (

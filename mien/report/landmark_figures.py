@@ -21,6 +21,7 @@ from mien.faces.ibug import GROUPS, POINTS
 from mien.images import Pixels
 from mien.metrics.nme import LIMIT
 from mien.report.style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, Caption, figure, styled
+from mien.report.wording import in_percent, scored
 
 Results = Mapping[str, Mapping[str, Any]]
 Points = npt.NDArray[np.floating[Any]]
@@ -42,10 +43,9 @@ def error_curve(results: Results, caption: Caption) -> Figure:
         lines = []
         for name, found, color, line in _looks(results):
             places, share = 100 * np.array(found["ced"]["threshold"]), 100 * np.array(found["ced"]["share"])
-            low, high = found["interval"]["auc_8"]
             label = (
-                f"{name}: mean {_percent(found, 'nme_outer_eyes', 2)}\n"
-                f"AUC {found['auc_8']:.3f} [{low:.3f}, {high:.3f}], {_percent(found, 'failure_rate_8', 1)} fail"
+                f"{name}: mean {in_percent(found, 'nme_outer_eyes', unit=' %')}\n"
+                f"AUC {scored(found, 'auc_8')}, {in_percent(found, 'failure_rate_8', 1, unit=' %')} fail"
             )
             lines += ax.plot(places, share, color=color, linestyle=line, label=label)
         ax.axvline(100 * LIMIT, color=FAINT, linewidth=0.8, linestyle=":")
@@ -139,11 +139,6 @@ def _looks(results: Results) -> Iterator[tuple[str, Mapping[str, Any], str, Any]
         raise ValueError(f"{len(results)} results, not 1 to {len(_LOOKS)}")
     for (name, found), (color, line) in zip(results.items(), _LOOKS, strict=False):
         yield name, found, color, line
-
-
-def _percent(found: Mapping[str, Any], name: str, digits: int) -> str:
-    low, high = found["interval"][name]
-    return f"{100 * found[name]:.{digits}f} % [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
 
 
 def _face(ax: Axes, image: Pixels, predicted: Points, true: Points | None) -> None:

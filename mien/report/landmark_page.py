@@ -26,7 +26,7 @@ _PANELS = (LOSS, NME)
 
 @dataclass(frozen=True)
 class Measured:
-    """All that the page says of one role."""
+    """The measurements of one role, as the page shows them."""
 
     role: str
     metrics: dict[str, Any]
@@ -49,7 +49,7 @@ def write_landmark_report(run: Run) -> Path:
 
 
 def landmark_page(run: Run, galleries: Galleries | None) -> str:
-    """The page, with these galleries or, for None, with those of the faces that the run was measured on.
+    """The page with these galleries; None stands for galleries of the faces that the run was measured on.
 
     The figures are written into the run's folder.
     """

@@ -15,21 +15,21 @@ from mien.runs.run import Run
 
 
 def caption(run: Run, metrics: Mapping[str, Any]) -> Caption:
-    """What every figure of a role says: run, protocol, rows, seeds, NME as it is and without exact copies."""
+    """The caption of a role's figures: run, protocol, rows, seeds, NME with and without exact copies."""
     of = f"{metrics['dataset']} " if metrics["dataset"] else ""
     found = {name: one for name, one in results(metrics).items() if name != "mean shape"}
     lines = [
         f"{run.name} · protocol {metrics['protocol']} · {metrics['role']}: {of}{metrics['split']} · {seeds(metrics)}",
-        f"n = {metrics['n']:,} · NME by outer eye corners: " + _told(found),
+        f"n = {metrics['n']:,} · NME by outer eye corners: " + _nme_by_size(found),
     ]
     clean = {name: one["clean"] for name, one in found.items() if one.get("clean") and one["clean"]["n"] < one["n"]}
     if clean:
         n = next(iter(clean.values()))["n"]
-        lines.append(f"without exact copies: n = {n:,} · " + _told(clean))
+        lines.append(f"without exact copies: n = {n:,} · " + _nme_by_size(clean))
     return Caption(tuple(lines), warning(metrics))
 
 
-def _told(found: Mapping[str, Mapping[str, Any]]) -> str:
+def _nme_by_size(found: Mapping[str, Mapping[str, Any]]) -> str:
     return " · ".join(f"{name} {bracketed(of)}" for name, of in found.items())
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mien.report.tables import Cell, contamination
-from mien.report.wording import copies
+from mien.report.wording import copies, in_percent
 
 NME = "nme_outer_eyes"
 # What is measured, and by which distance; the last says whether it is shown in per cent.
@@ -18,7 +18,7 @@ MEASURES = {
 
 
 def results(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """What was measured, by what figures and tables call it: the run at each size, the largest first, the mean shape.
+    """The measured results by their names in figures and tables: each size, the largest first, then the mean shape.
 
     >>> list(results({"sizes": {"48": {}, "128": {}}, "mean_shape": {}}))
     ['128 px', '48 px', 'mean shape']
@@ -45,12 +45,11 @@ def bracketed(of: Mapping[str, Any]) -> str:
     >>> bracketed({"nme_outer_eyes": 0.0472, "interval": {"nme_outer_eyes": [0.0454, 0.0492]}})
     '4.72 % [4.54, 4.92]'
     """
-    low, high = of["interval"][NME]
-    return f"{100 * of[NME]:.2f} % [{100 * low:.2f}, {100 * high:.2f}]"
+    return in_percent(of, NME, unit=" %")
 
 
 def size_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str, str, list[Cell]]]:
-    """For each size and the mean shape, and each without exact copies: name, what that is, n, and all measures."""
+    """A row for each size and for the mean shape, with and without exact copies: name, meaning, n, all measures."""
     return [
         (name, meaning, f"{of['n']:,}", [number(of, key) for key in MEASURES])
         for name, meaning, of in _with_twins(metrics)
@@ -66,7 +65,7 @@ def _with_twins(metrics: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[
 
 
 def twins(metrics: Mapping[str, Any]) -> list[str]:
-    """How many of the faces have copies among those trained or chosen on, and the NME without them; sentences."""
+    """Sentences: how many faces have copies among the fit and choose rows, and the NME without these faces."""
     if not metrics["overlap"]:
         return []
     clean = {name: of["clean"] for name, of in results(metrics).items() if name != "mean shape" and of.get("clean")}

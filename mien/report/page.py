@@ -23,7 +23,7 @@ from mien.tasks import resolve
 
 @dataclass(frozen=True)
 class Measured:
-    """All that the page says of one role."""
+    """The measurements of one role, as the page shows them."""
 
     role: str
     metrics: dict[str, Any]
@@ -67,7 +67,7 @@ def write_class_report(run: Run) -> Path:
 
 
 def run_page(run: Run, explained: list[Section], public: bool = False) -> str:
-    """The page with these explanations, which for a public one show no row; its figures go into the run's folder."""
+    """The page with these explanations (`public` ones show no row); its figures are written into the run's folder."""
     folder = run.folder
     environment = read_content(folder / "environment.json")
     history = read_history(run.history)

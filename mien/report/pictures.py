@@ -20,7 +20,7 @@ from mien.tasks import Score
 
 
 def caption(run: Run, metrics: Mapping[str, Any]) -> Caption:
-    """What every figure of a role says: run, protocol, rows, seeds, accuracy as it is and without exact copies."""
+    """The caption of a role's figures: run, protocol, rows, seeds, accuracy with and without exact copies."""
     of = f"{metrics['dataset']} " if metrics["dataset"] else ""
     lines = [
         f"{run.name} · protocol {metrics['protocol']} · {metrics['role']}: {of}{metrics['split']} · {seeds(metrics)}",
@@ -60,7 +60,7 @@ def score_pictures(
 
 
 def calibration_pictures(run: Run, metrics: Mapping[str, Any], rows: Predictions) -> tuple[list[Markup], str]:
-    """The reliability diagram and the risk–coverage curve; and in words what is left when half is answered."""
+    """The reliability diagram and the risk–coverage curve; and a sentence with the risk at half the coverage."""
     role, said, temperature = metrics["role"], caption(run, metrics), metrics["calibration"]["temperature"]
     correct = rows.predicted == rows.labels
     # Which class a row is taken for is the same at every temperature.
@@ -95,7 +95,7 @@ def calibration_pictures(run: Run, metrics: Mapping[str, Any], rows: Predictions
 def curve_caption(
     run: Run, environment: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]]
 ) -> tuple[Caption, int | None]:
-    """What the curves say of their rows, and the choose role's n; `measured` are metrics by role."""
+    """The caption of the curves, and the choose role's n; `measured` are metrics by role."""
     roles = environment.get("dataset", {}).get("roles", {})
     known = {role: roles[role] for role in ("fit", "choose") if role in roles}
     known |= {role: of for role, of in measured.items() if role == "choose"}
@@ -132,7 +132,7 @@ def drawn(run: Run, name: str, made: Figure, text: str) -> Markup:
 
 
 def inline_svg(text: str, name: str, label: str) -> str:
-    """A figure's SVG for a page: its ink is the page's, its paper clear, its ids its own, its width the place's."""
+    """A figure's SVG for a page: the page's ink on no paper, ids of its own, as wide as its place."""
     body = text[text.index(">", text.index("<svg")) + 1 :]
     body = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
     body = re.sub(r'(<path [^>]*?style=")fill: #ffffff"', r'\1fill: none"', body)

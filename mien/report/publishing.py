@@ -1,10 +1,10 @@
-"""What of a run can be shown to everyone, copied into a folder: no weights, predictions, real faces or names."""
+"""Publishes a run: copies what everyone may see into a folder, so no weights, predictions, real faces or names."""
 
 import shutil
 from pathlib import Path
 
 from mien.errors import MienError
-from mien.files import replacing
+from mien.files import write_bytes
 from mien.report.reading import read_metrics
 from mien.report.wording import OLDER
 from mien.runs.run import Run
@@ -30,15 +30,12 @@ _SHOWN = (
 def publish(run: Run, folder: Path) -> None:
     """Copy a measured run's report, numbers and figures into a folder, in place of what was published there before.
 
-    The report of a landmark run is written anew: in place of the data set's faces it shows drawn ones, which stand in
-    `figures/drawn-faces.png` as well. So is that of a run with explanations: activations are of drawn faces, maps are
-    drawn over a mean face's outline, and of single rows there are ids. Raises MienError for a run that isn't measured,
-    or was by a mien that knew no clean twin, and for a folder that holds something else.
+    The public report of a landmark run shows drawn faces in place of the data set's, also in `figures/drawn-faces.png`.
+    That of a run with explanations shows activations of drawn faces, maps over a mean face's outline, and ids in place
+    of single rows. Raises MienError for a run that isn't measured, or was by a mien that looked for no copies, and for
+    a folder that holds something else.
     """
-    if not run.metrics_file("report").exists():
-        raise MienError(
-            f"run {run.name} has not been measured on its reporting role", expected=f"mien evaluate {run.name} first"
-        )
+    run.measured()  # An error where nobody has.
     metrics = read_metrics(run.metrics_file("report"))
     if metrics["older"]:
         raise MienError(f"run {run.name} was {OLDER}", expected=f"mien evaluate {run.name} again")
@@ -53,12 +50,11 @@ def publish(run: Run, folder: Path) -> None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, target)
     for name, content in own.items():
-        with replacing(folder / name) as temporary:
-            temporary.write_bytes(content)
+        write_bytes(folder / name, content)
 
 
 def with_drawn_faces(run: Run) -> dict[str, bytes]:
-    """What of a landmark run isn't copied but made anew, by its path."""
+    """The public report and picture of a landmark run, by their paths; they are made anew, not copied."""
     from mien.report.landmark_faces import drawn_faces
     from mien.report.landmark_page import landmark_page
 

@@ -1,4 +1,4 @@
-"""What a run's folder holds, read for its page: every broken file is an error that names it."""
+"""Reads a run's folder for its page; a broken file is an error that names it."""
 
 import csv
 from pathlib import Path
@@ -25,9 +25,9 @@ def read_content(path: Path) -> dict[str, Any]:
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
-    """What an evaluation wrote, with all keys that its task says; runs no plugin.
+    """The metrics that an evaluation wrote, by its task; keys that an older mien didn't write stand for nothing.
 
-    `older` says that an older mien did, which knew fewer of them.
+    `older` says that copies weren't looked for yet.
     """
     content = read_content(path)
     task = task_of(content)
@@ -40,7 +40,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
 
 
 def read_others(folder: Path) -> list[dict[str, Any]]:
-    """What was measured under other protocols and on other data sets, by their names."""
+    """The metrics under other protocols and on other data sets, in the order of their names."""
     return [read_metrics(path) for path in sorted(folder.glob("evaluations/*/metrics.json"))]
 
 
@@ -64,6 +64,6 @@ def read_history(path: Path, score: str = "accuracy") -> History | None:
 
 
 def read_ledger(folder: Path) -> list[dict[str, Any]]:
-    """When report roles were opened, by the ledger of a run or a workspace: the oldest first."""
+    """The ledger's lines on report roles that were opened, of a run or a workspace, the oldest first."""
     lines = [line for line in entries(folder) if line.get("role") == "report"]
     return sorted(lines, key=lambda line: str(line["when"]))

@@ -1,5 +1,6 @@
 """Pages: one file of HTML each, of the templates beside this module, with one look."""
 
+import base64
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +11,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from mien import __version__
 
 
-def render(template: str, content: Mapping[str, Any]) -> str:
-    """The HTML of a template, with `content` under its names; text is escaped, Markup is not.
+def render(template: str, content: Mapping[str, Any], *folders: Path) -> str:
+    """The HTML of a template here or in further `folders`, with `content` by name; text is escaped, Markup is not.
 
     A template extends `base.html.j2` (blocks `title`, `style`, `header`, `main`) and imports from `macros.html.j2`.
     Filters beside Jinja's: `firm` keeps numbers and their signs on one line, `thousands` writes 3589 as 3,589.
     """
     templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([Path(__file__).parent, *folders]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -36,3 +37,12 @@ def firm(text: str) -> str:
     """
     text = re.sub(r"(?<=\d)–(?=\d)", "\N{WORD JOINER}–\N{WORD JOINER}", text)
     return re.sub(r"(?<=\d) (?=%)|(?<=\bn) (?== )|(?<==) (?=\d)", "\N{NO-BREAK SPACE}", text)
+
+
+def data_uri(picture: bytes, kind: str = "png") -> str:
+    """A picture as a data URI, which a page can hold.
+
+    >>> data_uri(b"PNG")
+    'data:image/png;base64,UE5H'
+    """
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"

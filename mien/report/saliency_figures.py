@@ -9,10 +9,10 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mien.explain.by_region import ALL, PARTS
-from mien.explain.storage import Arrays, read
+from mien.explanation.by_region import ALL, PARTS
+from mien.explanation.storage import Arrays, read
 from mien.faces.ibug import GROUPS
-from mien.intervals import percent
+from mien.intervals import percent, with_interval
 from mien.report.explain_pictures import Drawing, Picture, caption
 from mien.report.explain_tiles import SIGNED, Pixels, Tile, colored, grid, picture
 from mien.report.style import BLUE, FAINT, INK, VERMILION, Caption, figure, styled
@@ -109,8 +109,7 @@ def _covered(result: Result) -> str:
 def _alike(entry: Result) -> str:
     if entry["alike"] is None:
         return "no map"
-    low, high = entry["interval"]
-    return f"alike {entry['alike']:.2f}\n[{low:.2f}, {high:.2f}]"
+    return "alike " + with_interval(entry["alike"], entry["interval"], ".2f").replace(" [", "\n[")
 
 
 def _said(entry: Result) -> str:
@@ -181,8 +180,7 @@ def regions(name: str, result: Result, arrays: Arrays, public: bool = False) -> 
 
 
 def _span(entry: Result, value: str, interval: str) -> str:
-    low, high = entry[interval]
-    return f"{entry[value]:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return with_interval(entry[value], entry[interval], "+.3f")
 
 
 def _losses(result: Result, found: Mapping[tuple[str, str], Any], parts: list[str]) -> Figure:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
-from mien.files import replacing, write_text
+from mien.files import write_bytes, write_text
 
 # Okabe and Ito's palette (https://jfly.uni-koeln.de/color/).
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -145,8 +145,7 @@ def png(made: Figure) -> bytes:
 
 def save(made: Figure, stem: Path) -> str:
     """Write `<stem>.png` and `<stem>.svg`; returns the SVG."""
-    with replacing(stem.with_name(stem.name + ".png")) as path:
-        path.write_bytes(png(made))
+    write_bytes(stem.with_name(stem.name + ".png"), png(made))
     text = svg(made)
     write_text(stem.with_name(stem.name + ".svg"), text)
     return text

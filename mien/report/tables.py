@@ -7,15 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mien.intervals import Counts, bootstrap, percent, wilson
-from mien.metrics.classification import class_scores
+from mien.metrics.classification import SCORES, class_scores
 from mien.report.wording import OLDER, fit_on, left_out, span, view
 
-SCORES = {
-    "accuracy": ("Accuracy", "share of rows predicted right"),
-    "balanced_accuracy": ("Balanced accuracy", "mean recall of the classes"),
-    "macro_f1": ("Macro F1", "mean F1 of the classes"),
-    "weighted_f1": ("Weighted F1", "mean F1, each class by its rows"),
-}
 CALIBRATION = {
     "nll": ("NLL", "mean negative log likelihood, in nats"),
     "brier": ("Brier score", "squared distance to the right answer, 0 to 2"),
@@ -43,7 +37,7 @@ Cell = tuple[str, ...]
 
 
 class Scores(NamedTuple):
-    """A table of scores: over its columns, in groups, what they are of; and the rows, each with a cell a column."""
+    """A table of scores: groups of columns, columns with their n, and rows of label, meaning and a cell a column."""
 
     groups: list[tuple[str, int]]
     columns: list[tuple[str, int]]
@@ -51,7 +45,7 @@ class Scores(NamedTuple):
 
 
 def score_table(metrics: Mapping[str, Any]) -> Scores:
-    """All rows, those without exact copies and those without near ones; of the image alone, then of test-time views."""
+    """Scores of all rows, without exact and without near copies; of the image alone, then of test-time views."""
     views = [("the image alone", metrics)] + ([(view(metrics["tta"]), metrics["tta"])] if metrics["tta"] else [])
     groups, columns, parts = [], [], []
     for name, of in views:
@@ -60,16 +54,24 @@ def score_table(metrics: Mapping[str, Any]) -> Scores:
         groups.append((name, len(there)))
         columns += [(label, part["n"]) for label, part in there]
         parts += [part for _, part in there]
-    rows = [(label, meaning, [_cell(part, key) for part in parts]) for key, (label, meaning) in SCORES.items()]
+    rows = [
+        (heading(score.name), score.meaning, [_cell(part, key, score.form) for part in parts])
+        for key, score in SCORES.items()
+    ]
     return Scores(groups, columns, rows)
 
 
-def _cell(of: Mapping[str, Any], key: str) -> Cell:
-    return f"{of[key]:.3f}", span(of["interval"][key])
+def heading(text: str) -> str:
+    """A name as a heading: `balanced accuracy` as `Balanced accuracy`."""
+    return text[:1].upper() + text[1:]
+
+
+def _cell(of: Mapping[str, Any], key: str, form: str = ".3f") -> Cell:
+    return ("–",) if of.get(key) is None else (f"{of[key]:{form}}", span(of["interval"][key], form))
 
 
 def class_table(matrix: Counts, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Each class: Wilson's intervals for the shares, the bootstrap's for F1."""
+    """The scores of each class, with Wilson's intervals for precision and recall, and the bootstrap's for F1."""
     scores = class_scores(matrix)
     rows = []
     for i, name in enumerate(classes):
@@ -105,14 +107,14 @@ def confused(matrix: Counts, classes: Sequence[str], most: int = 3) -> str:
 
 
 def constant(matrix: Counts, classes: Sequence[str]) -> str:
-    """What the commonest class alone would score."""
+    """The accuracy of always answering the commonest class, in a sentence."""
     support = matrix.sum(axis=1)
     commonest = int(support.argmax())
     return f"Always answering “{classes[commonest]}” would score {support[commonest] / support.sum():.3f}."
 
 
 def calibration_table(content: Mapping[str, Any]) -> list[tuple[str, str, list[Cell]]]:
-    """Each measure before the temperature and after it."""
+    """Each calibration measure before and after the temperature."""
 
     def cell(side: Mapping[str, Any], key: str) -> Cell:
         return f"{side[key]:.3f}", span(side["interval"][key]) if key in side["interval"] else ""
@@ -124,16 +126,13 @@ def calibration_table(content: Mapping[str, Any]) -> list[tuple[str, str, list[C
 
 
 def slice_tables(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str, Cell, Cell]]]]:
-    """For each column the parts of the rows: name, n, accuracy, balanced accuracy; no number where there are few."""
-
-    def cell(part: Mapping[str, Any], key: str) -> Cell:
-        return ("–",) if part[key] is None else _cell(part, key)
+    """A table for each column: the slices' names, n, accuracy and balanced accuracy ("–" for too few rows)."""
 
     return [
         (
             _SLICES.get(column, column.replace("_", " ")),
             [
-                (part["slice"], f"{part['n']:,}", cell(part, "accuracy"), cell(part, "balanced_accuracy"))
+                (part["slice"], f"{part['n']:,}", _cell(part, "accuracy"), _cell(part, "balanced_accuracy"))
                 for part in parts
             ],
         )
@@ -143,7 +142,7 @@ def slice_tables(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, 
 
 
 def vote_table(votes: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """What was measured by raters' votes: label, value, interval, n; parts by class are left to `votes_by_class`."""
+    """A row for each measure by raters' votes: label, value, interval, n; those by class are left out."""
     return [
         (
             _VOTES.get(key, key.replace(".", ", ").replace("_", " ")),
@@ -168,7 +167,7 @@ def _numbers(content: Mapping[str, Any], key: str = "") -> Iterator[tuple[str, M
 
 
 def other_rows(metrics: Sequence[Mapping[str, Any]], own: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """One line for each protocol and data set that a run was measured under; its own comes first."""
+    """A row for each protocol and data set that a run was measured under; its own comes first."""
     return [
         {
             "protocol": one["protocol"],
@@ -186,7 +185,7 @@ def other_rows(metrics: Sequence[Mapping[str, Any]], own: Mapping[str, Any] | No
 
 
 def contamination(of: Mapping[str, Any]) -> str:
-    """The share of rows that a run has seen, for a line of a table; "" for none."""
+    """The share of rows that a run has seen, as a cell of a table; "" for none."""
     if not of["contaminated"]:
         return ""
     return f"{percent(of['contaminated'], 1)} {'trained on' if fit_on(of) else 'trained or chosen on, or copies'}"

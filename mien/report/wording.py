@@ -1,41 +1,49 @@
-"""What is said of numbers, on pages and in results/: never one without its rows, its interval and its warnings."""
+"""Sentences and short texts about numbers, for pages and results/: each number with its n, interval and warnings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mien.intervals import percent
+from mien.intervals import percent, with_interval
 
 OLDER = "measured by an older mien"
 
 
-def span(ends: Sequence[float] | None) -> str:
-    """An interval as tables show it; a score that no resample changed is not a sure one: it has none.
+def span(ends: Sequence[float] | None, form: str = ".3f") -> str:
+    """An interval as tables show it; "–" for none, and for one without width, which no resampled row has changed.
 
     >>> span([0.4599, 0.4927]), span([1.0, 1.0]), span(None)
     ('0.460–0.493', '–', '–')
     """
     if ends is None or ends[0] == ends[1]:
         return "–"
-    return f"{ends[0]:.3f}–{ends[1]:.3f}"
+    return f"{ends[0]:{form}}–{ends[1]:{form}}"
 
 
-def scored(of: Mapping[str, Any], key: str = "accuracy") -> str:
-    """A score with its 95 % interval in brackets.
+def scored(of: Mapping[str, Any], key: str = "accuracy", form: str = ".3f") -> str:
+    """A score with its 95 % interval in brackets; "–" where it wasn't measured, or on too few rows.
 
-    >>> scored({"accuracy": 0.4762, "interval": {"accuracy": [0.4599, 0.4927]}})
-    '0.476 [0.460, 0.493]'
+    >>> scored({"accuracy": 0.4762, "interval": {"accuracy": [0.4599, 0.4927]}}), scored({"accuracy": None})
+    ('0.476 [0.460, 0.493]', '–')
     """
-    low, high = of["interval"][key]
-    return f"{of[key]:.3f} [{low:.3f}, {high:.3f}]"
+    return "–" if of.get(key) is None else with_interval(of[key], of["interval"][key], form)
+
+
+def in_percent(of: Mapping[str, Any], key: str, digits: int = 2, unit: str = "") -> str:
+    """A share in per cent with its 95 % interval in brackets.
+
+    >>> in_percent({"median": 0.0412, "interval": {"median": [0.04, 0.0433]}}, "median", unit=" %")
+    '4.12 % [4.00, 4.33]'
+    """
+    return with_interval(of[key], of["interval"][key], f".{digits}f", scale=100, unit=unit)
 
 
 def spoken(of: Mapping[str, Any], key: str = "accuracy") -> str:
-    """A score in a sentence: with its interval and n."""
+    """A score with its interval and n, as part of a sentence."""
     return f"{of[key]:.3f} (95 % interval {span(of['interval'][key])}, n = {of['n']:,})"
 
 
 def seeds(metrics: Mapping[str, Any]) -> str:
-    """The seeds that trained what was measured.
+    """The seeds of the measured runs.
 
     >>> seeds({"seeds": [42]}), seeds({"seeds": [1, 2]})
     ('seed 42', 'seeds 1, 2')
@@ -45,7 +53,7 @@ def seeds(metrics: Mapping[str, Any]) -> str:
 
 
 def start_weights(record: Mapping[str, Any]) -> str:
-    """What a training began with, of the record that `mien.training.start_weights.start` gives.
+    """The weights that a training began with, by the record that `mien.training.start_weights.start` gives.
 
     >>> start_weights({"name": "random"})
     'random'
@@ -62,7 +70,7 @@ def start_weights(record: Mapping[str, Any]) -> str:
 
 
 def warning(metrics: Mapping[str, Any]) -> str:
-    """What stands beside every number of rows that were trained on; "" where they weren't."""
+    """The warning beside each number that was measured on rows the model has seen; "" where it has seen none."""
     if not metrics["contaminated"]:
         return ""
     known = "were trained on" if fit_on(metrics) else "were trained or chosen on, or are copies of such rows"
@@ -70,7 +78,7 @@ def warning(metrics: Mapping[str, Any]) -> str:
 
 
 def fit_on(metrics: Mapping[str, Any]) -> bool:
-    """Whether the share of contamination is of fit rows alone, not of rows chosen on and of copies as well.
+    """Whether all contaminated rows were fit on; some may only have been chosen on, or be copies of such rows.
 
     >>> fit_on({"contaminated": 0.9, "overlap": {"rows": 0.9, "exact": 0.95, "near": None}})
     True
@@ -82,7 +90,7 @@ def fit_on(metrics: Mapping[str, Any]) -> bool:
 
 
 def view(tta: Mapping[str, Any]) -> str:
-    """The views of an image that a number is the mean of.
+    """The kind of test-time augmentation, and how many views of an image are averaged.
 
     >>> view({"name": "flip", "views": 2})
     'flip, 2 views'
@@ -91,9 +99,9 @@ def view(tta: Mapping[str, Any]) -> str:
 
 
 def twins(metrics: Mapping[str, Any]) -> list[str]:
-    """How many of the rows have copies among those trained or chosen on, and what is scored without them; sentences.
+    """Sentences: how many rows have copies among the fit and choose rows, and the accuracy without these rows.
 
-    None where nobody looked, as for the role that choices are made by.
+    No sentence where copies weren't looked for, as in the choose role.
     """
     if not metrics["overlap"]:
         return []
@@ -101,19 +109,21 @@ def twins(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def copies(overlap: Mapping[str, Any], clean: str, near_clean: str = "") -> list[str]:
-    """How many rows have copies, in sentences; the others say what is scored without exact and near ones."""
-    exact, near = overlap["exact"], overlap["near"]
+    """Sentences: how many rows have copies. `clean` and `near_clean` tell the scores without exact and near ones."""
+    exact, near, where = overlap["exact"], overlap["near"], "among the rows trained or chosen on"
     if exact:
-        told = [f"{percent(exact, 1)} of these rows have an exact copy among the rows trained or chosen on; {clean}"]
+        sentences = [f"{percent(exact, 1)} of these rows have an exact copy {where}; {clean}"]
     else:
-        told = ["None of these rows has an exact copy among the rows trained or chosen on."]
+        sentences = [f"None of these rows has an exact copy {where}."]
     if near is None:
-        told.append("Near copies weren't looked for.")
+        sentences.append("Near copies weren't looked for.")
     elif near == exact:
-        told.append("None has a near copy besides." if exact else "None has a near copy either.")
+        sentences.append("None has a near copy besides." if exact else "None has a near copy either.")
     else:
-        told.append(f"{percent(near, 1)} have a near copy or an exact one{f'; {near_clean}' if near_clean else '.'}")
-    return told
+        sentences.append(
+            f"{percent(near, 1)} have a near copy or an exact one{f'; {near_clean}' if near_clean else '.'}"
+        )
+    return sentences
 
 
 def _without(of: Mapping[str, Any] | None) -> str:
@@ -121,7 +131,7 @@ def _without(of: Mapping[str, Any] | None) -> str:
 
 
 def augmented(metrics: Mapping[str, Any]) -> list[str]:
-    """What test-time augmentation scores, in a sentence; none where the experiment names no such thing."""
+    """A sentence with the accuracy under test-time augmentation; none where the experiment has no such."""
     tta = metrics["tta"]
     if not tta:
         return []
@@ -130,7 +140,7 @@ def augmented(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def why_high(metrics: Mapping[str, Any], fit: Mapping[str, Any] | None) -> str:
-    """Why a contaminated number says little, in plain words; `fit` is the split and n that the run was trained on."""
+    """A paragraph: why a contaminated number says little. `fit` is the split and n of the fit role."""
     trained, n = round(metrics["contaminated"] * metrics["n"]), metrics["n"]
     share = percent(metrics["contaminated"])
     whole = fit is not None and fit["n"] == trained
@@ -155,7 +165,7 @@ def why_high(metrics: Mapping[str, Any], fit: Mapping[str, Any] | None) -> str:
 
 
 def opened(lines: Sequence[Mapping[str, Any]]) -> str:
-    """How often report roles were opened, by a ledger's lines, the oldest first; "" for none."""
+    """How often a report role was opened: the lines of a ledger, the oldest first, in words; "" for no line."""
     if not lines:
         return ""
     runs = len({line["run"] for line in lines})
@@ -183,12 +193,12 @@ def excluded(content: Mapping[str, Mapping[str, int]]) -> str:
     >>> excluded({"fit": {"leaked": 3, "blank": 1, "rows": 4}, "choose": {"rows": 0}})
     'fit 4 rows (leaked 3, blank 1)'
     """
-    told = []
+    texts = []
     for role, counts in content.items():
         flags = ", ".join(f"{flag} {n:,}" for flag, n in counts.items() if flag != "rows")
         if counts.get("rows"):
-            told.append(f"{role} {counts['rows']:,} rows" + (f" ({flags})" if flags else ""))
-    return "; ".join(told)
+            texts.append(f"{role} {counts['rows']:,} rows" + (f" ({flags})" if flags else ""))
+    return "; ".join(texts)
 
 
 def duration(seconds: float) -> str:
@@ -204,7 +214,7 @@ def duration(seconds: float) -> str:
 
 
 def processor(made: Mapping[str, Any]) -> str:
-    """What a run was trained on, of its environment, as `1 of 2 cores (AMD EPYC)`."""
+    """The processor that trained a run, by its environment, as `1 of 2 cores (AMD EPYC)`."""
     if made["device"] == "cuda":
         return ", ".join(made["gpus"])
     used = "" if made["threads"] == made["cores"] else f"{made['threads']} of "

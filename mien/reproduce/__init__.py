@@ -1,4 +1,4 @@
-"""The 2021 report by one command: its runs, its tables and figures, and which of its conclusions hold."""
+"""Reproduces the 2021 report by one command: its runs, tables and figures, and which of its conclusions hold."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from mien.errors import MienError
 from mien.files import write_json, write_text
 from mien.reproduce import figures
 from mien.reproduce.conclusions import conclusions
-from mien.reproduce.figures import Picture
+from mien.reproduce.figures import PaperFigure
 from mien.reproduce.formats import as_csv, as_latex
 from mien.reproduce.page import FACES, Page, html, readme
 from mien.reproduce.paper import EXPLAINED, REPORT, part_named
@@ -24,9 +24,9 @@ __all__ = ["Planned", "make_plan", "write_all"]
 def write_all(
     workspace: Workspace, plan: Sequence[Planned], folders: Mapping[Path, bool], command: str
 ) -> dict[str, Any]:
-    """Write the page with all tables and figures of what a plan has; what it has not is named there.
+    """Write the page with the tables and figures of all finished runs of a plan; it names the runs that are missing.
 
-    `folders` says of each folder whether it is for everyone: then no row of a data set is shown, faces are drawn.
+    `folders` tells for each folder whether it is public; a public page shows drawn faces in place of the data set's.
     Returns what `reproduction.json` holds. Raises MienError where a folder holds something else.
     """
     for folder in folders:
@@ -57,8 +57,8 @@ def write_all(
 _NUMBERS = "reproduction.json"
 
 
-def _why(parts: Sequence[dict[str, Any]]) -> Picture:
-    """Why .87 becomes .5: the report's own numbers, and beside them those of a run of ours."""
+def _why(parts: Sequence[dict[str, Any]]) -> PaperFigure:
+    """The figure that shows why .87 becomes .5: by the report's own numbers, and by those of a new run."""
     by_name = {part["name"]: part for part in parts}
     wanted = ("googlenet-imagenet", "googlenet", "cnn1")
     own = [exam for name in wanted if (exam := figures.own_exam(by_name[name])) is not None]
@@ -66,10 +66,12 @@ def _why(parts: Sequence[dict[str, Any]]) -> Picture:
     return figures.why([figures.published_exam(), *own[:1]], lines)
 
 
-def _pictures(workspace: Workspace, plan: Sequence[Planned], *, public: bool) -> tuple[list[Picture], dict[str, str]]:
-    """The figures that show faces or the inside of a net, and of those that can't be made why."""
+def _pictures(
+    workspace: Workspace, plan: Sequence[Planned], *, public: bool
+) -> tuple[list[PaperFigure], dict[str, str]]:
+    """The figures of faces and of a net's inside, and for each that can't be made the reason."""
     runs = {one.part.name: one.run for one in reversed(plan) if one.state == "finished" and one.run is not None}
-    found: list[Picture] = []
+    found: list[PaperFigure] = []
     lacking: dict[str, str] = {}
     for prefix in FACES:
         part = "xception" if prefix == "points" else EXPLAINED

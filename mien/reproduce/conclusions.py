@@ -1,4 +1,4 @@
-"""Which of the report's conclusions hold: each with its test, on rows that no run has trained or chosen on.
+"""Tests each of the report's conclusions on rows that no run was trained or chosen on.
 
 The rule, the same for all (`RULE` says it to the reader). A difference is tested by `mien.comparison`; p values of one
 conclusion are adjusted together by Holm.
@@ -7,8 +7,8 @@ conclusion are adjusted together by Holm.
 - "a is as good as b" holds where the whole interval lies within ± `MARGIN` and p ≥ .05. It does not hold where p < .05.
 - All else can't be told. A conclusion of several differences holds where all hold, and does not where one does not.
 
-One run tells nothing of what another seed would have given. Where a side has one, the variance over seeds that the CNNs
-show is added to that of the images (`with_seeds`).
+A single run doesn't show how much its score would vary with another seed. Where one side has a single run, the variance
+over seeds of the CNNs is added to the variance over images (`with_seeds`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -47,9 +47,9 @@ RULE = (
 
 @dataclass(frozen=True)
 class Pair:
-    """A difference that a conclusion rests on: parts `a` and `b`, and which way it is claimed to go.
+    """A claimed difference between two parts: `a` is better than `b`, or the same.
 
-    Without an `optional` one the others decide.
+    Where the runs of an `optional` pair are missing, the other pairs decide.
     """
 
     a: str
@@ -60,7 +60,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Claim:
-    """A conclusion of the report; `pairs` are tested, or `other` is, for what two models don't tell. `said`: how."""
+    """A conclusion of the report, and the pairs that test it; `said` tells the reader what is compared.
+
+    A conclusion without pairs has a test of its own in `conclusions`.
+    """
 
     key: str
     text: str
@@ -128,14 +131,14 @@ CLAIMS = (
 
 
 class Spread(NamedTuple):
-    """How much accuracy varies over seeds: the standard deviation pooled over experiments, its degrees of freedom."""
+    """The standard deviation of accuracy over seeds, pooled over experiments, and its degrees of freedom."""
 
     sd: float
     df: int
 
 
 class Judged(NamedTuple):
-    """What a conclusion came to, as plain data: see `conclusions`."""
+    """The result of testing one conclusion, as plain data: see `conclusions`."""
 
     verdict: Verdict
     pairs: list[dict[str, Any]]
@@ -171,7 +174,7 @@ def conclusions(workspace: Workspace, plan: Sequence[Planned]) -> list[dict[str,
 
 
 def verdict(way: Way, difference: float, interval: Sequence[float], p: float | None) -> Verdict:
-    """What one difference says of a claim, by the rule above; without `p` the interval alone, whether 0 is inside.
+    """The verdict of one difference, by the rule above; without `p`, whether the interval holds 0 takes its place.
 
     >>> verdict("better", 0.03, (0.01, 0.05), 0.004), verdict("better", 0.0, (-0.01, 0.01), 0.9)
     ('holds', 'does not hold')
@@ -188,12 +191,14 @@ def verdict(way: Way, difference: float, interval: Sequence[float], p: float | N
     return "holds" if interval[0] > -MARGIN and interval[1] < MARGIN else "can't be told"
 
 
-def together(verdicts: Sequence[Verdict], complete: bool) -> Verdict:
-    """What several differences say of one claim; without `complete` some are missing.
+def overall(verdicts: Sequence[Verdict], complete: bool) -> Verdict:
+    """The verdict of a claim from those of its differences: one that fails decides, and all must hold.
 
-    >>> together(["holds", "holds"], complete=True), together(["holds"], complete=False)
+    `complete` says whether no difference is missing; while one is, the claim can't hold.
+
+    >>> overall(["holds", "holds"], complete=True), overall(["holds"], complete=False)
     ('holds', "can't be told")
-    >>> together(["does not hold"], complete=False)
+    >>> overall(["does not hold"], complete=False)
     'does not hold'
     """
     if "does not hold" in verdicts:
@@ -202,7 +207,7 @@ def together(verdicts: Sequence[Verdict], complete: bool) -> Verdict:
 
 
 def seed_spread(scores: Sequence[Any]) -> Spread | None:
-    """The spread over seeds of several experiments' scores, (seeds,) each; None where none has two seeds.
+    """The pooled spread of the scores of several experiments, (seeds,) each; None where none has two seeds.
 
     >>> found = seed_spread([[0.50, 0.52], [0.40, 0.42], [0.3]])
     >>> round(found.sd, 4), found.df
@@ -214,10 +219,10 @@ def seed_spread(scores: Sequence[Any]) -> Spread | None:
 
 
 def with_seeds(difference: float, interval: Sequence[float], single: int, spread: Spread) -> Estimate:
-    """A difference with its 95 % interval and p, where `single` of its two models have but one seed.
+    """A difference with its 95 % interval and p, when `single` (1 or 2) of its two models have only one seed.
 
-    The variance of a seed is added to that of the interval for each of them; Student's t with the spread's degrees of
-    freedom, since these are few.
+    For each of those, the variance over seeds is added to that of the interval. Student's t has the spread's degrees
+    of freedom, since these are few.
 
     >>> found = with_seeds(0.024, (0.005, 0.043), 2, Spread(0.017, 8))
     >>> round(found.interval[0], 2), round(found.interval[1], 2), round(found.p, 2)
@@ -247,7 +252,7 @@ def _by_pairs(workspace: Workspace, plan: Sequence[Planned], pairs: Sequence[Pai
         missing.append(
             f"Still to be trained and measured: {'; '.join(_title(name) for name in sides if name in needed)}."
         )
-    found = together([one["verdict"] for one in tested], complete=not missing)
+    found = overall([one["verdict"] for one in tested], complete=not missing)
     if gone := [name for name in sides if sides[name] is None and part_named(name).optional]:
         missing.append(f"Judged without {'; '.join(map(_title, gone))}: there is no such run.")
     return Judged(found, tested, missing)
@@ -265,7 +270,7 @@ def _judge(differences: list[dict[str, Any]]) -> None:
 
 
 def _compared(workspace: Workspace, pair: Pair, a: Contender, b: Contender, spread: Spread | None) -> dict[str, Any]:
-    left = without_copies(workspace, [a, b])
+    left = without_copies([a, b])
     of = compare(left or [a, b])["pairs"][0]
     what = "without exact copies" if left else "with copies of rows trained on, which weren't looked for"
     interval, p = of["interval"], of["p"]
@@ -315,7 +320,7 @@ def _epochs(plan: Sequence[Planned]) -> Judged:
             {**about, "difference": found.value, "interval": list(found.interval), "p": found.p, "seeds": None}
         )
     _judge(pairs)
-    return Judged(together([one["verdict"] for one in pairs], complete=True), pairs, [])
+    return Judged(overall([one["verdict"] for one in pairs], complete=True), pairs, [])
 
 
 def over_runs(values: Any) -> Estimate:
@@ -332,7 +337,7 @@ def over_runs(values: Any) -> Estimate:
 
 
 def _regions(plan: Sequence[Planned]) -> Judged:
-    """Of the first CNN 1 that has been asked: do eyes, and mouth, matter more than a patch of equal size?"""
+    """Whether the first explained CNN 1 loses more without eyes, and without the mouth, than without random patches."""
     runs = [one.run for one in plan if one.part.name == "cnn1" and one.state == "finished" and one.run is not None]
     file = next((path for run in runs if (path := run.folder / "explain" / "regions.json").is_file()), None)
     if file is None:
@@ -358,4 +363,4 @@ def _regions(plan: Sequence[Planned]) -> Judged:
                 "verdict": verdict("better", of["difference"], of["difference_interval"], None),
             }
         )
-    return Judged(together([one["verdict"] for one in pairs], complete=True), pairs, [])
+    return Judged(overall([one["verdict"] for one in pairs], complete=True), pairs, [])

@@ -1,25 +1,21 @@
 """Making what a plan lacks, one by one: data sets are cut, runs trained, each measured once under two protocols."""
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from mien.cropping import crop_dataset, write_sheets
 from mien.data.dataset import open_dataset
 from mien.errors import MienError
-from mien.evaluation import evaluate
-from mien.experiment.schema import read_protocol
-from mien.explain.execute import explain
-from mien.explain.storage import read
+from mien.explanation.execute import explain
+from mien.explanation.storage import read
 from mien.landmarks.predict import open_landmarker
 from mien.progress import console
 from mien.reproduce.paper import CUTS, EXPLAINED, REPORT, SHOWN
 from mien.reproduce.plan import Planned, dataset_of, done, look_again
 from mien.reproduce.scores import measured
 from mien.runs.run import Run, new_run
-from mien.training.fit import train
+from mien.workflow import measure, train_to_end
 from mien.workspace import Workspace
 
 
@@ -30,12 +26,11 @@ def make(
     command: Sequence[str],
     *,
     training: bool = True,
-    page: Callable[[Path], Any] | None = None,
 ) -> list[Planned]:
     """Train and measure what a plan lacks of the parts `only`; the plan as it is then.
 
     What fails is told, stays in the plan with its reason, and the others go on. Without `training` only finished runs
-    are measured. What is measured already isn't measured again. `page` writes a run's own page once it is measured.
+    are measured. What is measured already isn't measured again.
     """
     wanted = set(only)
     made, explained = [], False
@@ -45,8 +40,7 @@ def make(
                 if training:
                     planned = _trained(workspace, look_again(workspace, planned), command)
                 if planned.state == "finished" and planned.run is not None:
-                    if _measured(workspace, planned, planned.run, command) and page is not None:
-                        page(planned.run.folder)
+                    _measured(planned, planned.run, command)
                     if planned.part.name == EXPLAINED and not explained:
                         explained = True
                         _explained(workspace, planned.run, command)
@@ -68,12 +62,13 @@ def _trained(workspace: Workspace, planned: Planned, command: Sequence[str]) -> 
         cut(workspace, name)
     run = planned.run or new_run(workspace, planned.experiment)
     try:
-        train(workspace, run, command)
+        train_to_end(run, command)
     except MienError:
-        if planned.run is None and not run.checkpoint.exists():  # It never came to anything.
+        if (
+            planned.run is None and run.state != "finished" and not run.checkpoint.exists()
+        ):  # It never came to anything.
             shutil.rmtree(run.folder, ignore_errors=True)
         raise
-    evaluate(workspace, run, "choose", command=command)
     return replace(planned, state="finished", run=run, why="", epochs_done=done(run))
 
 
@@ -87,16 +82,12 @@ def cut(workspace: Workspace, name: str) -> None:
     write_sheets(dataset, whole)
 
 
-def _measured(workspace: Workspace, planned: Planned, run: Run, command: Sequence[str]) -> bool:
-    """Measure a run as far as it isn't yet; whether anything was measured."""
-    new = False
+def _measured(planned: Planned, run: Run, command: Sequence[str]) -> None:
+    """Measure a run as far as it isn't yet."""
     if not run.metrics_file("report").is_file():
-        evaluate(workspace, run, command=command)
-        new = True
+        measure(run, command)
     if not measured(planned):
-        evaluate(workspace, run, protocol=read_protocol(REPORT)[0], command=command)
-        new = True
-    return new
+        measure(run, command, protocol=REPORT)
 
 
 def _explained(workspace: Workspace, run: Run, command: Sequence[str]) -> None:

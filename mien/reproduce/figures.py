@@ -1,9 +1,8 @@
-"""The report's figures: curves of every run, faces with their points, samples of the sets, what CNN 1 answers to.
+"""The figures of the reproduction: curves of every run, faces with points, samples of the sets, activations of CNN 1.
 
-Pictures of the data set's rows are for the workspace alone. Public ones show faces that mien draws, and say so.
+Pictures of a data set's rows stay in the workspace. Public ones show faces that mien draws, and say so.
 """
 
-import base64
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,15 +22,16 @@ from mien.cropping.writing import LANDMARKS
 from mien.data.contact_sheets import contact_sheet, pictures_of
 from mien.data.synthetic import CLASSES, faces
 from mien.errors import MienError
-from mien.explain.storage import read
+from mien.explanation.storage import read
 from mien.faces.regions import region_named
-from mien.files import replacing, write_text
+from mien.files import write_bytes, write_text
 from mien.images import Pixels
 from mien.report import explain_figures, figures, saliency_figures
 from mien.report.explain_pictures import Drawing
 from mien.report.landmark_faces import drawn_faces, measured_faces
 from mien.report.pictures import curve_caption, inline_svg
 from mien.report.reading import read_history, read_metrics
+from mien.report.rendering import data_uri
 from mien.report.style import BLUE, INK, ORANGE, Caption, figure, png, styled, svg
 from mien.reproduce.paper import CLAIMED, CUTS, STORED, TRAINED_ON, VALIDATION
 from mien.reproduce.plan import Planned, dataset_of
@@ -41,8 +41,8 @@ from mien.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A figure as PNG and SVG; `key` is the files' name, `text` says what it shows, `photos` that it is all pixels."""
+class PaperFigure:
+    """A figure as PNG and SVG. `key` names its files, `text` describes it; with `photos` it is made of pixels alone."""
 
     key: str
     heading: str
@@ -53,8 +53,7 @@ class Picture:
 
     def save(self, folder: Path) -> None:
         """Write `<key>.png` and `<key>.svg`."""
-        with replacing(folder / f"{self.key}.png") as path:
-            path.write_bytes(self.png)
+        write_bytes(folder / f"{self.key}.png", self.png)
         write_text(folder / f"{self.key}.svg", self.svg)
 
     @property
@@ -62,28 +61,26 @@ class Picture:
         """The figure inside a page."""
         if not self.photos:
             return Markup(inline_svg(self.svg, self.key, self.text))
-        source = f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
-        return Markup('<img src="{}" alt="{}">').format(source, self.text)
+        return Markup('<img src="{}" alt="{}">').format(data_uri(self.png), self.text)
 
 
-def _drawn(key: str, heading: str, text: str, made: Figure) -> Picture:
-    return Picture(key, heading, text, png(made), svg(made))
+def _drawn(key: str, heading: str, text: str, made: Figure) -> PaperFigure:
+    return PaperFigure(key, heading, text, png(made), svg(made))
 
 
-def photo(key: str, heading: str, text: str, data: bytes) -> Picture:
-    """A picture made of pixels; its SVG holds the PNG, as there are no lines to draw."""
+def photo(key: str, heading: str, text: str, data: bytes) -> PaperFigure:
+    """A figure made of pixels, which its SVG holds as a PNG."""
     width, height = Image.open(io.BytesIO(data)).size
-    source = base64.b64encode(data).decode()
     wrapped = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
         f"<title>{Markup.escape(text)}</title>"
-        f'<image width="{width}" height="{height}" href="data:image/png;base64,{source}"/></svg>\n'
+        f'<image width="{width}" height="{height}" href="{data_uri(data)}"/></svg>\n'
     )
-    return Picture(key, heading, text, data, wrapped, photos=True)
+    return PaperFigure(key, heading, text, data, wrapped, photos=True)
 
 
-def curves(planned: Planned) -> Picture | None:
-    """Loss and accuracy (of points the error) by epoch of a run, None as long as no epoch is done."""
+def curves(planned: Planned) -> PaperFigure | None:
+    """The loss and accuracy (for points: error) of a run by epoch; None before its first epoch is done."""
     run = planned.run
     if run is None or planned.experiment is None:
         return None
@@ -109,7 +106,7 @@ def curves(planned: Planned) -> Picture | None:
 
 @dataclass(frozen=True)
 class Exam:
-    """What a net scores on images that it was trained on and on new ones, and on both together as they were mixed."""
+    """The accuracy of a net on images that it was trained on, on new ones, and on both; `share` of the first."""
 
     title: str
     seen: float
@@ -119,7 +116,7 @@ class Exam:
 
 
 def published_exam() -> Exam:
-    """The report's GoogLeNet: its claim, what its stored predictions score on new images, and so what on the others.
+    """The report's GoogLeNet: `both` is claimed, `new` is by its stored predictions, `seen` follows from these.
 
     >>> round(published_exam().seen, 3)
     0.912
@@ -130,7 +127,7 @@ def published_exam() -> Exam:
 
 
 def own_exam(part: Mapping[str, Any]) -> Exam | None:
-    """The same of the first run of a part of `numbers.gather`; None where there is none."""
+    """The same for the first run of a part that `scores.gather` gives; None where there is no such run."""
     run = next(iter(part["runs"]), None)
     if run is None or not run["paper"]["contaminated"]:
         return None
@@ -139,8 +136,8 @@ def own_exam(part: Mapping[str, Any]) -> Exam | None:
     return Exam(title, run["seen"]["accuracy"], run["official"]["accuracy"], run["paper"]["accuracy"], share)
 
 
-def why(exams: Sequence[Exam], lines: Sequence[str]) -> Picture:
-    """Why .87 becomes .5: each block as wide as its share of the images, as tall as the share that is right."""
+def why(exams: Sequence[Exam], lines: Sequence[str]) -> PaperFigure:
+    """Draws why .87 becomes .5: each block is as wide as its share of the images, and as tall as its accuracy."""
     with styled():
         made, axes = figure(
             "Why .87 becomes .5", Caption(tuple(lines)), 3.3, len(exams), 7.2 if len(exams) > 1 else 4.4
@@ -188,8 +185,8 @@ _SAMPLES = 7
 _SEED = 2021
 
 
-def samples(workspace: Workspace, *, public: bool) -> Picture:
-    """One image a class, and beside it what the face set and the mouth set have of it.
+def samples(workspace: Workspace, *, public: bool) -> PaperFigure:
+    """One image a class, with its cuts from the face set and the mouth set.
 
     Raises MienError where the sets aren't there.
     """
@@ -244,8 +241,8 @@ def _real_samples(workspace: Workspace) -> tuple[list[list[Pixels]], list[str], 
     return rows, [whole.card.classes[label] for label in sorted(first)], split
 
 
-def points(run: Run, *, public: bool) -> Picture:
-    """Faces with the points of a landmark run: rows that it was measured on, or drawn ones.
+def points(run: Run, *, public: bool) -> PaperFigure:
+    """Faces with the points that a landmark run predicts: measured rows, or drawn faces for a public page.
 
     Raises MienError where the rows aren't there any more.
     """
@@ -259,8 +256,8 @@ def points(run: Run, *, public: bool) -> Picture:
     return photo("points", f"68 points by {run.name}", gallery.text, gallery.picture)
 
 
-def explained(run: Run, name: str, *, public: bool) -> Iterator[Picture]:
-    """What `mien explain` has stored of a run under one name: activations, filters or regions."""
+def explained(run: Run, name: str, *, public: bool) -> Iterator[PaperFigure]:
+    """The figures of one explanation that `mien explain` stored of a run: activations, filters or regions."""
     stored = read(run, name)
     if stored is None:
         raise MienError(f"nobody has looked yet: mien explain {run.name} {name}")

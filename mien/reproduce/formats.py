@@ -1,14 +1,15 @@
-"""A table's rows in three formats: Markdown, CSV and LaTeX."""
+"""The tables of a reproduced report, as CSV and LaTeX."""
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from mien.latex import escape
+from mien import latex
+from mien.intervals import with_interval
 
 
-class Score(NamedTuple):
+class ScoreCell(NamedTuple):
     """A number with its 95 % interval, None where it has none; `sd` over seeds where there are several."""
 
     value: float
@@ -17,18 +18,17 @@ class Score(NamedTuple):
     digits: int = 3
 
     def __str__(self) -> str:
-        text = f"{self.value:.{self.digits}f}"
-        if self.sd is not None:
-            text += f" ± {self.sd:.{self.digits}f}"
+        form = f".{self.digits}f"
+        spread = "" if self.sd is None else f" ± {self.sd:{form}}"
         if self.interval is None or self.interval[0] == self.interval[1]:
-            return text
-        return f"{text} [{self.interval[0]:.{self.digits}f}, {self.interval[1]:.{self.digits}f}]"
+            return f"{self.value:{form}}{spread}"
+        return with_interval(self.value, self.interval, form, unit=spread)
 
 
-Cell = str | Score
+Cell = str | ScoreCell
 
 
-class Table(NamedTuple):
+class PaperTable(NamedTuple):
     """A table with the file's name `key`; `notes` say what the columns are of. The first `words` columns hold words."""
 
     key: str
@@ -44,9 +44,9 @@ class Table(NamedTuple):
         return " ".join(self.notes)
 
 
-def as_csv(table: Table) -> str:
+def as_csv(table: PaperTable) -> str:
     """The table as CSV; a score has four columns, of its value, the ends of its interval, and sd."""
-    scores = [any(isinstance(row[place], Score) for row in table.rows) for place in range(len(table.columns))]
+    scores = [any(isinstance(row[place], ScoreCell) for row in table.rows) for place in range(len(table.columns))]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     head: list[str] = []
@@ -62,33 +62,13 @@ def as_csv(table: Table) -> str:
 
 
 def _spread(cell: Cell) -> list[Any]:
-    if not isinstance(cell, Score):
+    if not isinstance(cell, ScoreCell):
         return [cell, "", "", ""]
     low, high = cell.interval or ("", "")
     return [cell.value, low, high, "" if cell.sd is None else cell.sd]
 
 
-def as_latex(table: Table) -> str:
+def as_latex(table: PaperTable) -> str:
     """The table as LaTeX (booktabs), with what it is of in its caption."""
-    lines = [
-        r"% \usepackage{booktabs}",
-        r"\begin{table}",
-        r"  \centering",
-        rf"  \caption{{{escape(table.title)}. {escape(table.where)}}}",
-        rf"  \begin{{tabular}}{{{'l' * table.words}{'r' * (len(table.columns) - table.words)}}}",
-        r"    \toprule",
-        rf"    {' & '.join(map(escape, table.columns))} \\",
-        r"    \midrule",
-        *(rf"    {' & '.join(escape(str(cell)) for cell in row)} \\" for row in table.rows),
-        r"    \bottomrule",
-        r"  \end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def markdown_lines(table: Table) -> Iterator[str]:
-    """The table's rows as Markdown."""
-    marks = ["---" if place < table.words else "---:" for place in range(len(table.columns))]
-    for row in (table.columns, marks, *table.rows):
-        yield f"| {' | '.join(str(cell).replace('|', '/') for cell in row)} |"
+    rows = [[str(cell) for cell in row] for row in table.rows]
+    return latex.table(f"{table.title}. {table.where}", table.columns, [rows], table.words)

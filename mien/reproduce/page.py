@@ -1,19 +1,16 @@
-"""The page: what was claimed, what holds, every table and figure; as README.md and as one file of HTML."""
+"""The page of a reproduction, as README.md and as one file of HTML: claims, verdicts, tables and figures."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
-
-import mien.report
-from mien import __version__
+from mien.comparison.tables import markdown_lines
 from mien.intervals import percent
-from mien.report.rendering import firm
+from mien.report.rendering import render
 from mien.report.wording import spoken
 from mien.reproduce.conclusions import RULE
-from mien.reproduce.figures import Picture
-from mien.reproduce.formats import Score, Table, markdown_lines
+from mien.reproduce.figures import PaperFigure
+from mien.reproduce.formats import PaperTable
 from mien.reproduce.paper import REPORT, SOURCE, TRAINED_ON, VALIDATION
 from mien.reproduce.tables import missing
 
@@ -31,9 +28,9 @@ class Page(NamedTuple):
     """All that the page says, in its order."""
 
     parts: Sequence[Mapping[str, Any]]
-    tables: Mapping[str, Table]
+    tables: Mapping[str, PaperTable]
     conclusions: Sequence[Mapping[str, Any]]
-    figures: Mapping[str, Picture]
+    figures: Mapping[str, PaperFigure]
     lacking: Mapping[str, str]
     public: bool
     command: str
@@ -67,7 +64,7 @@ def _markdown(block: Block) -> Iterator[str]:
         yield f"> {content}"
     elif block.kind == "table":
         yield from (f"**{content.title}** ([CSV](tables/{content.key}.csv), [LaTeX](tables/{content.key}.tex))", "")
-        yield from markdown_lines(content)
+        yield from markdown_lines(content.columns, content.rows, content.words)
         yield from ("", f"<sub>{content.where}</sub>")
     elif block.kind == "picture":
         alt = content.text.replace("[", "(").replace("]", ")")
@@ -84,17 +81,7 @@ def _markdown(block: Block) -> Iterator[str]:
 
 def html(page: Page) -> str:
     """The page as one file of HTML that loads nothing."""
-    folders = [Path(__file__).parent, *map(Path, mien.report.__path__)]
-    templates = Environment(
-        loader=ChoiceLoader([FileSystemLoader(folder) for folder in folders]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["firm"] = firm
-    templates.tests["score"] = lambda cell: isinstance(cell, Score)
-    return templates.get_template("reproduction.html.j2").render(blocks=list(blocks(page)), version=__version__)
+    return render("reproduction.html.j2", {"blocks": list(blocks(page))}, Path(__file__).parent)
 
 
 def blocks(page: Page) -> Iterator[Block]:

@@ -1,4 +1,4 @@
-"""What the 2021 report did and claimed: the one place where its numbers stand."""
+"""The experiments of the 2021 report and the numbers that it claims; they stand nowhere else."""
 
 from dataclasses import dataclass
 from pathlib import Path

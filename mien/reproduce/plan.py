@@ -1,4 +1,4 @@
-"""What is to be run: every part with its seeds, what of it is there already, and what is in its way."""
+"""The plan of a reproduction: every part with its seeds, which runs exist already, and what stands in their way."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,10 +26,10 @@ _FREE_OF_TRAINING = ("device", "precision", "tensorboard")
 
 @dataclass(frozen=True)
 class Planned:
-    """One run: of which part, with which seed, how far it is; `why` says what is in its way.
+    """One run of a part: its seed and state; `why` says what stands in its way.
 
-    `experiment` is None where the file can't be read. `epochs_done` are those of its history. `failed` says that this
-    command tried, and `why` then why it failed.
+    `experiment` is None where its file can't be read. `failed` says that this command tried to train it; `why` is then
+    the reason.
     """
 
     part: Part
@@ -75,7 +75,7 @@ def make_plan(workspace: Workspace, *, epochs: int | None = None, seeds: int | N
 
 
 def look_again(workspace: Workspace, planned: Planned) -> Planned:
-    """A planned run as it is now: another process may have trained it meanwhile, or cut its data set."""
+    """A planned run with its present state: another process may have trained it or cut its data set meanwhile."""
     if planned.experiment is None:
         return planned
     return _planned(workspace, planned.part, planned.experiment, _runs(workspace))
@@ -127,7 +127,7 @@ def _planned(
 
 
 def _runs(workspace: Workspace) -> list[tuple[Run, Experiment]]:
-    """The runs of a workspace without plugins, with their experiments; those that can't be read are none of these."""
+    """The runs of a workspace that can be read and use no plugin, with their experiments."""
     found = []
     for run in list_runs(workspace):
         try:
@@ -139,7 +139,7 @@ def _runs(workspace: Workspace) -> list[tuple[Run, Experiment]]:
 
 
 def same(one: Experiment, other: Experiment) -> bool:
-    """Whether two experiments train the same, whatever they are called and on which device."""
+    """Whether two experiments train the same weights; names, explanations, TTA, device and precision may differ."""
     return one.model.called == other.model.called and _plain(one) == _plain(other)
 
 
@@ -153,7 +153,7 @@ def _plain(experiment: Experiment) -> dict[str, Any]:
 
 
 def _on(run: Run, dataset: Dataset | None) -> bool:
-    """Whether a run was begun on a data set as it is now; one that hasn't begun may be."""
+    """Whether a run's data set is this one, unchanged; true for a run that hasn't begun."""
     try:
         made = run.environment["dataset"]["fingerprint"]
     except (OSError, ValueError, KeyError):
@@ -166,7 +166,7 @@ def _exact(run: Run, experiment: Experiment) -> bool:
 
 
 def done(run: Run) -> int:
-    """How many epochs a run has behind it."""
+    """How many epochs of a run are done."""
     return run.history.read_text(encoding="utf-8").count("\n") - 1 if run.history.is_file() else 0
 
 

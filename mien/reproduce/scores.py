@@ -1,4 +1,4 @@
-"""What the runs of a plan scored, as plain data: all that tables, figures and the page are made of."""
+"""The scores of a plan's runs as plain data, from which tables, figures and the page are made."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,11 +16,11 @@ from mien.runs.predictions import read_predictions
 from mien.runs.run import Run
 from mien.workspace import Workspace
 
-_KEPT = ("dataset", "split", "n", "contaminated", "overlap", "interval", "clean", *SCORES)
+_KEPT = ("dataset", "split", "n", "contaminated", "overlap", "interval", "clean")
 
 
 def measured(planned: Planned) -> bool:
-    """Whether a run is finished and measured by its own protocol, and a run on classes by the report's as well."""
+    """Whether a run is finished and measured under its own protocol; one on classes under the report's as well."""
     run = planned.run
     if planned.state != "finished" or run is None or not run.metrics_file("report").is_file():
         return False
@@ -28,10 +28,10 @@ def measured(planned: Planned) -> bool:
 
 
 def gather(workspace: Workspace, plan: Sequence[Planned]) -> list[dict[str, Any]]:
-    """For each part: what was claimed, its runs, and over its seeds the mean with sd and 95 % interval.
+    """Each part's claim and runs, and the mean over its seeds with sd and 95 % interval.
 
-    `runs` are those that are measured, the first seed first; `missing` says what the others lack. Of a part on classes
-    a run has `official` and `paper` (metrics of both protocols) and `classes` (the table by class of each); `seeds`
+    `runs` are the measured ones, the first seed first; `missing` says what the others lack. In a part on classes a
+    run has `official` and `paper` (metrics of both protocols) and `classes` (the table by class of each); `seeds`
     has `n` and the scores of `describe_group`, `clean` the same without exact copies.
     """
     return [_part(workspace, part, [one for one in plan if one.part == part]) for part in PARTS]
@@ -58,7 +58,7 @@ def _part(workspace: Workspace, part: Part, plan: Sequence[Planned]) -> dict[str
     if there and part.kind != "points":
         contender = contender_of(part.name, plan)
         assert contender is not None
-        left = without_copies(workspace, [contender])
+        left = without_copies([contender])
         found["seeds"] = {**_scores(contender), "clean": _scores(left[0]) if left else None}
     return found
 
@@ -104,15 +104,20 @@ def _run(planned: Planned) -> dict[str, Any]:
     files = {"official": run.predictions("report"), "paper": run.evaluation(REPORT, None) / "predictions.parquet"}
     return {
         **found,
-        "official": {key: official[key] for key in _KEPT},
-        "paper": {key: paper[key] for key in _KEPT},
+        "official": _kept(official),
+        "paper": _kept(paper),
         "seen": _seen(files["paper"], made),
         "classes": {name: _by_class(file) for name, file in files.items()},
     }
 
 
+def _kept(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a run's metrics what tables show; a score that an older mien didn't know isn't there."""
+    return {key: metrics[key] for key in (*_KEPT, *SCORES) if key in metrics}
+
+
 def _seen(file: Any, made: Mapping[str, Any]) -> dict[str, Any]:
-    """The accuracy on the rows of the report's protocol that were trained on, and how many these are."""
+    """The accuracy on those rows of the report's protocol that the run was trained on, and their number."""
     rows = read_predictions(file)
     fit = made["dataset"]["roles"]["fit"]["split"]
     here = np.array([split == fit for split in rows.splits])
@@ -126,5 +131,5 @@ def _by_class(file: Any) -> list[dict[str, Any]]:
 
 
 def start_weights(run: Run) -> str:
-    """What a run's training began from, in words; runs of before there were other weights began from random ones."""
+    """The start weights of a run, in words; a run without a record of them began from random ones."""
     return wording.start_weights(run.environment.get("start_weights") or {"name": "random"})

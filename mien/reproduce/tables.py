@@ -1,13 +1,14 @@
-"""The report's tables: as it claimed, as it measured, and as measured on images that weren't trained on."""
+"""The report's tables: its claims, scores measured as it did, and scores on images that no run was trained on."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mien.comparison.tables import p_value
-from mien.intervals import percent
-from mien.report.tables import SCORES
+from mien.intervals import percent, with_interval
+from mien.metrics.classification import SCORES, brief_scores
+from mien.report.tables import heading
 from mien.report.wording import duration
-from mien.reproduce.formats import Cell, Score, Table
+from mien.reproduce.formats import Cell, PaperTable, ScoreCell
 from mien.reproduce.paper import REPORT
 
 NONE = "–"
@@ -18,8 +19,8 @@ _BRACKETS = (
 )
 
 
-def tables(parts: Sequence[Mapping[str, Any]], conclusions: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """All tables of what `numbers.gather` and `conclusions` found; runs that are missing are named in their rows."""
+def tables(parts: Sequence[Mapping[str, Any]], conclusions: Sequence[Mapping[str, Any]]) -> list[PaperTable]:
+    """All tables, from what `scores.gather` and `conclusions` give; rows of missing runs say what is missing."""
     by_name = {part["name"]: part for part in parts}
     googlenets = [part for part in parts if part["kind"] == "googlenet"]
     return [
@@ -49,30 +50,28 @@ def tables(parts: Sequence[Mapping[str, Any]], conclusions: Sequence[Mapping[str
 _COLUMNS = ("as the report measured (contaminated)", "PrivateTest", "without exact copies", "PrivateTest, over seeds")
 
 
-def overview(parts: Sequence[Mapping[str, Any]]) -> Table:
-    """All claims in one table: accuracy claimed, as the report measured, and on images that weren't trained on."""
+def overview(parts: Sequence[Mapping[str, Any]]) -> PaperTable:
+    """One row for each claim: accuracy claimed, measured as the report did, and on images not trained on."""
     claims = [part for part in parts if part["claimed"] is not None]
     rows = [(part["title"], _start(part), _claimed(part), *_cells(part, "accuracy")) for part in claims]
     note = "The report's GoogLeNet began from ImageNet's weights; what each of these began from stands in its row."
     columns = ("model", "start weights", "claimed", *_COLUMNS)
-    return Table("overview", "Accuracy: claimed, and obtained here", columns, rows, (note, *_notes(claims)), 2)
+    return PaperTable("overview", "Accuracy: claimed, and obtained here", columns, rows, (note, *_notes(claims)), 2)
 
 
-def _rows_of(key: str, title: str, parts: Sequence[Mapping[str, Any]], note: str) -> Table:
-    """A row for each part: its accuracies, and on PrivateTest the two scores beside accuracy."""
+def _rows_of(key: str, title: str, parts: Sequence[Mapping[str, Any]], note: str) -> PaperTable:
+    """A row for each part: its accuracies, and its other scores on PrivateTest."""
     claims = any(part["claimed"] is not None for part in parts)
     rows = []
+    others = {key: score.name for key, score in brief_scores().items() if key != "accuracy"}
     for part in parts:
         run = next(iter(part["runs"]), None)
         claimed = (_claimed(part),) if claims else ()
-        more: tuple[Cell, ...] = (NONE, NONE)
-        if run is not None:
-            of = run["official"]
-            more = tuple(Score(of[name], of["interval"][name]) for name in ("balanced_accuracy", "macro_f1"))
+        more = tuple(_score(run and run["official"], key) for key in others)
         rows.append((part["title"], _start(part), _epochs(run), *claimed, *_cells(part, "accuracy"), *more))
     columns = ("model", "start weights", "epochs", *(("claimed",) if claims else ()), *_COLUMNS)
-    beside = "Balanced accuracy and macro F1 are on PrivateTest, all rows."
-    return Table(key, title, (*columns, "balanced accuracy", "macro F1"), rows, (note, beside, *_notes(parts)), 2)
+    beside = f"{heading(' and '.join(others.values()))} are on PrivateTest, all rows."
+    return PaperTable(key, title, (*columns, *others.values()), rows, (note, beside, *_notes(parts)), 2)
 
 
 def _start(part: Mapping[str, Any]) -> str:
@@ -113,19 +112,17 @@ def _cells(part: Mapping[str, Any], key: str) -> tuple[Cell, ...]:
     run = next(iter(part["runs"]), None)
     if run is None:
         return (missing(part) if key == "accuracy" else NONE, NONE, NONE, NONE)
-    clean = run["official"]["clean"]
     of_all: Cell = NONE
     seeds = part["seeds"]
     if seeds and key in seeds and len(seeds["seeds"]) > 1:
-        of_all = Score(seeds[key]["mean"], seeds[key]["interval"], seeds[key]["sd"])
+        of_all = ScoreCell(seeds[key]["mean"], seeds[key]["interval"], seeds[key]["sd"])
     elif seeds:
         of_all = "1 seed"
-    return (
-        Score(run["paper"][key], run["paper"]["interval"][key]),
-        Score(run["official"][key], run["official"]["interval"][key]),
-        Score(clean[key], clean["interval"][key]) if clean else NONE,
-        of_all,
-    )
+    return (*(_score(of, key) for of in (run["paper"], run["official"], run["official"]["clean"])), of_all)
+
+
+def _score(of: Mapping[str, Any] | None, key: str) -> Cell:
+    return NONE if of is None or of.get(key) is None else ScoreCell(of[key], of["interval"][key])
 
 
 def _notes(parts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -146,14 +143,15 @@ def _notes(parts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     )
 
 
-def cnn_table(number: int, part: Mapping[str, Any]) -> Table:
+def cnn_table(number: int, part: Mapping[str, Any]) -> PaperTable:
     """Table 1 to 4: the scores of a CNN."""
     rows: list[tuple[Cell, ...]] = [
-        (SCORES[key][0], _claimed(part) if key == "accuracy" else NONE, *_cells(part, key)) for key in SCORES
+        (heading(score.name), _claimed(part) if key == "accuracy" else NONE, *_cells(part, key))
+        for key, score in SCORES.items()
     ]
     seeds = ", ".join(str(run["seed"]) for run in part["runs"])
     state = (f"Seeds measured: {seeds}. Start weights: {_start(part)}.",) if part["runs"] else ()
-    return Table(
+    return PaperTable(
         f"table-{number}-cnn{number}",
         f"Table {number}. {part['title']}",
         ("score", "claimed", *_COLUMNS),
@@ -162,7 +160,7 @@ def cnn_table(number: int, part: Mapping[str, Any]) -> Table:
     )
 
 
-def class_table(part: Mapping[str, Any]) -> Table:
+def class_table(part: Mapping[str, Any]) -> PaperTable:
     """Table 6: precision, recall and F1 by class of a GoogLeNet, on PrivateTest and as the report measured."""
     run = part["runs"][0]
     rows = []
@@ -172,7 +170,7 @@ def class_table(part: Mapping[str, Any]) -> Table:
             one += [f"{value} [{span}]" if span not in ("", NONE) else value for value, span in map(of.get, _BY_CLASS)]
         rows.append(tuple(one))
     split = run["official"]["split"]
-    return Table(
+    return PaperTable(
         f"table-6-{part['name']}",
         f"Table 6. By class: {part['title']}",
         (
@@ -193,7 +191,7 @@ def class_table(part: Mapping[str, Any]) -> Table:
 _BY_CLASS = {"precision": "precision", "recall": "recall", "f1": "F1"}
 
 
-def points_table(part: Mapping[str, Any]) -> Table:
+def points_table(part: Mapping[str, Any]) -> PaperTable:
     """The 68 points: the errors by the size of the face, beside those of the mean shape."""
     rows: list[tuple[Cell, ...]] = [] if part["runs"] else [(missing(part), *(NONE,) * 4)]
     note = ""
@@ -206,7 +204,7 @@ def points_table(part: Mapping[str, Any]) -> Table:
                     name,
                     f"{one['n']:,}",
                     *(
-                        Score(100 * one[key], [100 * end for end in one["interval"][key]], digits=2)
+                        ScoreCell(100 * one[key], [100 * end for end in one["interval"][key]], digits=2)
                         for key in ("nme_outer_eyes", "nme_inter_pupil", "failure_rate_8")
                     ),
                 )
@@ -218,7 +216,7 @@ def points_table(part: Mapping[str, Any]) -> Table:
         )
         if of["limits"]:
             note += f" These weights: {of['limits']}."
-    return Table(
+    return PaperTable(
         "points",
         "68 points of a face by the Xception-like net (no claim of the report's is known)",
         ("faces of", "n", "NME, %", "NME by pupils, %", "beyond 8 %, %"),
@@ -227,8 +225,8 @@ def points_table(part: Mapping[str, Any]) -> Table:
     )
 
 
-def made_table(parts: Sequence[Mapping[str, Any]]) -> Table:
-    """How each run was made, and what there is none of yet."""
+def made_table(parts: Sequence[Mapping[str, Any]]) -> PaperTable:
+    """How each run was trained; runs that are missing have a row as well."""
     rows: list[tuple[Cell, ...]] = []
     for part in parts:
         for run in part["runs"]:
@@ -247,7 +245,7 @@ def made_table(parts: Sequence[Mapping[str, Any]]) -> Table:
             )
         for one in part["missing"]:
             rows.append((part["name"], str(one["seed"]), missing({"missing": [one]}), *(NONE,) * 6))
-    return Table(
+    return PaperTable(
         "runs",
         "Every run: how it was made, and what is missing",
         ("experiment", "seed", "state", "epochs", "start weights", "computed", "time", "data set", "commit"),
@@ -260,13 +258,13 @@ def made_table(parts: Sequence[Mapping[str, Any]]) -> Table:
     )
 
 
-def verdict_table(conclusions: Sequence[Mapping[str, Any]]) -> Table:
-    """The conclusions with what was found of each."""
+def verdict_table(conclusions: Sequence[Mapping[str, Any]]) -> PaperTable:
+    """The conclusions with their verdicts."""
     rows: list[tuple[Cell, ...]] = []
     for number, one in enumerate(conclusions, start=1):
         told = "; ".join(f"{of['what']}: {_signed(of)}" for of in one["differences"]) or "nothing to go by yet"
         rows.append((f"{number}. {one['text']}", one["verdict"], told))
-    return Table(
+    return PaperTable(
         "conclusions",
         "The report's conclusions",
         ("conclusion", "verdict", "differences of accuracy (7: of probability), with 95 % interval"),
@@ -276,7 +274,7 @@ def verdict_table(conclusions: Sequence[Mapping[str, Any]]) -> Table:
     )
 
 
-def difference_table(number: int, one: Mapping[str, Any]) -> Table:
+def difference_table(number: int, one: Mapping[str, Any]) -> PaperTable:
     """The differences that a conclusion rests on."""
     rows: list[tuple[Cell, ...]] = [
         (
@@ -291,7 +289,7 @@ def difference_table(number: int, one: Mapping[str, Any]) -> Table:
         )
         for of in one["differences"]
     ]
-    return Table(
+    return PaperTable(
         f"conclusion-{number}-{one['key']}",
         f"Conclusion {number}. {one['text']}",
         ("difference", "claimed", "verdict", "found [95 %]", "p", "p by Holm", "n", "seeds of each"),
@@ -302,8 +300,7 @@ def difference_table(number: int, one: Mapping[str, Any]) -> Table:
 
 
 def _signed(of: Mapping[str, Any]) -> str:
-    low, high = of["interval"]
-    return f"{of['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return with_interval(of["difference"], of["interval"], "+.3f")
 
 
 def _p(value: float | None) -> str:

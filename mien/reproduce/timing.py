@@ -1,4 +1,4 @@
-"""How long what is left takes on this machine: by runs that were trained here, else by a few steps of the model."""
+"""Estimates how long the remaining runs take on this machine: by earlier runs here, else by timing a few steps."""
 
 import json
 import os
@@ -38,9 +38,9 @@ class Minutes(NamedTuple):
 
 
 def estimates(workspace: Workspace, plan: Sequence[Planned]) -> dict[str, Minutes]:
-    """For each run of a plan that has epochs to go, by its name, how long they take; without those that nobody knows.
+    """The time of each run of a plan that has epochs left, by its name; without runs whose speed isn't known.
 
-    Cutting data sets and measuring isn't in it. Early stopping may end a run sooner.
+    Cutting data sets and measuring aren't counted. Early stopping may end a run sooner.
     """
     rates = _rates(workspace)
     found = {}
@@ -94,7 +94,7 @@ def _rates(workspace: Workspace) -> dict[str, tuple[float, str]]:
 
 
 def _rows(workspace: Workspace, experiment: Experiment) -> tuple[int, int] | None:
-    """How many rows are fit on and chosen by; of a data set that isn't cut yet those of what it is cut from."""
+    """The numbers of fit and choose rows; for a data set that isn't cut yet, those of its parent."""
     name = experiment.dataset.name
     dataset = dataset_of(workspace, name)
     if dataset is None and name in CUTS:

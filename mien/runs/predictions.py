@@ -13,10 +13,16 @@ import pyarrow.parquet as pq
 
 from mien.data.labels import canonical
 from mien.errors import FailedError, MienError, nearest
+from mien.faces.ibug import POINTS
 from mien.tasks import EXPRESSION
 
 Labels = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
+Shares = npt.NDArray[np.float32]
+
+# Sides, in pixels, of the squares that every landmark model is measured on: a face of a photo, and one as FER2013 has
+# it. Both are gray at 48.
+SIZES = (128, 48)
 
 # Columns that are no class.
 _KNOWN = ("id", "split", "label", "prob")
@@ -87,6 +93,18 @@ def read_predictions(file: Path) -> Predictions:
         np.stack([table[name].to_numpy() for name in classes], axis=1),
         classes,
     )
+
+
+def read_points(file: Path, size: int) -> tuple[list[tuple[str, str]], Shares, Shares]:
+    """Split and id of each face, and its true and predicted points, of what was stored at one size."""
+    table = pq.read_table(file, filters=[("size", "=", size)])
+
+    def points(column: str) -> Shares:
+        flat = table[column].combine_chunks().flatten()
+        return np.asarray(flat, dtype=np.float32).reshape(-1, POINTS, 2)
+
+    rows = list(zip(table["split"].to_pylist(), table["id"].to_pylist(), strict=True))
+    return rows, points("true"), points("predicted")
 
 
 def read_foreign(file: Path, like: Predictions) -> tuple[Predictions, int]:

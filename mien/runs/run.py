@@ -34,6 +34,11 @@ class Run:
         return f"{self.folder.parent.name}/{self.folder.name}"
 
     @property
+    def workspace(self) -> Workspace:
+        """The workspace that the run stands in, wherever the command runs."""
+        return Workspace(self.folder.parent.parent.parent)
+
+    @property
     def experiment_file(self) -> Path:
         """The resolved experiment."""
         return self.folder / "experiment.yaml"
@@ -72,14 +77,30 @@ class Run:
 
     @cached_property
     def experiment(self) -> Experiment:
-        """The experiment that is stored here; runs its plugins."""
+        """The experiment that is stored here; imports every component, so torch, and runs its plugins."""
         return load_experiment(self.experiment_file)
 
     @property
     def task(self) -> Task:
         """The run's task; runs plugins only where it isn't one of mien's own."""
-        name = read_yaml(self.experiment_file)[0].get("task", EXPRESSION)
-        return OWN.get(name) or self.experiment.task
+        return OWN.get(self.content.get("task", EXPRESSION)) or self.experiment.task
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The stored experiment as plain data, for all that needs no component."""
+        content: dict[str, Any] = read_yaml(self.experiment_file)[0]
+        return content
+
+    def measured(self) -> dict[str, Any]:
+        """What `mien evaluate` measured on the reporting role; MienError where it hasn't."""
+        if not (self.metrics_file("report").is_file() and self.predictions("report").is_file()):
+            raise MienError(
+                f"run {self.name} has not been measured on its reporting role",
+                file=str(self.folder),
+                expected=f"mien evaluate {self.name} first",
+            )
+        content: dict[str, Any] = read_json(self.metrics_file("report"))
+        return content
 
     @property
     def environment(self) -> dict[str, Any]:
@@ -243,7 +264,7 @@ def _numbers(parent: Path) -> list[int]:
 
 def overview(run: Run) -> dict[str, Any]:
     """What `mien runs` lists of a run, as plain data; runs no plugin."""
-    content, _ = read_yaml(run.experiment_file)
+    content = run.content
     done = run.history.read_text(encoding="utf-8").count("\n") - 1 if run.history.exists() else 0
     return {
         "run": run.name,

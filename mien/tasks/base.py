@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mien.data.labels import LabelScheme
 from mien.errors import MienError
+from mien.intervals import with_interval
 from mien.registry import entry
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ class Score:
         >>> Score("nme", "NME", percent=True).bracketed(0.0482, (0.047, 0.05))
         '4.82 % [4.70, 5.00]'
         """
-        scale, digits = (100, 2) if self.percent else (1, 3)
-        return f"{self.told(value)} [{scale * interval[0]:.{digits}f}, {scale * interval[1]:.{digits}f}]"
+        if self.percent:
+            return with_interval(value, interval, ".2f", scale=100, unit=" %")
+        return with_interval(value, interval)
 
 
 LOSS = Score("loss", "loss")
@@ -106,7 +108,8 @@ class Task:
     `outputs_in_words(names)` says them in an error. A loss is on one of `targets` (its attribute of that name);
     `losses` says which in words. `gives` is what the outputs are, `on` what a run is on, `compared` what its runs are
     compared with, all in words. `classes` says that the outputs are logits of classes, so that there is a label
-    scheme, test-time augmentation and explanations.
+    scheme, test-time augmentation and explanations; `any_size` that a trained model takes images of any size and
+    colour.
 
     Which rows: `check_data(dataset, targets)` raises MienError for a data set that lacks what the task needs.
     `samples(dataset, parts, role, size, color, names, targets)` gives a role's rows; those to fit come with `room`
@@ -134,6 +137,7 @@ class Task:
     on: str = "numbers"
     compared: str = "runs of the same task"
     classes: bool = False
+    any_size: bool = False
     room: int = 1
     check_data: Callable[["Dataset", str], None] = lambda dataset, targets: None
     samples: Callable[..., "Samples"] = load_rows

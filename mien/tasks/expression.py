@@ -76,8 +76,7 @@ def _headline(metrics: Mapping[str, Any]) -> str:
     return f"{metrics['accuracy']:.3f} [{low:.3f}, {high:.3f}] {metrics['split']} n {metrics['n']:,}{mark}"
 
 
-_SCORES = {"accuracy", "balanced_accuracy", "macro_f1", "weighted_f1"}
-_NEEDED = frozenset({"protocol", "split", "n", "per_class", "interval", "contaminated", *_SCORES})
+_NEEDED = frozenset({"protocol", "split", "n", "accuracy", "per_class", "interval", "contaminated"})
 # What metrics have held since there is a clean twin, with what stands for nothing.
 _FILLED: Mapping[str, Any] = {
     "overlap": None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from mien.data.labels import LabelScheme
 from mien.faces.ibug import POINTS
+from mien.intervals import with_interval
 from mien.registry import register
 from mien.tasks.base import Misfit, Score, Task
 
@@ -33,6 +34,7 @@ def landmarks() -> Task:
         gives="points",
         on="points",
         compared="landmark runs",
+        any_size=True,
         room=ROOM,
         check_data=_check_data,
         samples=_samples,
@@ -91,6 +93,5 @@ def _misfits(parts: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[Mis
 
 def _headline(metrics: Mapping[str, Any]) -> str:
     size, of = next(iter(metrics["sizes"].items()))
-    low, high = of["interval"]["nme_outer_eyes"]
-    told = f"{100 * of['nme_outer_eyes']:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
-    return f"NME {told} % at {size} px, {metrics['split']} n {metrics['n']:,}"
+    error = with_interval(of["nme_outer_eyes"], of["interval"]["nme_outer_eyes"], ".2f", scale=100)
+    return f"NME {error} % at {size} px, {metrics['split']} n {metrics['n']:,}"

@@ -7,7 +7,7 @@ was never stopped. Only the fit and choose roles are opened.
 import logging
 import statistics
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from mien.data.dataset import Dataset, open_dataset
-from mien.errors import MienError
+from mien.errors import MienError, reason
 from mien.experiment.building import (
     build_loss,
     build_model,
@@ -31,9 +31,10 @@ from mien.experiment.building import (
 from mien.experiment.schema import Experiment
 from mien.files import write_text
 from mien.inference.weights import save_weights
+from mien.runs.epochs import Epoch
 from mien.runs.run import Run
 from mien.training.module import Training
-from mien.training.recorder import Bar, Recorder
+from mien.training.recorder import Bar, Listener, Recorder, StoppedError
 from mien.training.session import begin_session, end_session, keep_roles, same_start
 from mien.training.start_weights import start
 from mien.workspace import Workspace
@@ -51,10 +52,18 @@ def check_epochs(run: Run, epochs: Any) -> int:
     return epochs
 
 
-def train(workspace: Workspace, run: Run, command: Sequence[str], *, epochs: int | None = None) -> None:
+def train(
+    workspace: Workspace,
+    run: Run,
+    command: Sequence[str],
+    *,
+    epochs: int | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> None:
     """Train a run to its end, from its beginning or from its last whole epoch.
 
-    `epochs` replaces the experiment's. Raises FailedError when the loss isn't a number, MienError when the data set
+    `epochs` replaces the experiment's. `on_epoch` is told of each epoch when its state is saved; what it raises stops
+    the training there. Raises FailedError when the loss isn't a number, MienError when the data set
     isn't the one that the run began with or another process works on the run.
     """
     with run.working():
@@ -68,10 +77,13 @@ def train(workspace: Workspace, run: Run, command: Sequence[str], *, epochs: int
         begin_session(run, experiment, dataset, command)
         run.set_state("running")
         try:
-            _fit(workspace, run, experiment, dataset)
+            _fit(workspace, run, experiment, dataset, on_epoch)
         except (KeyboardInterrupt, SystemExit):
             run.set_state("stopped")
             raise
+        except StoppedError as stopped:
+            run.set_state("stopped", reason(stopped.error))
+            raise stopped.error from None
         except BaseException as error:
             run.set_state("failed", str(error).splitlines()[0] if str(error) else type(error).__name__)
             raise
@@ -81,7 +93,13 @@ def train(workspace: Workspace, run: Run, command: Sequence[str], *, epochs: int
         run.checkpoint.unlink(missing_ok=True)
 
 
-def _fit(workspace: Workspace, run: Run, experiment: Experiment, dataset: Dataset) -> None:
+def _fit(
+    workspace: Workspace,
+    run: Run,
+    experiment: Experiment,
+    dataset: Dataset,
+    on_epoch: Callable[[Epoch], None] | None,
+) -> None:
     section = experiment.train
     names = scheme_for(experiment, dataset)
     roles = build_roles(experiment, dataset)
@@ -116,7 +134,9 @@ def _fit(workspace: Workspace, run: Run, experiment: Experiment, dataset: Datase
     )
     recorder = Recorder(run, section.monitor, section.keep == "best", section.early_stopping)
     shown = Bar(run.name, section.epochs, len(fit), experiment.task.score)
-    _trainer(run, experiment, [shown, recorder]).fit(module, ckpt_path=resumed, weights_only=True)
+    shown.quiet = on_epoch is not None
+    listeners = [Listener(on_epoch, recorder, shown)] if on_epoch else []
+    _trainer(run, experiment, [shown, recorder, *listeners]).fit(module, ckpt_path=resumed, weights_only=True)
     if shown.rates:
         run.write_environment({**run.environment, "images_per_second": round(statistics.median(shown.rates), 1)})
     state = recorder.best if section.keep == "best" else model.state_dict()

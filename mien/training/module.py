@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mien.augment import Pipeline
 from mien.errors import FailedError
+from mien.inference.network import Network
 from mien.optimizers import Factor
 from mien.protocols.batches import EVALUATION_BATCH, Batch, Batches, Samples, epoch_order, step_seed
 from mien.tasks import Task
@@ -40,7 +41,9 @@ class Training(pl.LightningModule):
         self.model = model
         self.loss = loss
         self.targets = getattr(loss, "targets", "label")
-        self.augment, self.preprocess = augment, preprocess
+        self.augment = augment
+        # Its `forward` alone: a checkpoint holds the model's tensors once, as `model.…`.
+        self.outputs = Network(model, preprocess).forward
         self.optimizer, self.factor = optimizer, factor
         self.fit_samples, self.choose_samples = fit, choose
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
@@ -83,7 +86,7 @@ class Training(pl.LightningModule):
             with torch.autocast(images.device.type, enabled=False):
                 images, moved = self.augment(images, batch.points if batch.points.shape[1] else None)
                 batch = batch if moved is None else batch._replace(points=moved)
-        outputs = self._outputs(images)
+        outputs = self.outputs(images)
         targets = self.task.batch_targets(self.targets, batch, images.shape[-1])
         loss: Tensor = self.loss(outputs, targets)
         if not torch.isfinite(loss):
@@ -100,14 +103,9 @@ class Training(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and score of a batch of the choose role, in float32 whatever the training's precision."""
         with torch.autocast(batch.images.device.type, enabled=False):
-            outputs = self._outputs(batch.images.to(torch.float32, memory_format=torch.channels_last))
+            outputs = self.outputs(batch.images)
             targets = self.task.batch_targets(self.targets, batch, batch.images.shape[-1])
             self.chosen += self._sums(self.loss(outputs, targets), outputs, targets, batch)
-
-    def _outputs(self, images: Tensor) -> Tensor:
-        ready, _ = self.preprocess(images)
-        outputs: Tensor = self.model(ready.contiguous(memory_format=torch.channels_last))
-        return outputs.float()
 
     def _sums(self, loss: Tensor, outputs: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         number = len(batch.labels)

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,6 +15,7 @@ from torch import Tensor
 from mien.files import replacing, write_text
 from mien.progress import bar, console
 from mien.protocols.batches import Batch
+from mien.runs.epochs import Epoch, as_epoch
 from mien.runs.run import Run
 from mien.tasks import Score
 from mien.training.module import Training
@@ -98,6 +100,28 @@ class Recorder(Checkpoint):
         return value if self.higher else -value
 
 
+class StoppedError(Exception):
+    """A function that was told of an epoch has raised this error."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class Listener(Checkpoint):
+    """Tells a function of each epoch. It stands after the recorder, so that the epoch can't be lost by what it does."""
+
+    def __init__(self, on_epoch: Callable[[Epoch], None], recorder: Recorder, shown: "Bar") -> None:
+        self.on_epoch, self.recorder, self.shown = on_epoch, recorder, shown
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tell it."""
+        epoch = as_epoch(self.recorder.history[-1], self.shown.epochs, round(self.shown.rates[-1], 1))
+        try:
+            self.on_epoch(epoch)
+        except Exception as error:
+            raise StoppedError(error) from error
+
+
 class Bar(Callback):
     """The one progress bar: epoch, loss, the task's score on the choose role, images a second, time left.
 
@@ -115,6 +139,7 @@ class Bar(Callback):
         self.shown = 0.0
         self.started = self.stepped = 0.0
         self.rates: list[float] = []
+        self.quiet = False  # Where somebody else tells of epochs.
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show it, as far as the run is already."""
@@ -144,7 +169,7 @@ class Bar(Callback):
         total, number = pl_module.chosen[1].item(), pl_module.chosen[2].item()
         told = f"{total / number:.{self.digits}f}"
         self.bar.update(self.task, score=told)
-        if self.bar.disable:
+        if self.bar.disable and not self.quiet:
             loss = (pl_module.fitted[0] / pl_module.fitted[2]).item()
             console.print(
                 f"{self.name} epoch {trainer.current_epoch + 1}/{self.epochs}  loss {loss:.3f}  "

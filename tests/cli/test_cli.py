@@ -4,6 +4,8 @@ import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -49,6 +51,19 @@ def finished(measured: tuple[Path, Result, Result], monkeypatch: pytest.MonkeyPa
     """That workspace, found by every command."""
     monkeypatch.setenv("MIEN_HOME", str(measured[0]))
     return measured[0]
+
+
+def test_verbs_stand_in_the_order_of_the_road_and_one_that_no_order_names_last() -> None:
+    code = (
+        "from mien.cli.shared import app\n"
+        "app.command('novel')(lambda: None)\n"
+        "import typer, mien.cli\n"
+        "print(*typer.main.get_command(app).commands)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    verbs = [name for name in shown if name != "data"]
+    assert verbs == [*(name for [name, *more] in VERBS if not more), "novel"]
+    assert [name for name in verbs if name in ("report", "train", "evaluate")] == ["train", "evaluate", "report"]
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)

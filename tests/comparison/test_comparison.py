@@ -549,5 +549,5 @@ def test_slices_refuse_a_data_set_that_has_changed(home: Workspace, tiny: Datase
     make_run(home, "old/1", 0.5, dataset=tiny, environment={"fingerprint": "0" * 64})
     shown = call("slices", "old", "--by", "agreement", "--json")
     assert shown.code == 2
-    assert shown.error.message == "data set 'tiny' isn't the one that run old/1 was measured on"
+    assert shown.error.message == "data set 'tiny' isn't the one that run old/1 was trained on"
     assert call("slices", "old", "--by", "class").code == 0

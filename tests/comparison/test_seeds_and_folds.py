@@ -133,5 +133,6 @@ def test_a_group_needs_its_members_measured(home: Workspace) -> None:
         describe(home, "folds/1-2")
     (home.runs / "folds/2/kept.json").rename(home.runs / "folds/2/metrics.json")
     assert str(error.value) == (
-        "run folds/2 has not been measured on its reporting role; expected mien evaluate folds/2 first"
+        f"{home.runs / 'folds/2'}: run folds/2 has not been measured on its reporting role; "
+        "expected mien evaluate folds/2 first"
     )

@@ -21,8 +21,8 @@ from mien.data.importers.ferplus import read_votes as read_file
 from mien.data.labels import FER2013, FERPLUS, FERPLUS_VOTES, LabelScheme, canonical
 from mien.data.votes import (
     RULE,
-    agreement,
     by_majority,
+    label_agreement,
     labels_under,
     left_out_score,
     majority,
@@ -221,7 +221,7 @@ def test_one_more_rater_is_what_one_more_rater_does() -> None:
 
 def test_agreement_by_hand() -> None:
     labels = np.array([FER2013.classes.index(name) for name in ("neutral", "neutral", *["happy"] * 7)])
-    found = agreement(VOTES, labels, FER2013.classes)
+    found = label_agreement(VOTES, labels, FER2013.classes)
     assert (found["rows"], found["n"], found["value"]) == (9, 2, 0.5)
     assert found["dropped"] == {"tie": 2, "no majority": 2, "contempt": 1, "unknown": 1, "not a face": 1}
     assert found["interval"] == pytest.approx(list(proportion_confint(1, 2, method="wilson")))

@@ -23,7 +23,7 @@ from mien.evaluation import evaluate
 from mien.experiment.building import build_model, build_roles, build_samples
 from mien.experiment.schema import load_experiment, read_protocol
 from mien.images import decode, encode_png
-from mien.inference.weights import load_weights
+from mien.inference.model import load_run
 from mien.metrics.calibration import fit_temperature, measure_calibration
 from mien.metrics.classification import measure
 from mien.runs.ledger import entries
@@ -108,17 +108,17 @@ def test_the_temperature_is_fitted_on_choose_and_stored_with_the_weights(home: W
     run = run_of(home)
     found = read_predictions(run.predictions("choose"))
     temperature = fit_temperature(found.logits, found.labels)
-    trained = load_weights(run.weights, run.experiment, "cpu")
-    assert trained.temperature == temperature != 1
+    model = load_run(run)
+    assert model.temperature == temperature != 1
     for role in ("choose", "report"):
         calibration = json.loads(run.metrics_file(role).read_text())["calibration"]
         assert calibration["temperature"] == calibration["after"]["temperature"] == temperature
         assert calibration["before"]["temperature"] == 1
         stored = read_predictions(run.predictions(role))
         assert calibration["after"] == measure_calibration(stored.labels, stored.logits, temperature)
-    images = torch.zeros(1, 1, 24, 24)
-    expected = torch.softmax(trained.logits(images) / temperature, dim=1)
-    torch.testing.assert_close(trained.probabilities(images), expected)
+    images = np.zeros((1, 24, 24), np.uint8)
+    expected = torch.softmax(torch.from_numpy(model.logits(images)) / temperature, dim=1)
+    np.testing.assert_allclose(model.probabilities(images), expected, rtol=1e-5)
 
 
 def test_votes_and_slices_are_measured_where_there_are_votes(home: Workspace) -> None:
@@ -165,7 +165,7 @@ def test_a_comparison_has_a_clean_twin_too(workspace: Workspace, tmp_path: Path)
     for seed in (1, 2):
         evaluate(workspace, trained(workspace, toy_file(tmp_path), f"train.seed={seed}"))
     contenders = [find_contender(workspace, name) for name in ("tiny/1", "tiny/2")]
-    left = without_copies(workspace, contenders)
+    left = without_copies(contenders)
     assert left is not None
     assert [one.runs[0].ids for one in left] == [contenders[0].runs[0].ids[2:]] * 2
     assert [one.contaminated for one in left] == [0, 0]
@@ -173,11 +173,11 @@ def test_a_comparison_has_a_clean_twin_too(workspace: Workspace, tmp_path: Path)
     assert compare(left)["n"] == 7
     for number in ("1", "2"):  # What a run has seen can be told without its weights.
         (workspace.runs / "tiny" / number / "weights.safetensors").unlink()
-    again = without_copies(workspace, contenders)
+    again = without_copies(contenders)
     assert again is not None
     assert [one.runs[0].ids for one in again] == [one.runs[0].ids for one in left]
     (workspace.datasets / "toy").rename(workspace.datasets / "gone")
-    assert without_copies(workspace, contenders) is None
+    assert without_copies(contenders) is None
 
 
 def test_one_training_is_measured_under_two_protocols(workspace: Workspace, tmp_path: Path) -> None:
@@ -231,15 +231,15 @@ def test_views_are_averaged_beside_the_image_alone(workspace: Workspace, tmp_pat
     run = trained(workspace, toy_file(tmp_path, "tta: flip\n"))
     measured = evaluate(workspace, run)
     assert (measured["tta"]["name"], measured["tta"]["views"], measured["tta"]["n"]) == ("flip", 2, 9)
-    loaded = load_weights(run.weights, run.experiment, "cpu")
-    images = torch.stack(
-        [torch.tensor(decode(data, "gray", 24)).permute(2, 0, 1) for data in dataset.images("PrivateTest")]
-    )
-    both = [torch.softmax(loaded.logits(one), dim=1) for one in (images, images.flip(3))]
+    model = load_run(run)
+    assert model.tta == "flip"
+    images = np.stack([decode(data, "gray", 24) for data in dataset.images("PrivateTest")])
+    both = [torch.softmax(torch.from_numpy(model.logits(one)), dim=1) for one in (images, images[:, :, ::-1])]
     stored = read_predictions(run.folder / "predictions" / "report-tta.parquet")
     torch.testing.assert_close(torch.tensor(stored.logits).exp(), (both[0] + both[1]) / 2)
     alone = read_predictions(run.predictions("report"))
-    torch.testing.assert_close(torch.tensor(alone.logits), loaded.logits(images))
+    np.testing.assert_array_equal(alone.logits, model.logits(images))
+    np.testing.assert_array_equal(stored.logits, model.logits(images, tta="flip"))
     assert measured["tta"]["clean"] == measure(stored.labels, stored.logits, stored.classes)
     shown = call("evaluate", run.name, "--workspace", workspace.root).out
     for twin in ("", ", without exact copies", ", without near copies"):
@@ -269,9 +269,9 @@ def test_excluded_rows_are_counted_and_roles_are_kept(workspace: Workspace, tmp_
 def test_a_run_of_before_temperatures_gets_one(workspace: Workspace, tmp_path: Path) -> None:
     write_toy(workspace)
     run = trained(workspace, toy_file(tmp_path))
-    assert load_weights(run.weights, run.experiment, "cpu").temperature is None
+    assert load_run(run).temperature is None
     measured = evaluate(workspace, run)
-    assert load_weights(run.weights, run.experiment, "cpu").temperature == measured["calibration"]["temperature"]
+    assert load_run(run).temperature == measured["calibration"]["temperature"]
     assert run.metrics_file("choose").exists()
 
 

@@ -28,7 +28,7 @@ from mien.errors import MienError
 from mien.evaluation.label_errors import (
     confident,
     confident_joint,
-    find_suspects,
+    find_label_errors,
     margins,
     out_of_fold,
     suspicious,
@@ -176,14 +176,21 @@ def write_noisy(workspace: Workspace, votes: bool = True) -> tuple[Dataset, dict
     return open_dataset(workspace, "noisy"), truth
 
 
-def write_folds(workspace: Workspace, file: Path, dataset: Dataset, truth: dict[str, int], folds: int = 5) -> list[Run]:
+def write_folds(
+    workspace: Workspace,
+    file: Path,
+    dataset: Dataset,
+    truth: dict[str, int],
+    folds: int = 5,
+    protocol: tuple[str, ...] = ("protocol.name=k-fold",),
+) -> list[Run]:
     """Finished runs, one a fold, that know the truth of all rows but 33, which they take for happy."""
     everyone = [(split, id_) for split in dataset.card.splits for id_ in dataset.ids(split)]
     labels = {(split, id_): label for split in dataset.card.splits
               for id_, label in zip(dataset.ids(split), dataset.labels(split).tolist(), strict=True)}  # fmt: skip
     found = []
     for fold in range(folds):
-        overrides = ["dataset.name=noisy", "name=folds", "protocol.name=k-fold", f"protocol.fold={fold}"]
+        overrides = ["dataset.name=noisy", "name=folds", *protocol, f"protocol.fold={fold}"]
         run = new_run(workspace, load_experiment(file, overrides))
         run.set_state("finished")
         run.write_environment({"dataset": {"name": "noisy", "fingerprint": dataset.card.fingerprint}})
@@ -297,13 +304,33 @@ def test_the_temperature_of_each_run_counts(workspace: Workspace, tiny_file: Pat
     assert after[14:].tolist() == before[14:].tolist()
 
 
+PLUGIN = """
+from mien.protocols import Part, Roles, folded
+from mien.registry import register
+
+@register("protocol", "stripes")
+@folded(lambda dataset, **_: 2)
+def stripes(dataset, *, fold: int = 0) -> Roles:
+    raise AssertionError("reading stored runs builds no protocol")
+"""
+
+
+def test_a_plugin_s_folds_are_folds_too(workspace: Workspace, tiny_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "stripes.py").write_text(PLUGIN)
+    dataset, truth = write_noisy(workspace)
+    protocol = (f"plugins=[{tmp_path / 'stripes.py'}]", "protocol.name=stripes")
+    write_folds(workspace, tiny_file, dataset, truth, folds=2, protocol=protocol)
+    found = find_label_errors(workspace, "folds/1-2")
+    assert (found["n"], found["suspects"]) == (70, len(FLIPPED | {"33"}))
+
+
 def test_what_isn_t_out_of_fold_is_refused(workspace: Workspace, tiny_file: Path) -> None:
     dataset, truth = write_noisy(workspace)
     runs = write_folds(workspace, tiny_file, dataset, truth, folds=3)
 
     def message(reference: str = "folds/1-3") -> str:
         with pytest.raises(MienError) as error:
-            find_suspects(workspace, reference)
+            find_label_errors(workspace, reference)
         assert not (workspace.root / "suspects").exists()
         return str(error.value).replace(str(workspace.root), "")
 
@@ -328,7 +355,7 @@ def test_what_isn_t_out_of_fold_is_refused(workspace: Workspace, tiny_file: Path
     )
     runs[1].metrics_file("report").unlink()
     assert message() == (
-        "/runs/folds/2: run folds/2 hasn't been measured on its reporting role; expected mien evaluate folds/2 first"
+        "/runs/folds/2: run folds/2 has not been measured on its reporting role; expected mien evaluate folds/2 first"
     )
     runs[0].write_environment({"dataset": {"name": "noisy", "fingerprint": "other"}})
     assert message() == "/datasets/noisy: data set 'noisy' isn't the one that run folds/1 was trained on"
@@ -342,5 +369,5 @@ def test_what_isn_t_out_of_fold_is_refused(workspace: Workspace, tiny_file: Path
     new_run(workspace, load_experiment(tiny_file, overrides))
     assert message("folds/5") == (
         "folds/5: the protocol of run folds/5 is 'official', which reports on the same rows in each run; "
-        "expected a group of runs under k-fold or leave-one-subject-out, one for each fold"
+        "expected a group of runs under a protocol with folds, as k-fold, one for each fold"
     )

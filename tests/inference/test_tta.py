@@ -1,5 +1,7 @@
 """Test-time augmentation: which views there are, pixel by pixel."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,17 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from mien.inference.tta import VIEWS, mean_logits, views
+import mien.augment  # noqa: F401
+from mien.errors import MienError
+from mien.experiment.schema import load_experiment
+from mien.inference.tta import mean_logits, views
+from mien.registry import names
 
+NUMBER = {"flip": 2, "flip-shifts": 10, "ten-crop": 10}
 IMAGE = torch.arange(48 * 48, dtype=torch.float32).reshape(1, 1, 48, 48)
 
 
-@pytest.mark.parametrize("kind", VIEWS)
+@pytest.mark.parametrize("kind", NUMBER)
 @given(side=st.integers(8, 64), channels=st.sampled_from([1, 3]))
 def test_views_keep_the_shape_and_come_with_their_mirror_images(kind: str, side: int, channels: int) -> None:
     images = torch.rand(2, channels, side, side) * 255
     found = list(views(images, kind))
-    assert len(found) == VIEWS[kind]
+    assert len(found) == NUMBER[kind]
     assert {view.shape for view in found} == {images.shape}
     for one, mirrored in zip(found[::2], found[1::2], strict=True):
         assert torch.equal(one.flip(3), mirrored)
@@ -51,8 +58,12 @@ def test_ten_crop_is_corners_and_centre_of_seven_eighths() -> None:
 
 
 def test_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(ValueError, match="no test-time augmentation is called 'none'"):
-        list(views(IMAGE, "none"))
+    with pytest.raises(MienError) as error:
+        views(IMAGE, "flop")
+    assert str(error.value) == (
+        "no tta is called 'flop'; expected one of flip, flip-shifts, ten-crop. Did you mean 'flip'?"
+    )
+    assert names("tta") == list(NUMBER)
 
 
 @given(st.integers(1, 10), st.integers(0, 2**16))
@@ -61,3 +72,11 @@ def test_probabilities_are_averaged(number: int, seed: int) -> None:
     shares = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
     found = mean_logits([torch.tensor(one) for one in logits]).exp()
     np.testing.assert_allclose(found.numpy(), shares.mean(axis=0), rtol=1e-6)
+
+
+def test_a_file_can_name_what_is_registered(tiny_file: Path) -> None:
+    assert load_experiment(tiny_file, ["tta=ten-crop"]).tta == "ten-crop"
+    with pytest.raises(MienError) as error:
+        load_experiment(tiny_file, ["tta=mirror"])
+    assert error.value.message == '"mirror" can\'t stand here'
+    assert error.value.expected == "'none', 'flip', 'flip-shifts' or 'ten-crop'"

@@ -2,15 +2,11 @@
 
 import hashlib
 import json
-import runpy
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from conftest import REPOSITORY
 from verbs import call
 
 from mien.comparison import compare_points
@@ -18,14 +14,15 @@ from mien.data.dataset import open_dataset
 from mien.data.synthetic.dataset import write_faces
 from mien.errors import MienError
 from mien.evaluation import evaluate
-from mien.evaluation.landmarks import read_points
 from mien.experiment.schema import load_experiment
 from mien.faces.ibug import POINTS
 from mien.faces.squares import cut
 from mien.images import decode
-from mien.inference.weights import load_packaged, load_weights
+from mien.inference import load
 from mien.landmarks.predict import open_landmarker
 from mien.metrics.nme import image_errors
+from mien.report import results
+from mien.runs.predictions import read_points
 from mien.runs.run import Run, find_run, new_run
 from mien.training.fit import train
 from mien.workspace import Workspace
@@ -82,8 +79,7 @@ def test_points_of_an_image_are_the_nets_shares_times_its_sides(home: Workspace)
     assert found.shape == (4, POINTS, 2)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found[1], found[3])
-    trained = load_weights(run.weights, run.experiment, "cpu")
-    shares = trained.logits(torch.from_numpy(small[None]).permute(0, 3, 1, 2)).numpy().reshape(POINTS, 2)
+    shares = model.outputs(small[None]).reshape(POINTS, 2)
     np.testing.assert_allclose(found[1], (shares + 0.5) * 32 - 0.5, atol=1e-4)
     # Of a colour image the luma counts.
     luma = np.round(color @ np.array([0.299, 0.587, 0.114]))[:, :, None].astype(np.uint8)
@@ -100,10 +96,10 @@ def test_an_image_enlarged_twice_has_its_points_there(home: Workspace) -> None:
 
 def test_weights_can_be_used_without_their_experiment(home: Workspace) -> None:
     run = nets(home)
-    faces = torch.rand(3, 1, 32, 32) * 255
-    alone, together = load_packaged(run.weights, "cpu"), load_weights(run.weights, run.experiment, "cpu")
-    torch.testing.assert_close(alone.shares(faces), together.shares(faces), rtol=0, atol=0)
-    assert (alone.size, alone.channels, alone.limits) == (32, 1, "")
+    faces = np.random.default_rng(0).integers(0, 256, (3, 48, 32, 1)).astype(np.uint8)
+    alone, together = load(run.weights), load("points/1", home)
+    np.testing.assert_array_equal(alone.points(faces), together.points(faces))
+    assert (alone.name, alone.size, alone.color, alone.limits) == ("points", 32, "gray", "")
 
 
 def test_only_landmark_runs_give_points(home: Workspace) -> None:
@@ -171,14 +167,13 @@ def test_runs_lists_errors(here: Workspace) -> None:
 
 
 def test_results_have_a_table_of_landmark_runs(home: Workspace, tmp_path: Path) -> None:
-    write: dict[str, Any] = runpy.run_path(str(REPOSITORY / "results" / "write.py"))
-    assert write["point_table"]("", tmp_path) == ""
+    assert results.point_table("", tmp_path) == ""
     folder = tmp_path / "points"
     folder.mkdir()
     for name in ("metrics.json", "environment.json", "history.csv"):
         shutil.copyfile(nets(home).folder / name, folder / name)
     measured = json.loads((folder / "metrics.json").read_text())
-    said, _, head, _, line = write["point_table"]("results/", tmp_path).splitlines()
+    said, _, head, _, line = results.point_table("results/", tmp_path).splitlines()
     assert said == "68 points, errors in % of the distance of the outer eye corners, faces in a detector's squares:"
     cells = dict(zip(head.strip("| ").split(" | "), line.strip("| ").split(" | "), strict=True))
     low, high = (100 * end for end in measured["sizes"]["128"]["interval"]["nme_outer_eyes"])
@@ -187,4 +182,4 @@ def test_results_have_a_table_of_landmark_runs(home: Workspace, tmp_path: Path) 
     assert cells["NME at 128 px"] == f"{100 * measured['sizes']['128']['nme_outer_eyes']:.2f} [{low:.2f}, {high:.2f}]"
     assert cells["trained"].startswith("1 epochs, ")
     # The table of expressions has none of it.
-    assert write["table"]("", tmp_path).count("\n") == 2
+    assert results.table("", tmp_path).count("\n") == 2

@@ -18,7 +18,8 @@ from mien.data.synthetic.dataset import write_faces
 from mien.faces.ibug import POINTS
 from mien.faces.squares import cut, detector_squares, into
 from mien.images import decode
-from mien.landmarks.predict import PACKAGED, Landmarker, open_landmarker
+from mien.inference import Model
+from mien.landmarks.predict import PACKAGED, open_landmarker
 from mien.metrics.nme import image_errors
 from mien.workspace import Workspace
 
@@ -26,11 +27,11 @@ TERMS = "trained on research-only annotations"
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Landmarker:
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return open_landmarker(Workspace(tmp_path_factory.mktemp("empty")))
 
 
-def test_its_card_and_terms_are_its_own(model: Landmarker) -> None:
+def test_its_card_and_terms_are_its_own(model: Model) -> None:
     data = PACKAGED.read_bytes()
     assert len(data) <= 6_000_000
     assert (model.name, model.limits) == ("landmarks-small", TERMS)
@@ -50,7 +51,7 @@ def test_its_card_has_the_published_numbers() -> None:
         assert told == f"{100 * published['sizes'][size]['nme_outer_eyes']:.2f}"
 
 
-def test_its_points_on_drawn_faces(model: Landmarker, workspace: Workspace) -> None:
+def test_its_points_on_drawn_faces(model: Model, workspace: Workspace) -> None:
     """Drawings are no photos and were never fit on, so this is only to notice weights that are broken."""
     drawn = write_faces(workspace, "drawn", n=60, size=48, color="gray", seed=3)
     images = [decode(data, "gray") for split in drawn.card.splits for data in drawn.images(split)]
@@ -84,7 +85,7 @@ def test_regions_of_drawn_faces_without_naming_a_model(workspace: Workspace) -> 
     assert TERMS in " ".join(open_dataset(workspace, "lips").card.notes)
 
 
-def test_its_points_on_helen(model: Landmarker, workspace: Workspace, real_data: Path) -> None:
+def test_its_points_on_helen(model: Model, workspace: Workspace, real_data: Path) -> None:
     """Each fourth face of helen_test at 48 px, gray: as good as the published run, to what a fourth can tell."""
     helen = import_dataset(workspace, real_data / "landmarks" / "helen_68pt.parquet", "helen")
     true = stored_points(helen, "helen_test")

@@ -35,7 +35,7 @@ from mien.protocols import (
     without,
 )
 from mien.protocols.named import grouped
-from mien.registry import entry
+from mien.registry import build, entry, load_plugins
 from mien.workspace import Workspace
 
 
@@ -455,6 +455,35 @@ def test_the_number_of_folds(people: Dataset) -> None:
     with pytest.raises(MienError) as error:
         folds(entry("protocol", "official").spec(), people)
     assert str(error.value) == ("protocol: protocol 'official' has no folds; expected k-fold or leave-one-subject-out")
+
+
+PLUGIN = """
+import numpy as np
+from mien.protocols import Part, Roles, folded
+from mien.registry import register
+
+@register("protocol", "by-split")
+@folded(lambda dataset, spare, **_: len(dataset.card.splits) - spare)
+def by_split(dataset, *, spare: int = 1, fold: int = 0) -> Roles:
+    names = list(dataset.card.splits)
+    return Roles((Part(names[fold - 1]),), (Part(names[fold - 1]),), (Part(names[fold]),))
+"""
+
+
+def test_a_plugin_s_protocol_has_folds(people: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "by_split.py").write_text(PLUGIN)
+    load_plugins([tmp_path / "by_split.py"])
+    splits = list(people.card.splits)
+    assert folds(entry("protocol", "by-split").spec(), people) == len(splits) - 1
+    assert folds(entry("protocol", "by-split").spec(spare=0), people) == len(splits)  # type: ignore[call-arg]
+    built = build("protocol", entry("protocol", "by-split").spec(fold=1), dataset=people)  # type: ignore[call-arg]
+    assert built.report == (Part(splits[1]),)
+    with pytest.raises(MienError) as error:
+        folds(entry("protocol", "official").spec(), people)
+    assert str(error.value) == (
+        "protocol: protocol 'official' has no folds; expected by-split or k-fold or leave-one-subject-out"
+    )
+    load_plugins([])
 
 
 def test_rows_of_parts_of_splits_are_told_by_id(workspace: Workspace) -> None:

@@ -14,7 +14,6 @@ from mien.data.framing import stored_points
 from mien.data.synthetic.dataset import write_faces
 from mien.errors import FailedError
 from mien.evaluation import evaluate
-from mien.evaluation.landmarks import read_points
 from mien.experiment.schema import load_experiment
 from mien.faces.squares import cut, detector_squares
 from mien.images import decode
@@ -23,6 +22,7 @@ from mien.report import figures, landmark_faces, style
 from mien.report.page import write_report
 from mien.report.publishing import publish
 from mien.report.reading import read_history, read_metrics
+from mien.runs.predictions import read_points
 from mien.runs.run import Run, new_run
 from mien.tasks import LOSS, NME
 from mien.training.fit import train

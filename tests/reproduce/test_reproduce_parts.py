@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_1samp
 
+from mien.comparison.tables import markdown_lines
 from mien.files import write_json
 from mien.reproduce.conclusions import (
     MARGIN,
@@ -18,13 +19,13 @@ from mien.reproduce.conclusions import (
     _epochs,
     _regions,
     over_runs,
+    overall,
     seed_spread,
-    together,
     verdict,
     with_seeds,
 )
 from mien.reproduce.figures import published_exam
-from mien.reproduce.formats import Score, Table, as_csv, as_latex, markdown_lines
+from mien.reproduce.formats import PaperTable, ScoreCell, as_csv, as_latex
 from mien.reproduce.paper import CLAIMED, STORED, part_named
 from mien.reproduce.plan import Planned
 from mien.runs.run import Run
@@ -82,7 +83,7 @@ def test_without_a_spread_over_seeds_the_images_alone_decide() -> None:
 
 @given(st.lists(st.sampled_from(["holds", "does not hold", "can't be told"]), max_size=4), st.booleans())
 def test_one_that_fails_decides_and_all_must_hold(verdicts, complete):
-    found = together(verdicts, complete)
+    found = overall(verdicts, complete)
     assert (found == "does not hold") == ("does not hold" in verdicts)
     assert (found == "holds") == (complete and bool(verdicts) and all(one == "holds" for one in verdicts))
 
@@ -165,11 +166,11 @@ def test_the_picture_adds_up_to_what_was_claimed():
     assert (exam.new, round(exam.seen, 3)) == (STORED["googlenet"], 0.912)
 
 
-TABLE = Table(
+TABLE = PaperTable(
     "some",
     "Some & more",
     ("name", "score_1", "note"),
-    [("a|b", Score(0.5, (0.4, 0.6), 0.01), "50 %"), ("c", "–", "– not there")],
+    [("a|b", ScoreCell(0.5, (0.4, 0.6), 0.01), "50 %"), ("c", "–", "– not there")],
     ("n = 7.",),
 )
 
@@ -190,7 +191,7 @@ def test_a_table_in_three_formats():
     assert r"    a|b & 0.500 $\pm$ 0.010 [0.400, 0.600] & 50 \% \\" in latex
     assert r"\caption{Some \& more. n = 7.}" in latex
     assert r"name & score\_1 & note" in latex
-    assert list(markdown_lines(TABLE)) == [
+    assert list(markdown_lines(TABLE.columns, TABLE.rows, TABLE.words)) == [
         "| name | score_1 | note |",
         "| --- | ---: | ---: |",
         "| a/b | 0.500 ± 0.010 [0.400, 0.600] | 50 % |",
@@ -199,6 +200,6 @@ def test_a_table_in_three_formats():
 
 
 def test_a_score_without_a_width_has_no_interval():
-    assert str(Score(1.0, (1.0, 1.0))) == "1.000"
-    assert str(Score(12.345, None, digits=1)) == "12.3"
-    assert math.isclose(Score(0.25, None).value, 0.25)
+    assert str(ScoreCell(1.0, (1.0, 1.0))) == "1.000"
+    assert str(ScoreCell(12.345, None, digits=1)) == "12.3"
+    assert math.isclose(ScoreCell(0.25, None).value, 0.25)

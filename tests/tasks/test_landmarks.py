@@ -22,17 +22,17 @@ from mien.data.synthetic import faces
 from mien.data.synthetic.dataset import write_faces
 from mien.errors import MienError
 from mien.evaluation import evaluate
-from mien.evaluation.landmarks import SIZES, read_points
 from mien.experiment.building import build_loss, build_roles, build_samples, check
 from mien.experiment.schema import load_experiment, read_protocol
 from mien.faces.ibug import POINTS
 from mien.faces.squares import face_squares
 from mien.images import encode_png
-from mien.inference.weights import load_weights
+from mien.inference.model import load_run
 from mien.metrics.nme import image_errors, measure_points
 from mien.protocols import Part, Role
 from mien.protocols.batches import load_faces
 from mien.runs.ledger import entries
+from mien.runs.predictions import SIZES, read_points
 from mien.runs.run import Run, find_run, new_run
 from mien.training.fit import train
 from mien.training.module import Training
@@ -171,7 +171,7 @@ def test_the_best_epoch_has_the_least_nme_and_it_is_that_of_its_points(home: Wor
     assert experiment.train.keep == "best"
     samples = load_faces(open_dataset(home, "drawn"), [Part("validation")], 32, "gray", "detector")
     batch = samples.batch(np.arange(len(samples)))
-    outputs = load_weights(run.weights, experiment, "cpu").logits(batch.images)
+    outputs = torch.from_numpy(load_run(run).outputs(samples.images(np.arange(len(samples)))))
     points = (outputs.reshape(-1, POINTS, 2) + 0.5) * 32 - 0.5
     assert image_errors(points.numpy(), batch.points.numpy()).mean() == pytest.approx(errors[best], rel=1e-4)
     loss = build_loss(experiment, [1])(outputs, ((batch.points + 0.5) / 32 - 0.5).flatten(1))
@@ -229,7 +229,7 @@ def test_the_numbers_are_those_of_the_stored_points(home: Workspace, role: Role,
     assert table["size"].to_pylist() == [128] * n + [48] * n
     part = build_roles(run.experiment, dataset).of(role)[0]
     ids = np.array(dataset.ids(split))[slice(None) if part.index is None else part.index]
-    trained = load_weights(run.weights, run.experiment, "cpu")
+    model = load_run(run)
     for size in SIZES:
         rows, true, predicted = read_points(run.predictions(role), size)
         assert rows == [(split, id_) for id_ in ids]
@@ -239,8 +239,8 @@ def test_the_numbers_are_those_of_the_stored_points(home: Workspace, role: Role,
         # And the points are the model's of the framed pixels, shrunk or enlarged to what it was trained on.
         samples = load_faces(dataset, [part], size, "gray", "detector")
         np.testing.assert_allclose((samples.points + 0.5) / size - 0.5, true, atol=1e-6)
-        images = torch.from_numpy(samples.images(np.arange(n))).permute(0, 3, 1, 2)
-        np.testing.assert_allclose(trained.shares(images).reshape(n, POINTS, 2).numpy(), predicted, atol=1e-5)
+        points = model.points(samples.images(np.arange(n)))
+        np.testing.assert_allclose((points + 0.5) / size - 0.5, predicted, atol=1e-6)
 
 
 def test_the_mean_shape_is_that_of_the_fit_faces(home: Workspace) -> None:
@@ -296,7 +296,7 @@ def test_weights_say_their_task_and_what_binds_their_use(home: Workspace) -> Non
     assert {header["task"] for header in headers.values()} == {"landmarks"}
     assert [headers[name]["limits"] for name in headers] == ["", "trained on research-only annotations"]
     run = find_run(home, "posed/1")
-    assert load_weights(run.weights, run.experiment, "cpu").limits == "trained on research-only annotations"
+    assert load_run(run).limits == "trained on research-only annotations"
     assert json.loads(run.metrics_file("report").read_text())["limits"] == "trained on research-only annotations"
 
 

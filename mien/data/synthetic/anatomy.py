@@ -55,8 +55,6 @@ TEMPLATE: dict[Name, Move] = {
     "neck1": (54, 62, -58), "neck2": (53, 110, -62), "neck3": (60, 170, -66), "neck4": (110, 190, -70),
 }  # fmt: skip
 
-LIPS_UP: tuple[Name, ...] = (50, 51, 52, 62, 63)
-LIPS_LOW: tuple[Name, ...] = (58, 59, 60, 67, 68)
 BROW: tuple[Name, ...] = (18, 19, 20, 21, 22)
 EYE: tuple[Name, ...] = (37, 38, 39, 40, 41, 42, "iris")
 NOSE: tuple[Name, ...] = (29, 30, 31, 32, 33, 34, "nostril", "wing1", "wing2")

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from mien.audit import copies
-from mien.explain.context import Subject, fit_samples, prepare, split_and_id
-from mien.explain.layers import feature_layer, flat, inputs_of
-from mien.explain.rows import Values, probabilities_of, row_facts, typical_rows
-from mien.explain.storage import Arrays
+from mien.explanation.context import Context, fit_samples, split_and_id
+from mien.explanation.layers import feature_layer, flat, inputs_of
+from mien.explanation.rows import Values, probabilities_of, row_facts, typical_rows
+from mien.explanation.storage import Arrays
 from mien.intervals import wilson
 from mien.progress import progress
 from mien.protocols.batches import EVALUATION_BATCH, Samples
+from mien.registry import register
 
 NEAREST = 5
 _COPIES, _LIKEST = 3, 4
@@ -34,7 +35,8 @@ ASKED, TYPICAL, COPIED, ALIKE = (
 EXACT, NEAR = "exact copy", "near copy"
 
 
-def neighbours(subject: Subject, chosen: Sequence[int] = ()) -> tuple[dict[str, Any], Arrays]:
+@register("explanation", "neighbours")
+def neighbours(context: Context, chosen: Sequence[int] = ()) -> tuple[dict[str, Any], Arrays]:
     """The `NEAREST` fit rows of rows by the cosine of features; the row itself, where it was fit on, isn't counted.
 
     Rows are the chosen ones, else (`why`): the typical ones, then the first that have an exact copy among the fit rows,
@@ -45,49 +47,49 @@ def neighbours(subject: Subject, chosen: Sequence[int] = ()) -> tuple[dict[str, 
     answer, `{n, value, interval}` (Wilson, 95 %). Arrays: `images` uint8 (m, c, s, s), `nearest` (m, NEAREST, c, s, s),
     `similarity` float32 (n,), that of the nearest fit row.
     """
-    fit = fit_samples(subject)
+    fit = fit_samples(context)
     fit_rows = split_and_id(fit)
-    at, similarity = _nearest(subject, fit, fit_rows)
-    exact, near = _groups(subject, subject.rows, near=False), _groups(subject, subject.rows, near=True)
-    fit_exact, fit_near = _groups(subject, fit_rows, near=False), _groups(subject, fit_rows, near=True)
-    copied = _has_copy(exact, fit_exact, subject.rows, fit_rows)
+    at, similarity = _nearest(context, fit, fit_rows)
+    exact, near = _groups(context, context.rows, near=False), _groups(context, context.rows, near=True)
+    fit_exact, fit_near = _groups(context, fit_rows, near=False), _groups(context, fit_rows, near=True)
+    copied = _has_copy(exact, fit_exact, context.rows, fit_rows)
     nearest = at[:, 0]
     found = copied & (exact == fit_exact[nearest]) & (exact >= 0)
-    given = probabilities_of(subject)
+    given = probabilities_of(context)
 
     def copy(row: int, other: int) -> str | None:
         if exact[row] >= 0 and exact[row] == fit_exact[other]:
             return EXACT
         return NEAR if near[row] >= 0 and near[row] == fit_near[other] else None
 
-    shown = _shown(subject, chosen, copied, similarity[:, 0])
+    shown = _shown(context, chosen, copied, similarity[:, 0])
     rows = []
     for why, row in shown:
         others = [
             {
                 "split": fit_rows[other][0],
                 "id": fit_rows[other][1],
-                "label": subject.names.classes[int(fit.labels[other])],
+                "label": context.names.classes[int(fit.labels[other])],
                 "similarity": round(float(alike), 4),
                 "copy": copy(row, other),
             }
             for other, alike in zip(at[row].tolist(), similarity[row], strict=True)
         ]
-        rows.append({"why": why, **row_facts(subject, row, given), "nearest": others})
+        rows.append({"why": why, **row_facts(context, row, given), "nearest": others})
     index = np.array([row for _, row in shown], dtype=np.int64)
     pictures = [fit.images(at[row]).transpose(0, 3, 1, 2) for row in index]
     result = {
-        **subject.about,
+        **context.about,
         "fit": {"split": " + ".join(dict.fromkeys(split for split, _ in fit_rows)), "n": len(fit)},
-        "features": feature_layer(subject.trained.model, subject.inputs([0])),
+        "features": feature_layer(context.network.model, context.inputs([0])),
         "copies": int(copied.sum()),
         "found": int(found.sum()),
-        "same_label": _share(fit.labels[nearest] == subject.labels),
-        "as_predicted": _share(fit.labels[nearest] == subject.predicted),
+        "same_label": _share(fit.labels[nearest] == context.labels),
+        "as_predicted": _share(fit.labels[nearest] == context.predicted),
         "rows": rows,
     }
     return result, {
-        "images": subject.images[index],
+        "images": context.images[index],
         "nearest": np.stack(pictures),
         "similarity": similarity[:, 0].astype(np.float32),
     }
@@ -98,12 +100,12 @@ def _share(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
     return {"n": n, "value": number / n, "interval": list(wilson(number, n))}
 
 
-def _nearest(subject: Subject, fit: Samples, fit_rows: list[tuple[str, str]]) -> tuple[Indices, Values]:
+def _nearest(context: Context, fit: Samples, fit_rows: list[tuple[str, str]]) -> tuple[Indices, Values]:
     """The nearest fit rows of each row, int64 (n, NEAREST), and their cosines (n, NEAREST), the nearest first."""
     number = min(NEAREST, len(fit) - 1)
-    own = torch.cat(list(_features(subject, subject.images, "features of the rows")))
+    own = torch.cat(list(_features(context, context.images, "features of the rows")))
     place = {row: index for index, row in enumerate(fit_rows)}
-    itself = torch.tensor([place.get(row, -1) for row in subject.rows])
+    itself = torch.tensor([place.get(row, -1) for row in context.rows])
     best = torch.full((len(own), number), -torch.inf)
     at = torch.full((len(own), number), -1)
     start = 0
@@ -111,7 +113,7 @@ def _nearest(subject: Subject, fit: Samples, fit_rows: list[tuple[str, str]]) ->
     chunks = (fit.images(everything[i : i + 2048]).transpose(0, 3, 1, 2) for i in range(0, len(fit), 2048))
     with progress("features of the fit rows", len(fit)) as advance:
         for chunk in chunks:
-            theirs = torch.cat(list(_features(subject, chunk)))
+            theirs = torch.cat(list(_features(context, chunk)))
             alike = own @ theirs.T
             here = (itself >= start) & (itself < start + len(theirs))
             alike[here, itself[here] - start] = -torch.inf
@@ -126,23 +128,23 @@ def _nearest(subject: Subject, fit: Samples, fit_rows: list[tuple[str, str]]) ->
     return np.take_along_axis(index, by_row, axis=1), np.take_along_axis(similarity, by_row, axis=1)
 
 
-def _features(subject: Subject, images: npt.NDArray[np.uint8], what: str = "") -> Iterator[Tensor]:
+def _features(context: Context, images: npt.NDArray[np.uint8], what: str = "") -> Iterator[Tensor]:
     """The features of images, batch by batch, float32 (m, d), each of length 1."""
-    model = subject.trained.model
-    layer = feature_layer(model, subject.inputs([0]))
+    model = context.network.model
+    layer = feature_layer(model, context.inputs([0]))
     for start in range(0, len(images), EVALUATION_BATCH):
-        inputs = prepare(subject.trained, images[start : start + EVALUATION_BATCH], subject.device)
+        inputs = context.network.inputs(context.pixels(images[start : start + EVALUATION_BATCH]))
         yield torch.nn.functional.normalize(flat(inputs_of(model, layer, inputs)).float(), dim=1)
 
 
-def _groups(subject: Subject, rows: list[tuple[str, str]], *, near: bool) -> Indices:
+def _groups(context: Context, rows: list[tuple[str, str]], *, near: bool) -> Indices:
     """The group of copies of each row, by the audit or by its pixels, int64 (rows,); −1 for none."""
-    found = copies(subject.dataset, near=False)
+    found = copies(context.dataset, near=False)
     groups: dict[tuple[str, str], int] = {}
     for split in dict.fromkeys(split for split, _ in rows):
         of_split = found.near(split) if near else found.exact(split)
         if of_split is not None:
-            ids = subject.dataset.ids(split)
+            ids = context.dataset.ids(split)
             groups.update(zip(((split, id_) for id_ in ids), of_split.tolist(), strict=True))
     return np.array([groups.get(row, -1) for row in rows], dtype=np.int64)
 
@@ -158,13 +160,13 @@ def _has_copy(
 
 
 def _shown(
-    subject: Subject, chosen: Sequence[int], copied: npt.NDArray[np.bool_], alike: Values
+    context: Context, chosen: Sequence[int], copied: npt.NDArray[np.bool_], alike: Values
 ) -> list[tuple[str, int]]:
     """The rows that are shown, each with why."""
     if chosen:
         return [(ASKED, row) for row in chosen]
-    typical = typical_rows(subject)
-    others = np.setdiff1d(np.arange(len(subject)), typical)
+    typical = typical_rows(context)
+    others = np.setdiff1d(np.arange(len(context)), typical)
     twins = others[copied[others]][:_COPIES]
     strangers = others[~copied[others]]
     likest = strangers[np.argsort(-alike[strangers], kind="stable")][:_LIKEST]

@@ -14,7 +14,7 @@ from mien.data.synthetic.dataset import write_faces
 from mien.errors import MienError
 from mien.experiment.building import build_model, scheme_for
 from mien.experiment.schema import load_experiment
-from mien.explain.by_region import (
+from mien.explanation.by_region import (
     PARTS,
     PATCHES,
     Losses,
@@ -25,9 +25,9 @@ from mien.explain.by_region import (
     regions,
     summarize,
 )
-from mien.explain.context import Subject, open_subject
-from mien.explain.face_points import face_points, outline
-from mien.explain.storage import read, store
+from mien.explanation.context import Context, open_context
+from mien.explanation.face_points import face_points, outline
+from mien.explanation.storage import read, store
 from mien.faces.regions import MEAN_SHAPE
 from mien.inference.weights import save_weights
 from mien.report.saliency_figures import pictures
@@ -69,7 +69,7 @@ MEAN = MEAN_SHAPE.astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     """20 drawn faces and a plugin's model that looks at their mouths."""
     root = tmp_path_factory.mktemp("home")
     (root / "mouthnet.py").write_text(MOUTHNET)
@@ -83,7 +83,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     save_weights(run.weights, build_model(run.experiment, names).state_dict(), run.experiment, names, fingerprint)
     run.write_environment({"dataset": {"name": "drawn", "fingerprint": fingerprint}})
     run.set_state("finished")
-    return open_subject(run)
+    return open_context(run)
 
 
 def test_a_part_is_the_hull_of_its_points_and_two_pixels_more() -> None:
@@ -136,9 +136,9 @@ def test_blurring_takes_structure_out_of_the_mask_and_leaves_the_rest() -> None:
     assert abs(found[3][0][inner].mean() - 127.5) < 20
 
 
-def test_a_model_that_looks_at_the_mouth_is_found_out(subject: Subject) -> None:
-    faces = face_points(subject.dataset, subject.rows, None)
-    result, arrays = regions(subject, faces)
+def test_a_model_that_looks_at_the_mouth_is_found_out(context: Context) -> None:
+    faces = face_points(context.dataset, context.rows, None)
+    result, arrays = regions(context, faces)
     assert (result["split"], result["role"], result["n"], result["fallback"]) == ("validation", "choose", 20, 0)
     assert (result["sd"], result["landmarks"]["name"]) == (8.0, "stored")
     found = {entry["part"]: entry for entry in result["parts"] if entry["class"] == "all"}
@@ -158,22 +158,24 @@ def test_a_model_that_looks_at_the_mouth_is_found_out(subject: Subject) -> None:
     assert sum(entry["n"] for entry in classes) == 20
     assert sum(entry["n"] * entry["drop"] for entry in classes) / 20 == pytest.approx(found["mouth"]["drop"])
     assert arrays["images"].shape[1:] == (6, 1, 48, 48)
-    assert np.array_equal(arrays["images"][0, 0], subject.images[subject.ids.index(result["rows"][0]["id"])])
+    assert np.array_equal(arrays["images"][0, 0], context.images[context.ids.index(result["rows"][0]["id"])])
 
 
-def test_losses_are_what_the_model_says_of_the_blurred_image(subject: Subject) -> None:
+def test_losses_are_what_the_model_says_of_the_blurred_image(context: Context) -> None:
     import torch
 
-    faces = face_points(subject.dataset, subject.rows, None)
-    found = losses(subject, faces.points)
-    again = losses(subject, faces.points)
+    faces = face_points(context.dataset, context.rows, None)
+    found = losses(context, faces.points)
+    again = losses(context, faces.points)
     assert all(
         np.array_equal(one, other) for one, other in zip(vars(found).values(), vars(again).values(), strict=True)
     )
     masks, _ = part_masks(faces.points[7], 48)
-    image = subject.images[7].astype(np.float32)
+    image = context.images[7].astype(np.float32)
     both = torch.from_numpy(np.concatenate([image[None], blurred(image, masks[3:4])[0]]))
-    probability = subject.trained.probabilities(both)[:, [subject.labels[7], subject.predicted[7]]].numpy()
+    probability = context.network.probabilities(both, context.temperature or 1.0)[
+        :, [context.labels[7], context.predicted[7]]
+    ].numpy()
     np.testing.assert_allclose(found.part[7, 3], probability[0] - probability[1], atol=1e-6)
     np.testing.assert_allclose(found.whole[7], probability[0], atol=1e-6)
 
@@ -201,38 +203,38 @@ def test_means_intervals_and_rows_without_a_part() -> None:
     assert summarize(nothing, labels, ("a", "b")) == []
 
 
-def test_rows_whose_points_fail_are_counted_apart(subject: Subject) -> None:
+def test_rows_whose_points_fail_are_counted_apart(context: Context) -> None:
     wrong = np.zeros((68, 2), np.float32)
-    first = subject.ids[0]
-    model = known(subject.dataset, **{f"row{first}": wrong})
-    faces = face_points(subject.dataset, subject.rows, model)
+    first = context.ids[0]
+    model = known(context.dataset, **{f"row{first}": wrong})
+    faces = face_points(context.dataset, context.rows, model)
     assert faces.fallback.tolist() == [True] + [False] * 19
     np.testing.assert_allclose(faces.points[0], MEAN, atol=1e-6)
-    true = face_points(subject.dataset, subject.rows, None)
+    true = face_points(context.dataset, context.rows, None)
     np.testing.assert_allclose(faces.points[1:], true.points[1:], atol=1e-6)
     # Kept: another look predicts nothing, and of other splits nothing was predicted.
     assert len(model.seen) == 40
-    face_points(subject.dataset, subject.rows, model)
+    face_points(context.dataset, context.rows, model)
     assert len(model.seen) == 40
-    result, _ = regions(subject, faces, [0])
+    result, _ = regions(context, faces, [0])
     assert (result["n"], result["fallback"], result["rows"][0]["fallback"]) == (19, 1, True)
     assert [(entry["part"], entry["n"]) for entry in result["fallback_parts"]] == [(name, 1) for name in PARTS]
     assert result["parts"][0]["n"] == 19
 
 
-def test_the_middle_face_is_that_of_the_points_or_the_mean_shape(subject: Subject, tiny) -> None:
-    points = face_points(subject.dataset, subject.rows, None).points
-    np.testing.assert_allclose(outline(subject.dataset, subject.splits), np.median(points, axis=0), atol=1e-6)
+def test_the_middle_face_is_that_of_the_points_or_the_mean_shape(context: Context, tiny) -> None:
+    points = face_points(context.dataset, context.rows, None).points
+    np.testing.assert_allclose(outline(context.dataset, context.splits), np.median(points, axis=0), atol=1e-6)
     np.testing.assert_allclose(outline(tiny, ["test"]), MEAN)
     with pytest.raises(MienError, match="data set 'tiny' has no points"):
         face_points(tiny, [("test", tiny.ids("test")[0])], None)
 
 
-def test_pictures_of_regions(subject: Subject) -> None:
-    made = regions(subject, face_points(subject.dataset, subject.rows, None))
-    store(subject.run, "regions", *made)
-    assert read(subject.run, "regions")[0] == made[0]
-    shown, public = pictures(subject.run), pictures(subject.run, public=True)
+def test_pictures_of_regions(context: Context) -> None:
+    made = regions(context, face_points(context.dataset, context.rows, None))
+    store(context.run, "regions", *made)
+    assert read(context.run, "regions")[0] == made[0]
+    shown, public = pictures(context.run), pictures(context.run, public=True)
     assert [one.name for one in shown] == [one.name for one in public] == ["regions", "regions-blurred"]
     assert shown[0].png == public[0].png
     assert shown[1].png != public[1].png

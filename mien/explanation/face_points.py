@@ -1,4 +1,4 @@
-"""The 68 points of a subject's rows: predicted or the data set's own, checked, and in the pixels of its images."""
+"""The 68 points of a context's rows: predicted or the data set's own, checked, and in the pixels of its images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -15,14 +15,13 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from mien.augment import Pipeline
-from mien.data.labels import FER2013
 from mien.errors import MienError
 from mien.experiment.building import build_model, scheme_for
 from mien.experiment.schema import load_experiment
-from mien.explain import saliency
-from mien.explain.context import Subject, open_subject
-from mien.explain.rows import RULE
-from mien.explain.saliency import (
+from mien.explanation import saliency
+from mien.explanation.context import Context, open_context
+from mien.explanation.rows import RULE
+from mien.explanation.saliency import (
     balanced,
     compare,
     gradcam,
@@ -34,8 +33,9 @@ from mien.explain.saliency import (
     take,
     twins_of,
 )
-from mien.explain.storage import read, store
-from mien.inference.weights import Trained, save_weights
+from mien.explanation.storage import read, store
+from mien.inference.network import Network
+from mien.inference.weights import save_weights
 from mien.intervals import percentile_interval, resampled_means
 from mien.models.cnn import CNN
 from mien.models.googlenet import GoogLeNet
@@ -45,7 +45,7 @@ from mien.runs.run import new_run
 from mien.workspace import Workspace
 
 
-def untrained(workspace: Workspace, file: Path) -> Subject:
+def untrained(workspace: Workspace, file: Path) -> Context:
     """The choose role under a run that was never trained: its weights are those that its seed draws."""
     dataset = write_tiny(workspace)
     experiment = load_experiment(file)
@@ -55,11 +55,11 @@ def untrained(workspace: Workspace, file: Path) -> Subject:
     save_weights(run.weights, build_model(experiment, names).state_dict(), experiment, names, fingerprint)
     run.write_environment({"dataset": {"name": "tiny", "fingerprint": fingerprint}})
     run.set_state("finished")
-    return open_subject(run)
+    return open_context(run)
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     """35 rows of stripes and a small CNN with the weights of seed 1."""
     root = tmp_path_factory.mktemp("home")
     file = root / "tiny.yaml"
@@ -140,18 +140,18 @@ def test_occlusion_is_the_mean_loss_of_the_squares_over_a_pixel() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(2 * 24 * 24, 3))
     with torch.no_grad():
         model[1].weight *= 0.01
-    trained = Trained(model.eval(), Pipeline([]), FER2013, 2.0, 24, 2, "")
+    network = Network(model.eval(), Pipeline([]))
     images = np.random.default_rng(0).integers(0, 256, (3, 2, 24, 24)).astype(np.uint8)
     targets = np.array([0, 2, 1])
-    found = occlusion_maps(trained, images, targets, "cpu")
+    found = occlusion_maps(network, images, targets, "cpu", 2.0)
     for image, target, one in zip(images.astype(np.float32), targets, found, strict=True):
-        whole = float(trained.probabilities(torch.from_numpy(image[None]))[0, target])
+        whole = float(network.probabilities(torch.from_numpy(image[None]), 2.0)[0, target])
         total, count = np.zeros((24, 24)), np.zeros((24, 24))
         for top in range(0, 21, 2):  # 4×4, in steps of 2
             for left in range(0, 21, 2):
                 covered = image.copy()
                 covered[:, top : top + 4, left : left + 4] = image.mean(axis=(1, 2))[:, None, None]
-                left_over = float(trained.probabilities(torch.from_numpy(covered[None]))[0, target])
+                left_over = float(network.probabilities(torch.from_numpy(covered[None]), 2.0)[0, target])
                 total[top : top + 4, left : left + 4] += whole - left_over
                 count[top : top + 4, left : left + 4] += 1
         np.testing.assert_allclose(one, total / count, atol=1e-5)
@@ -203,63 +203,63 @@ def test_bootstrap_means_have_the_standard_error_of_a_mean() -> None:
     assert high - low == pytest.approx(2 * 1.96 * table[:, 0].std() / 20, rel=0.1)
 
 
-def test_twins_have_fresh_weights_of_seeds_that_are_not_the_runs(subject: Subject) -> None:
-    twins, seeds = twins_of(subject.run, subject.trained, "cpu")
+def test_twins_have_fresh_weights_of_seeds_that_are_not_the_runs(context: Context) -> None:
+    twins, seeds = twins_of(context)
     assert seeds == [0, 2, 3]  # the run's is 1
-    firsts = [next(one.model.parameters()) for one in (subject.trained, *twins)]
+    firsts = [next(one.model.parameters()) for one in (context.network, *twins)]
     assert len({float(first.detach().sum()) for first in firsts}) == 4
-    seeded = subject.run.experiment.model_copy(
-        update={"train": subject.run.experiment.train.model_copy(update={"seed": 2})}
+    seeded = context.run.experiment.model_copy(
+        update={"train": context.run.experiment.train.model_copy(update={"seed": 2})}
     )
-    wanted = build_model(seeded, subject.names).state_dict()
+    wanted = build_model(seeded, context.names).state_dict()
     assert all(torch.equal(wanted[name], tensor) for name, tensor in twins[1].model.state_dict().items())
     assert not any(one.model.training for one in twins)
 
 
-def test_gradcam_of_a_run(subject: Subject) -> None:
-    result, arrays = gradcam(subject, [5, 6])
-    assert result["n"] == len(subject) == 35
+def test_gradcam_of_a_run(context: Context) -> None:
+    result, arrays = gradcam(context, [5, 6])
+    assert result["n"] == len(context) == 35
     assert (result["split"], result["role"], result["layer"]) == ("validation", "choose", "features.pool1")
     assert result["map"] == [17, 17]
-    assert [row["id"] for row in result["rows"]] == [subject.ids[5], subject.ids[6]]
-    layer = last_map(subject.trained.model, subject.inputs(slice(0, 1))).module
-    maps = gradcam_maps(subject.trained.model, layer, subject.inputs(slice(None)), subject.labels)
+    assert [row["id"] for row in result["rows"]] == [context.ids[5], context.ids[6]]
+    layer = last_map(context.network.model, context.inputs(slice(0, 1))).module
+    maps = gradcam_maps(context.network.model, layer, context.inputs(slice(None)), context.labels)
     sums = maps.sum(axis=(1, 2), keepdims=True)
     shares = np.divide(maps, sums, out=np.zeros_like(maps), where=sums > 0)
     np.testing.assert_allclose(arrays["mean"][0], shares.mean(axis=0), rtol=1e-4, atol=1e-7)
-    np.testing.assert_allclose(arrays["mean"][4], shares[subject.labels == 3].mean(axis=0), rtol=1e-4, atol=1e-7)
-    said = subject.predicted[[5, 6]]
-    wanted = gradcam_maps(subject.trained.model, layer, subject.inputs([5, 6]), said)
+    np.testing.assert_allclose(arrays["mean"][4], shares[context.labels == 3].mean(axis=0), rtol=1e-4, atol=1e-7)
+    said = context.predicted[[5, 6]]
+    wanted = gradcam_maps(context.network.model, layer, context.inputs([5, 6]), said)
     np.testing.assert_allclose(arrays["maps"], wanted, rtol=1e-4, atol=1e-6)
 
 
-def test_without_named_rows_the_typical_ones_are_shown(subject: Subject) -> None:
-    result, arrays = gradcam(subject)
+def test_without_named_rows_the_typical_ones_are_shown(context: Context) -> None:
+    result, arrays = gradcam(context)
     assert {row["label"] for row in result["rows"]} == {"happy", "surprise", "angry"}
     assert result["rule"] == RULE
     assert arrays["images"].shape == (3, 1, 24, 24)
 
 
-def test_occlusion_takes_as_many_rows_of_each_class(subject: Subject) -> None:
-    result, arrays = occlusion(subject, [0], per_class=2)
+def test_occlusion_takes_as_many_rows_of_each_class(context: Context) -> None:
+    result, arrays = occlusion(context, [0], per_class=2)
     assert (result["n"], result["of"], result["window"], result["step"]) == (14, 35, 4, 2)
     assert [entry["n"] for entry in result["classes"]] == [14, *[2] * 7]
-    drawn = balanced(subject.labels, 2)
-    maps = occlusion_maps(subject.trained, subject.images[drawn], subject.labels[drawn], "cpu")
+    drawn = balanced(context.labels, 2)
+    maps = occlusion_maps(context.network, context.images[drawn], context.labels[drawn], "cpu")
     np.testing.assert_allclose(arrays["mean"][0], maps.mean(axis=0), atol=1e-6)
-    assert take(subject, drawn).ids == tuple(subject.ids[place] for place in drawn)
+    assert take(context, drawn).ids == tuple(context.ids[place] for place in drawn)
 
 
 def test_pictures_come_from_the_files_and_public_ones_show_no_row(
-    subject: Subject, monkeypatch: pytest.MonkeyPatch
+    context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(saliency, "TWINS", 1)
-    for name, made in (("gradcam", gradcam(subject)), ("occlusion", occlusion(subject, per_class=1))):
-        store(subject.run, name, *made)
-        assert read(subject.run, name)[0] == made[0]
-    found = {one.name: one for one in pictures(subject.run)}
+    for name, made in (("gradcam", gradcam(context)), ("occlusion", occlusion(context, per_class=1))):
+        store(context.run, name, *made)
+        assert read(context.run, name)[0] == made[0]
+    found = {one.name: one for one in pictures(context.run)}
     assert list(found) == ["gradcam-classes", "gradcam-rows", "occlusion-classes", "occlusion-rows"]
-    public = [one.name for one in pictures(subject.run, public=True)]
+    public = [one.name for one in pictures(context.run, public=True)]
     assert public == ["gradcam-classes", "occlusion-classes"]
     assert all(one.explanation == one.name.partition("-")[0] for one in found.values())
     assert "all (n = 35): alike" in found["gradcam-classes"].text
@@ -267,8 +267,8 @@ def test_pictures_come_from_the_files_and_public_ones_show_no_row(
     assert Image.open(io.BytesIO(found["gradcam-rows"].png)).width == 1152
 
 
-def test_nothing_stored_is_no_picture(tmp_path: Path, subject: Subject) -> None:
-    run = replace(subject).run.__class__(tmp_path / "runs" / "none" / "1")
+def test_nothing_stored_is_no_picture(tmp_path: Path, context: Context) -> None:
+    run = replace(context).run.__class__(tmp_path / "runs" / "none" / "1")
     assert pictures(run) == []
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.data.votes import majority_labels, read_votes
-from mien.explain.context import Subject
-from mien.explain.rows import Values, probabilities_of, row_facts
-from mien.explain.storage import Arrays
+from mien.explanation.context import Context
+from mien.explanation.rows import Values, probabilities_of, row_facts
+from mien.explanation.storage import Arrays
 from mien.intervals import wilson
+from mien.registry import register
 
 SHOWN = 18
 Indices = npt.NDArray[np.int64]
@@ -34,37 +35,38 @@ def least_certain(given: Values) -> Indices:
     return np.argsort(given.max(axis=1), kind="stable")
 
 
-def cases(subject: Subject) -> tuple[dict[str, Any], Arrays]:
+@register("explanation", "cases")
+def cases(context: Context) -> tuple[dict[str, Any], Arrays]:
     """The `SHOWN` most confident errors (`errors`) and the least certain rows (`uncertain`), probabilities as told.
 
     Each row has `raters`, what most raters of it say, where the data set has votes, else None. `wrong` is how many rows
     are wrong, with the share's `interval` (Wilson, 95 %). Arrays `errors` and `uncertain` are the pictures, uint8
     (m, c, s, s).
     """
-    given = probabilities_of(subject)
-    wrong = confident_errors(subject.labels, given)
+    given = probabilities_of(context)
+    wrong = confident_errors(context.labels, given)
     parts = {"errors": wrong[:SHOWN], "uncertain": least_certain(given)[:SHOWN]}
-    said = _raters(subject)
+    said = _raters(context)
     result = {
-        **subject.about,
+        **context.about,
         "wrong": len(wrong),
-        "interval": list(wilson(len(wrong), len(subject))),
-        "temperature": subject.trained.temperature,
+        "interval": list(wilson(len(wrong), len(context))),
+        "temperature": context.temperature,
         **{
-            name: [{**row_facts(subject, int(row), given), "raters": said.get(subject.rows[row])} for row in rows]
+            name: [{**row_facts(context, int(row), given), "raters": said.get(context.rows[row])} for row in rows]
             for name, rows in parts.items()
         },
     }
-    return result, {name: subject.images[rows] for name, rows in parts.items()}
+    return result, {name: context.images[rows] for name, rows in parts.items()}
 
 
-def _raters(subject: Subject) -> dict[tuple[str, str], str]:
+def _raters(context: Context) -> dict[tuple[str, str], str]:
     """What most raters of each row say, as a class of the run or in words; {} without votes."""
-    if "votes" not in subject.dataset.card.columns:
+    if "votes" not in context.dataset.card.columns:
         return {}
     found: dict[tuple[str, str], str] = {}
-    for split in dict.fromkeys(subject.splits):
-        labels, reasons = majority_labels(read_votes(subject.dataset, split), subject.names)
-        for id_, label, reason in zip(subject.dataset.ids(split), labels.tolist(), reasons.tolist(), strict=True):
-            found[split, id_] = subject.names.classes[label] if label >= 0 else reason
+    for split in dict.fromkeys(context.splits):
+        labels, reasons = majority_labels(read_votes(context.dataset, split), context.names)
+        for id_, label, reason in zip(context.dataset.ids(split), labels.tolist(), reasons.tolist(), strict=True):
+            found[split, id_] = context.names.classes[label] if label >= 0 else reason
     return found

@@ -8,6 +8,7 @@ nothing was learned shows the image, or the architecture, and not what the model
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,14 +19,14 @@ from torch import Tensor, nn
 
 from mien.errors import MienError
 from mien.experiment.building import build_model
-from mien.explain.context import Subject
-from mien.explain.face_points import outline
-from mien.explain.rows import RULE, probabilities_of, row_facts, typical_rows
-from mien.explain.storage import Arrays
-from mien.inference.weights import Trained
+from mien.explanation.context import Context
+from mien.explanation.face_points import outline
+from mien.explanation.rows import RULE, probabilities_of, row_facts, typical_rows
+from mien.explanation.storage import Arrays
+from mien.inference.network import Network
 from mien.intervals import Values, percentile_interval, resampled_means
 from mien.progress import progress
-from mien.runs.run import Run
+from mien.registry import register
 
 Maps = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -98,14 +99,15 @@ def last_map(model: nn.Module, inputs: Tensor) -> MapLayer:
     return MapLayer(name, modules[name], height, width, step * width / side)
 
 
-def twins_of(run: Run, trained: Trained, device: str) -> tuple[list[Trained], list[int]]:
+def twins_of(context: Context) -> tuple[list[Network], list[int]]:
     """A run's model as it is before any training, `TWINS` times, and the seeds of its weights: never the run's own."""
-    experiment = run.experiment
+    experiment = context.run.experiment
     seeds = [seed for seed in range(TWINS + 1) if seed != experiment.train.seed][:TWINS]
     twins = []
     for seed in seeds:
         fresh = experiment.model_copy(update={"train": experiment.train.model_copy(update={"seed": seed})})
-        twins.append(replace(trained, model=build_model(fresh, trained.names).to(device).eval()))
+        model = build_model(fresh, context.names).to(context.device)
+        twins.append(Network(model, context.network.preprocess).eval())
     return twins, seeds
 
 
@@ -123,7 +125,7 @@ def gradcam_maps(model: nn.Module, layer: nn.Module, inputs: Tensor, targets: La
     return np.asarray(found.detach().float().cpu().numpy()[:, 0], dtype=np.float32)
 
 
-def occlusion_maps(trained: Trained, images: Images, targets: Labels, device: str) -> Maps:
+def occlusion_maps(network: Network, images: Images, targets: Labels, device: str, temperature: float = 1.0) -> Maps:
     """How much of a class's probability goes when a square of each image is covered, float32 (m, s, s).
 
     The square is a sixth of the side and moves by a twelfth; it is filled with the image's mean gray. A pixel has the
@@ -134,7 +136,7 @@ def occlusion_maps(trained: Trained, images: Images, targets: Labels, device: st
     size = images.shape[-1]
     window, step = max(1, round(_WINDOW * size)), max(1, round(_STEP * size))
     given = torch.from_numpy(np.ascontiguousarray(images)).to(device, torch.float32)
-    found = Occlusion(trained.probabilities).attribute(
+    found = Occlusion(partial(network.probabilities, temperature=temperature)).attribute(
         given,
         sliding_window_shapes=(images.shape[1], window, window),
         strides=(images.shape[1], step, step),
@@ -221,50 +223,54 @@ def _empty(maps: Maps) -> int:
     return int((maps.max(axis=(1, 2)) == maps.min(axis=(1, 2))).sum())
 
 
-def gradcam(subject: Subject, chosen: Sequence[int] = ()) -> tuple[dict[str, Any], Arrays]:
-    """Grad-CAM over all rows of a subject as the mean by true class, and of chosen rows (positions), beside twins'.
+@register("explanation", "gradcam")
+def gradcam(context: Context, chosen: Sequence[int] = ()) -> tuple[dict[str, Any], Arrays]:
+    """Grad-CAM over all rows of a context as the mean by true class, and of chosen rows (positions), beside twins'.
 
     Means are of the map of each row's own class, as shares of the map's sum, so that each row counts alike; the maps of
     chosen rows (else the typical ones) are of the class that the model says. Arrays: `mean` and `twin` (1 + k, h, w) in
     the order of `classes`; `images` uint8 (m, c, s, s), `maps` and `twin_maps` (m, h, w) of the rows, `twin…` those of
     the first twin; `outline` (68, 2). Raises MienError for a model without convolutions.
     """
-    twins, seeds = twins_of(subject.run, subject.trained, subject.device)
-    example = subject.inputs(slice(0, 1))
-    found = [(one.model, last_map(one.model, example)) for one in (subject.trained, *twins)]
+    twins, seeds = twins_of(context)
+    example = context.inputs(slice(0, 1))
+    found = [(one.model, last_map(one.model, example)) for one in (context.network, *twins)]
 
     def every(index: Labels, targets: Labels) -> Maps:
-        inputs = subject.inputs(index)
+        inputs = context.inputs(index)
         return np.stack([gradcam_maps(model, layer.module, inputs, targets) for model, layer in found])
 
-    maps = _shares(_all(subject, "Grad-CAM", _BATCH, every))
-    compared, arrays = compare(maps[0], maps[1:], subject.labels, subject.names.classes)
+    maps = _shares(_all(context, "Grad-CAM", _BATCH, every))
+    compared, arrays = compare(maps[0], maps[1:], context.labels, context.names.classes)
     layer = found[0][1]
     about = {"layer": layer.name, "map": [layer.height, layer.width], "cover": layer.cover, "twin_seeds": seeds}
-    return _with_rows(subject, chosen, every, {**subject.about, **about, **compared}, arrays)
+    return _with_rows(context, chosen, every, {**context.about, **about, **compared}, arrays)
 
 
+@register("explanation", "occlusion")
 def occlusion(
-    subject: Subject, chosen: Sequence[int] = (), per_class: int = PER_CLASS
+    context: Context, chosen: Sequence[int] = (), per_class: int = PER_CLASS
 ) -> tuple[dict[str, Any], Arrays]:
-    """Occlusion over `per_class` rows of each class of a subject (seed 0), and of chosen rows, beside twins'.
+    """Occlusion over `per_class` rows of each class of a context (seed 0), and of chosen rows, beside twins'.
 
     Means are of the loss of probability of each row's own class; the maps of chosen rows are of the class that the
     model says. `n` counts the rows that were drawn, `of` those they were drawn from. Arrays as for `gradcam`.
     """
-    places = balanced(subject.labels, per_class)
-    drawn = take(subject, places)
-    twins, seeds = twins_of(subject.run, subject.trained, subject.device)
-    size = subject.images.shape[-1]
+    places = balanced(context.labels, per_class)
+    drawn = take(context, places)
+    twins, seeds = twins_of(context)
+    size = context.images.shape[-1]
 
     def every(index: Labels, targets: Labels) -> Maps:
-        images, device = subject.images[index], subject.device
-        return np.stack([occlusion_maps(one, images, targets, device) for one in (subject.trained, *twins)])
+        images, device, temperature = context.images[index], context.device, context.temperature or 1.0
+        return np.stack(
+            [occlusion_maps(one, images, targets, device, temperature) for one in (context.network, *twins)]
+        )
 
     maps = _all(drawn, "occlusion", _OCCLUDED, lambda index, targets: every(places[index], targets))
-    compared, arrays = compare(maps[0], maps[1:], drawn.labels, subject.names.classes)
+    compared, arrays = compare(maps[0], maps[1:], drawn.labels, context.names.classes)
     about = {
-        "of": len(subject),
+        "of": len(context),
         "per_class": per_class,
         "window": max(1, round(_WINDOW * size)),
         "step": max(1, round(_STEP * size)),
@@ -272,16 +278,16 @@ def occlusion(
         "cover": 1.0,
         "twin_seeds": seeds,
     }
-    return _with_rows(subject, chosen, every, {**drawn.about, **about, **compared}, arrays)
+    return _with_rows(context, chosen, every, {**drawn.about, **about, **compared}, arrays)
 
 
-def _all(subject: Subject, what: str, batch: int, every: Callable[[Labels, Labels], Maps]) -> Maps:
+def _all(context: Context, what: str, batch: int, every: Callable[[Labels, Labels], Maps]) -> Maps:
     """The maps of all rows for their own classes, of the model and its twins: (1 + twins, n, h, w)."""
     parts = []
-    with progress(f"{what} of {subject.run.name}", len(subject)) as advance:
-        for start in range(0, len(subject), batch):
-            index = np.arange(start, min(start + batch, len(subject)))
-            parts.append(every(index, subject.labels[index]))
+    with progress(f"{what} of {context.run.name}", len(context)) as advance:
+        for start in range(0, len(context), batch):
+            index = np.arange(start, min(start + batch, len(context)))
+            parts.append(every(index, context.labels[index]))
             advance(len(index))
     return np.concatenate(parts, axis=1)
 
@@ -301,15 +307,15 @@ def balanced(labels: Labels, per_class: int, seed: int = 0) -> Labels:
     return np.sort(np.concatenate(drawn))
 
 
-def take(subject: Subject, index: npt.NDArray[np.int64]) -> Subject:
-    """A subject with the rows at these positions alone."""
+def take(context: Context, index: npt.NDArray[np.int64]) -> Context:
+    """A context with the rows at these positions alone."""
     return replace(
-        subject,
-        splits=tuple(subject.splits[place] for place in index),
-        ids=tuple(subject.ids[place] for place in index),
-        images=subject.images[index],
-        labels=subject.labels[index],
-        logits=subject.logits[index],
+        context,
+        splits=tuple(context.splits[place] for place in index),
+        ids=tuple(context.ids[place] for place in index),
+        images=context.images[index],
+        labels=context.labels[index],
+        logits=context.logits[index],
     )
 
 
@@ -320,26 +326,26 @@ def _shares(maps: Maps) -> Maps:
 
 
 def _with_rows(
-    subject: Subject,
+    context: Context,
     chosen: Sequence[int],
     every: Callable[[Labels, Labels], Maps],
     result: dict[str, Any],
     arrays: Arrays,
 ) -> tuple[dict[str, Any], Arrays]:
     """A result with what is said of chosen rows, or the typical ones, and arrays with their images and maps."""
-    typical = typical_rows(subject)
+    typical = typical_rows(context)
     index = np.array(chosen or typical, dtype=np.int64)
-    given = probabilities_of(subject)
+    given = probabilities_of(context)
     maps = every(index, given[index].argmax(axis=1))
     flat = maps.transpose(1, 0, 2, 3).reshape(len(index), -1).astype(np.float64)
     rows = []
     for place, alike in zip(index.tolist(), _correlations(flat, len(maps) - 1), strict=True):
         known = alike[np.isfinite(alike)]
-        rows.append({**row_facts(subject, place, given), "alike": float(known.mean()) if len(known) else None})
+        rows.append({**row_facts(context, place, given), "alike": float(known.mean()) if len(known) else None})
     arrays = {
         **arrays,
-        "outline": outline(subject.dataset, subject.splits),
-        "images": subject.images[index],
+        "outline": outline(context.dataset, context.splits),
+        "images": context.images[index],
         "maps": maps[0],
         "twin_maps": maps[1],
     }

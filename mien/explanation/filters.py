@@ -7,15 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mien.explain.context import Subject
-from mien.explain.layers import choose_layers, inputs_of, map_layers
-from mien.explain.storage import Arrays
+from mien.explanation.context import Context
+from mien.explanation.layers import choose_layers, inputs_of, map_layers
+from mien.explanation.storage import Arrays
+from mien.registry import register
 
 OUTPUTS, INPUTS = 32, 16
 _LOOKED_AT = 8
 
 
-def filters(subject: Subject, layers: Sequence[str] = ()) -> tuple[dict[str, Any], Arrays]:
+@register("explanation", "filters")
+def filters(context: Context, layers: Sequence[str] = ()) -> tuple[dict[str, Any], Arrays]:
     """The weights of convolutions by name, or for no names of the first two.
 
     The result's `layers` say each one's name, `kind`, number of `outputs` and `inputs` (of a group), how many of them
@@ -23,8 +25,8 @@ def filters(subject: Subject, layers: Sequence[str] = ()) -> tuple[dict[str, Any
     the layer takes are the same picture, as gray ones repeated are, only the sum over them does anything. The arrays
     `layer<i>` are float32 (outputs kept, inputs kept, h, w). Raises MienError for an unknown layer.
     """
-    model = subject.trained.model
-    some = subject.inputs(slice(0, _LOOKED_AT))
+    model = context.network.model
+    some = context.inputs(slice(0, _LOOKED_AT))
     found = choose_layers(map_layers(model, some), layers, only_convolutions=True)
     modules = dict(model.named_modules())
     told, arrays = [], {}
@@ -47,7 +49,7 @@ def filters(subject: Subject, layers: Sequence[str] = ()) -> tuple[dict[str, Any
                 "largest": float(shown.abs().max()),
             }
         )
-    return {**subject.about, "layers": told}, arrays
+    return {**context.about, "layers": told}, arrays
 
 
 def _weights(module: nn.Module) -> Tensor:

@@ -13,7 +13,7 @@ from mien.runs.run import Run
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-# What every result says of its rows; see `Subject.about`.
+# What every result says of its rows; see `Context.about`.
 ABOUT = ("run", "seeds", "dataset", "protocol", "split", "role", "n", "contaminated")
 
 

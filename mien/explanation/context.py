@@ -3,39 +3,39 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mien import environment
 from mien.data.dataset import Dataset
 from mien.data.labels import LabelScheme
 from mien.errors import MienError
-from mien.evaluation.expression import predict
-from mien.evaluation.request import ask, own_dataset, own_roles, own_weights, record
-from mien.inference.weights import Trained
+from mien.evaluation.expression import read_classes
+from mien.evaluation.request import open_role, predict
+from mien.inference.network import Network, TorchBackend
 from mien.protocols import Role, Roles
 from mien.protocols.batches import Samples, load
 from mien.protocols.roles import masks
 from mien.runs.predictions import read_predictions
 from mien.runs.run import Run
 from mien.tasks import EXPRESSION
-from mien.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Subject:
+class Context:
     """A finished run with a model in eval mode, and the n rows of a role that it is explained on.
 
     `split` names the rows' splits as one text ("Training + PrivateTest"); row i is `splits[i]`, `ids[i]`, the two
     together are unique. `images` are uint8 (n, c, s, s) as the decoded cache gives them at the run's size and colour;
-    `labels` int64 (n,) and `logits` float32 (n, k) are under the scheme `names`. `device` is where the model is.
+    `labels` int64 (n,) and `logits` float32 (n, k) are under the scheme `names`. `device` is where the network is.
     """
 
     run: Run
-    trained: Trained
+    network: Network
+    temperature: float | None
     dataset: Dataset
     roles: Roles
     role: Role
@@ -63,7 +63,11 @@ class Subject:
 
     def inputs(self, index: Sequence[int] | npt.NDArray[np.int64] | slice) -> Tensor:
         """Some rows' images as the model takes them, after `preprocess`: float32 (m, channels, side, side)."""
-        return prepare(self.trained, self.images[index], self.device)
+        return self.network.inputs(self.pixels(self.images[index]))
+
+    def pixels(self, images: npt.NDArray[Any]) -> Tensor:
+        """Images (m, c, s, s) where the network is, in channels-last memory."""
+        return torch.from_numpy(np.ascontiguousarray(images)).to(self.device, memory_format=torch.channels_last)
 
     @property
     def about(self) -> dict[str, object]:
@@ -91,17 +95,7 @@ class Subject:
         return sum(id_ in known.get(split, ()) for split, id_ in self.rows) / len(self)
 
 
-def prepare(trained: Trained, images: npt.NDArray[np.uint8], device: str) -> Tensor:
-    """Images uint8 (m, c, s, s) as the model takes them: float32 (m, channels, side, side), in channels-last memory.
-
-    An explanation that changes pixels (blurs, covers them) changes them before this.
-    """
-    plain = torch.from_numpy(np.ascontiguousarray(images)).to(device, torch.float32, memory_format=torch.channels_last)
-    ready, _ = trained.preprocess(plain)
-    return ready.contiguous(memory_format=torch.channels_last)
-
-
-def open_subject(run: Run, role: Role = "choose", command: Sequence[str] = ()) -> Subject:
+def open_context(run: Run, role: Role = "choose", command: Sequence[str] = ()) -> Context:
     """The model of a finished run and the rows of a role; opening the report role is written into the ledger.
 
     Logits are those that the run's evaluation stored of these rows, else they are computed. Raises MienError for a run
@@ -113,43 +107,36 @@ def open_subject(run: Run, role: Role = "choose", command: Sequence[str] = ()) -
             file=str(run.folder),
             expected=f"a run whose task is {EXPRESSION}",
         )
-    workspace = Workspace(run.folder.parents[2])
-    device = environment.device("auto")
-    trained = own_weights(run, device)
-    dataset = own_dataset(workspace, run)
-    roles = own_roles(run, dataset)
-    asked = ask(workspace, run, dataset, roles, role, None, None)
-    section = run.experiment.dataset
-    samples = load(dataset, asked.parts, section.size, section.color, trained.names)
-    if len(samples) == 0:
-        raise MienError(f"the {role} role has no rows", key="protocol")
-    if role == "report":
-        record(workspace, run, asked, len(samples), command)
+    opened = open_role(run.workspace, run, role, read_classes, command=command)
+    model, samples = opened.model, opened.samples[0]
+    # Explanations listen to layers and follow gradients, which torch alone can do.
+    backend = cast(TorchBackend, model.backend)
     rows = split_and_id(samples)
-    logits = _stored(run.predictions(role), rows, trained.names)
+    logits = _stored(run.predictions(role), rows, model.scheme)
     if logits is None:
-        logits = predict(trained, samples, device, f"{run.name} on {asked.splits}")
-    return Subject(
+        logits = predict(model, samples, f"{run.name} on {opened.request.splits}")
+    return Context(
         run=run,
-        trained=trained,
-        dataset=dataset,
-        roles=roles,
+        network=backend.network,
+        temperature=model.temperature,
+        dataset=opened.own,
+        roles=opened.roles,
         role=role,
-        split=asked.splits,
+        split=opened.request.splits,
         splits=tuple(split for split, _ in rows),
         ids=tuple(id_ for _, id_ in rows),
         images=samples.images(np.arange(len(samples))).transpose(0, 3, 1, 2),
         labels=samples.labels,
         logits=logits,
-        names=trained.names,
-        device=device,
+        names=model.scheme,
+        device=backend.device,
     )
 
 
-def fit_samples(subject: Subject) -> Samples:
-    """The rows that the subject's model was fit on, as they stand in the cache."""
-    section = subject.run.experiment.dataset
-    return load(subject.dataset, subject.roles.fit, section.size, section.color, subject.names)
+def fit_samples(context: Context) -> Samples:
+    """The rows that the model was fit on, as they stand in the cache."""
+    section = context.run.experiment.dataset
+    return load(context.dataset, context.roles.fit, section.size, section.color, context.names)
 
 
 def split_and_id(samples: Samples) -> list[tuple[str, str]]:

@@ -12,15 +12,17 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from mien.explain.context import Subject
-from mien.explain.face_points import FacePoints, outline
-from mien.explain.rows import RULE, probabilities_of, row_facts, typical_rows
-from mien.explain.storage import Arrays
+from mien.explanation.context import Context
+from mien.explanation.face_points import FacePoints, face_points, outline
+from mien.explanation.rows import RULE, probabilities_of, row_facts, typical_rows
+from mien.explanation.storage import Arrays
 from mien.faces.ibug import GROUPS
 from mien.intervals import Values, percentile_interval, resampled_means
+from mien.landmarks.predict import open_landmarker
 from mien.progress import progress
+from mien.registry import register
+from mien.workspace import Workspace
 
 Points = npt.NDArray[np.floating[Any]]
 Masks = npt.NDArray[np.float32]
@@ -129,26 +131,26 @@ def _gaussian(image: Masks, sd: float) -> Masks:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sd, borderType=cv2.BORDER_REPLICATE), dtype=np.float32)
 
 
-def losses(subject: Subject, points: Points, seed: int = 0) -> Losses:
+def losses(context: Context, points: Points, seed: int = 0) -> Losses:
     """How much of each row's probabilities goes with each part, by its points (n, 68, 2), as shares of the sides.
 
     Probabilities are those of a user, by the run's temperature. A row in which the image has nothing of a part has NaN.
     """
     random = np.random.default_rng(seed)
-    n, size, parts = len(subject), subject.images.shape[-1], len(PARTS)
+    n, size, parts = len(context), context.images.shape[-1], len(PARTS)
     found = Losses(
         *(np.full(shape, np.nan) for shape in ((n, parts, 2), (n, parts, 2), (n, parts), (n, parts), (n, 2)))
     )
-    with progress(f"regions of {subject.run.name}", n) as advance:
+    with progress(f"regions of {context.run.name}", n) as advance:
         for start in range(0, n, _ROWS):
             places = range(start, min(start + _ROWS, n))
-            made = [_variants(subject.images[place], points[place], size, random) for place in places]
+            made = [_variants(context.images[place], points[place], size, random) for place in places]
             shown = np.concatenate([images for images, _, _ in made])
-            given = torch.from_numpy(shown).to(subject.device)
-            every = subject.trained.probabilities(given).cpu().numpy().astype(np.float64)
+            given = context.network.probabilities(context.pixels(shown), context.temperature or 1.0)
+            every = given.cpu().numpy().astype(np.float64)
             every = every.reshape(len(made), 1 + parts * (1 + PATCHES), -1)
             for place, row, (_, areas, there) in zip(places, every, made, strict=True):
-                said = row[:, [subject.labels[place], subject.predicted[place]]]
+                said = row[:, [context.labels[place], context.predicted[place]]]
                 drop = (said[0] - said[1:]).reshape(parts, 1 + PATCHES, 2)
                 found.whole[place] = said[0]
                 found.part[place, there] = drop[there, 0]
@@ -223,7 +225,20 @@ def _entry(part: str, label: str, table: Values, samples: Values, areas: Values)
     return {"part": part, "class": label, "n": len(table), "area": area, **true, "predicted": predicted}
 
 
-def regions(subject: Subject, faces: FacePoints, chosen: Sequence[int] = ()) -> tuple[dict[str, Any], Arrays]:
+@register("explanation", "regions")
+def by_landmarks(
+    context: Context, chosen: Sequence[int], workspace: Workspace, landmarks: str | None
+) -> tuple[dict[str, Any], Arrays]:
+    """See `regions`; the points are the data set's own where `landmarks` is "stored", else those of a landmark run.
+
+    Without a name they are the data set's own where it has some, else those of the model that mien ships.
+    """
+    own = landmarks == "stored" or (landmarks is None and "landmarks" in context.dataset.card.columns)
+    landmarker = None if own else open_landmarker(workspace, landmarks)
+    return regions(context, face_points(context.dataset, context.rows, landmarker), chosen)
+
+
+def regions(context: Context, faces: FacePoints, chosen: Sequence[int] = ()) -> tuple[dict[str, Any], Arrays]:
     """The loss of the true and the predicted class's probability with each part, by class, beside random patches.
 
     `n` counts the rows whose points can be a face's, of which `parts` speaks; the other `fallback` rows are in
@@ -231,32 +246,32 @@ def regions(subject: Subject, faces: FacePoints, chosen: Sequence[int] = ()) -> 
     chosen rows (positions; else the typical ones) as they are and without each part; `masks` bool (parts, s, s) of the
     middle face, `outline` (68, 2).
     """
-    found = losses(subject, faces.points)
+    found = losses(context, faces.points)
     known = ~faces.fallback
-    classes = subject.names.classes
-    size = subject.images.shape[-1]
+    classes = context.names.classes
+    size = context.images.shape[-1]
     result = {
-        **subject.about,
+        **context.about,
         "n": int(known.sum()),
         "fallback": int(faces.fallback.sum()),
         "landmarks": dict(faces.model),
         "sd": _BLUR * size,
         "patches": PATCHES,
         "seed": 0,
-        "probability": _probability(found.whole[known], subject.labels[known], classes),
-        "parts": summarize(_rows(found, known), subject.labels[known], classes),
+        "probability": _probability(found.whole[known], context.labels[known], classes),
+        "parts": summarize(_rows(found, known), context.labels[known], classes),
         "fallback_parts": [
-            entry for entry in summarize(_rows(found, ~known), subject.labels[~known], classes) if entry["class"] == ALL
+            entry for entry in summarize(_rows(found, ~known), context.labels[~known], classes) if entry["class"] == ALL
         ],
     }
-    middle = outline(subject.dataset, subject.splits)
-    typical, given = typical_rows(subject), probabilities_of(subject)
+    middle = outline(context.dataset, context.splits)
+    typical, given = typical_rows(context), probabilities_of(context)
     places = list(chosen or typical)
     result["rule"] = RULE if places == typical else "asked for"
-    result["rows"] = [{**row_facts(subject, place, given), "fallback": bool(faces.fallback[place])} for place in places]
+    result["rows"] = [{**row_facts(context, place, given), "fallback": bool(faces.fallback[place])} for place in places]
     shown = []
     for place in places:
-        image = subject.images[place].astype(np.float32)
+        image = context.images[place].astype(np.float32)
         shown.append(np.concatenate([image[None], blurred(image, part_masks(faces.points[place], size)[0])[0]]))
     arrays: Arrays = {
         "outline": middle,

@@ -15,6 +15,7 @@ from pages import Page
 from torch import nn
 from verbs import call
 
+import mien.explanation.execute  # noqa: F401
 from mien.data.dataset import Dataset, open_dataset, write_dataset
 from mien.data.labels import FER2013
 from mien.data.synthetic.dataset import write_faces
@@ -22,17 +23,18 @@ from mien.errors import FailedError, MienError
 from mien.evaluation import evaluate
 from mien.experiment.building import build_model
 from mien.experiment.schema import EXPLANATIONS, load_experiment
-from mien.explain.activations import activations
-from mien.explain.cases import SHOWN, cases, confident_errors, least_certain
-from mien.explain.context import Subject, open_subject, prepare
-from mien.explain.filters import filters
-from mien.explain.layers import choose_layers, feature_layer, inputs_of, map_layers, outputs_of
-from mien.explain.neighbours import EXACT, NEAREST, neighbours
-from mien.explain.rows import named_rows, surest, typical_rows
-from mien.explain.storage import read, store
+from mien.explanation.activations import activations
+from mien.explanation.cases import SHOWN, cases, confident_errors, least_certain
+from mien.explanation.context import Context, open_context
+from mien.explanation.filters import filters
+from mien.explanation.layers import choose_layers, feature_layer, inputs_of, map_layers, outputs_of
+from mien.explanation.neighbours import EXACT, NEAREST, neighbours
+from mien.explanation.rows import named_rows, surest, typical_rows
+from mien.explanation.storage import read, store
 from mien.images import decode, encode_png
 from mien.inference.weights import save_weights
 from mien.metrics.calibration import probabilities
+from mien.registry import names
 from mien.report import explain_tiles as tiles
 from mien.report.page import write_report
 from mien.report.publishing import publish
@@ -101,24 +103,25 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def subject(stripes: Run) -> Subject:
-    return open_subject(stripes)
+def context(stripes: Run) -> Context:
+    return open_context(stripes)
 
 
 # The rows
 
 
-def test_a_subject_has_the_rows_of_its_role_and_what_was_predicted_of_them(stripes: Run, subject: Subject) -> None:
+def test_a_context_has_the_rows_of_its_role_and_what_was_predicted_of_them(stripes: Run, context: Context) -> None:
     dataset = open_dataset(Workspace(stripes.folder.parents[2]), "tiny")
-    assert (subject.role, subject.split, len(subject)) == ("choose", "validation", 35)
-    assert subject.ids == tuple(dataset.ids("validation"))
-    assert subject.labels.tolist() == dataset.labels("validation").tolist()
+    assert (context.role, context.split, len(context)) == ("choose", "validation", 35)
+    assert context.ids == tuple(dataset.ids("validation"))
+    assert context.labels.tolist() == dataset.labels("validation").tolist()
     decoded = np.stack([decode(data, "gray", 24) for data in dataset.images("validation")])
-    np.testing.assert_array_equal(subject.images, decoded.transpose(0, 3, 1, 2))
-    logits = subject.trained.logits(torch.from_numpy(subject.images.copy())).numpy()
-    np.testing.assert_allclose(subject.logits, logits, atol=1e-5)
-    assert subject.inputs([0, 1]).shape == (2, 3, 24, 24)
-    assert subject.about == {
+    np.testing.assert_array_equal(context.images, decoded.transpose(0, 3, 1, 2))
+    with torch.inference_mode():
+        logits = context.network(torch.from_numpy(context.images.copy())).numpy()
+    np.testing.assert_allclose(context.logits, logits, atol=1e-5)
+    assert context.inputs([0, 1]).shape == (2, 3, 24, 24)
+    assert context.about == {
         "run": "tiny/1",
         "seeds": [1],
         "dataset": "tiny",
@@ -130,20 +133,20 @@ def test_a_subject_has_the_rows_of_its_role_and_what_was_predicted_of_them(strip
     }
 
 
-def test_logits_are_computed_where_none_are_stored(stripes: Run, subject: Subject) -> None:
+def test_logits_are_computed_where_none_are_stored(stripes: Run, context: Context) -> None:
     file = stripes.predictions("choose")
     kept = file.read_bytes()
     try:
         file.unlink()
-        again = open_subject(stripes)
+        again = open_context(stripes)
     finally:
         file.write_bytes(kept)
-    np.testing.assert_allclose(again.logits, subject.logits, atol=1e-5)
+    np.testing.assert_allclose(again.logits, context.logits, atol=1e-5)
 
 
 def test_looking_at_report_rows_is_written_into_the_ledger(stripes: Run) -> None:
     before = len(entries(stripes.folder))
-    found = open_subject(stripes, "report", ["mien", "explain", "tiny", "--role", "report"])
+    found = open_context(stripes, "report", ["mien", "explain", "tiny", "--role", "report"])
     line = entries(stripes.folder)[-1]
     assert len(entries(stripes.folder)) == before + 1
     assert (line["role"], line["split"], line["n"]) == ("report", "test", len(found))
@@ -153,7 +156,7 @@ def test_looking_at_report_rows_is_written_into_the_ledger(stripes: Run) -> None
 def test_rows_that_were_fit_on_are_told(workspace: Workspace, tiny: Dataset, tmp_path: Path) -> None:
     overlapping = "protocol: {name: splits, fit: [train], choose: [validation], report: [train, test]}\n"
     run = finished(workspace, tiny, TINY + overlapping, tmp_path)
-    found = open_subject(run, "report")
+    found = open_context(run, "report")
     assert found.contaminated == 210 / 245
     assert (found.split, found.about["contaminated"]) == ("train + test", 210 / 245)
 
@@ -166,22 +169,22 @@ def test_a_run_on_points_is_refused(workspace: Workspace, tmp_path: Path) -> Non
     )
     run = new_run(workspace, load_experiment(file))
     with pytest.raises(MienError, match="run points/1 finds points and no classes"):
-        open_subject(run)
+        open_context(run)
 
 
-def test_rows_are_found_by_id_and_by_split_and_id(subject: Subject) -> None:
-    first, last = subject.ids[0], subject.ids[-1]
-    assert named_rows(subject, [last, f"validation/{first}", last]) == [34, 0]
+def test_rows_are_found_by_id_and_by_split_and_id(context: Context) -> None:
+    first, last = context.ids[0], context.ids[-1]
+    assert named_rows(context, [last, f"validation/{first}", last]) == [34, 0]
     with pytest.raises(MienError) as error:
-        named_rows(subject, ["x1"])
+        named_rows(context, ["x1"])
     assert error.value.message == "no row of the choose role of tiny/1 (validation, n = 35) is called 'x1'"
 
 
-def test_typical_rows_are_right_and_most_sure(subject: Subject) -> None:
-    sure = probabilities(subject.logits, subject.trained.temperature or 1.0)
-    for row, name in zip(typical_rows(subject), ("happy", "surprise", "angry"), strict=True):
+def test_typical_rows_are_right_and_most_sure(context: Context) -> None:
+    sure = probabilities(context.logits, context.temperature or 1.0)
+    for row, name in zip(typical_rows(context), ("happy", "surprise", "angry"), strict=True):
         label = FER2013.classes.index(name)
-        own = [i for i in range(35) if subject.labels[i] == label]
+        own = [i for i in range(35) if context.labels[i] == label]
         right = [i for i in own if sure[i].argmax() == label]
         assert row == max(right or own, key=lambda i: sure[i, label])
 
@@ -250,8 +253,8 @@ def test_layers_are_heard_at_their_first_call_and_before_what_works_in_place() -
     assert not any(module._forward_hooks for module in net.modules())
 
 
-def test_layers_are_named_and_mistakes_told(subject: Subject) -> None:
-    layers = map_layers(subject.trained.model, subject.inputs([0]))
+def test_layers_are_named_and_mistakes_told(context: Context) -> None:
+    layers = map_layers(context.network.model, context.inputs([0]))
     assert [layer.name for layer in choose_layers(layers, ())] == ["features.conv1", "features.conv2"]
     assert [layer.name for layer in choose_layers(layers, ["features.pool1"])] == ["features.pool1"]
     with pytest.raises(MienError) as error:
@@ -267,9 +270,9 @@ def test_layers_are_named_and_mistakes_told(subject: Subject) -> None:
 # What is explained
 
 
-def test_filters_are_the_weights_summed_over_inputs_that_are_one_picture(subject: Subject) -> None:
-    result, arrays = filters(subject)
-    features = subject.trained.model.get_submodule("features")
+def test_filters_are_the_weights_summed_over_inputs_that_are_one_picture(context: Context) -> None:
+    result, arrays = filters(context)
+    features = context.network.model.get_submodule("features")
     first, second = (layer.weight.detach().numpy() for layer in (features.conv1, features.conv2))  # type: ignore[union-attr,operator]
     np.testing.assert_allclose(arrays["layer0"], first.sum(axis=1, keepdims=True), atol=1e-6)
     np.testing.assert_array_equal(arrays["layer1"], second)
@@ -280,35 +283,35 @@ def test_filters_are_the_weights_summed_over_inputs_that_are_one_picture(subject
     assert result["layers"][1]["largest"] == pytest.approx(np.abs(second).max())
 
 
-def test_activations_are_convolutions_of_the_images(subject: Subject) -> None:
-    result, arrays = activations(subject, chosen=[3, 5])
-    conv = subject.trained.model.get_submodule("features.conv1")
-    ready = prepare(subject.trained, subject.images[[3, 5]], "cpu")
+def test_activations_are_convolutions_of_the_images(context: Context) -> None:
+    result, arrays = activations(context, chosen=[3, 5])
+    conv = context.network.model.get_submodule("features.conv1")
+    ready = context.network.inputs(context.pixels(context.images[[3, 5]]))
     weight, bias = conv.weight, conv.bias
     assert isinstance(weight, torch.Tensor)
     assert isinstance(bias, torch.Tensor)
     windows = nn.functional.unfold(ready, 5)
     expected = (weight.flatten(1) @ windows + bias[:, None]).reshape(2, 4, 20, 20).detach()
     np.testing.assert_allclose(arrays["layer0"], expected, atol=1e-4)
-    np.testing.assert_array_equal(arrays["images"], subject.images[[3, 5]])
-    assert [row["id"] for row in result["rows"]] == [subject.ids[3], subject.ids[5]]
+    np.testing.assert_array_equal(arrays["images"], context.images[[3, 5]])
+    assert [row["id"] for row in result["rows"]] == [context.ids[3], context.ids[5]]
     assert result["layers"][0] == {"name": "features.conv1", "kind": "Conv2d", "shape": [4, 20, 20], "channels_kept": 4}
     assert [row["label"] for row in result["drawn"]] == ["happy", "surprise", "angry"]
     assert arrays["drawn_images"].shape == (3, 1, 24, 24)
     again = outputs_of(
-        subject.trained.model, ["features.conv1"], prepare(subject.trained, arrays["drawn_images"], "cpu")
+        context.network.model, ["features.conv1"], context.network.inputs(context.pixels(arrays["drawn_images"]))
     )
     np.testing.assert_allclose(arrays["drawn_layer0"], again["features.conv1"], atol=1e-5)
 
 
-def test_cases_are_the_surest_errors_and_the_least_sure_rows(subject: Subject) -> None:
-    result, arrays = cases(subject)
-    sure = probabilities(subject.logits, subject.trained.temperature or 1.0)
-    wrong = [i for i in range(35) if sure[i].argmax() != subject.labels[i]]
+def test_cases_are_the_surest_errors_and_the_least_sure_rows(context: Context) -> None:
+    result, arrays = cases(context)
+    sure = probabilities(context.logits, context.temperature or 1.0)
+    wrong = [i for i in range(35) if sure[i].argmax() != context.labels[i]]
     wrong.sort(key=lambda i: (-sure[i].max(), i))
     assert result["wrong"] == len(wrong)
-    assert [row["id"] for row in result["errors"]] == [subject.ids[i] for i in wrong[:SHOWN]]
-    np.testing.assert_array_equal(arrays["errors"], subject.images[wrong[:SHOWN]])
+    assert [row["id"] for row in result["errors"]] == [context.ids[i] for i in wrong[:SHOWN]]
+    np.testing.assert_array_equal(arrays["errors"], context.images[wrong[:SHOWN]])
     tops = [row["p_predicted"] for row in result["uncertain"]]
     assert tops == sorted(tops)
     # The stripes' raters give eight of ten votes to the label.
@@ -332,21 +335,21 @@ def twins(workspace: Workspace) -> Dataset:
 def test_neighbours_are_the_fit_rows_with_the_highest_cosine(workspace: Workspace, tmp_path: Path) -> None:
     text = TINY.replace("name: tiny, size", "name: twins, size")
     run = finished(workspace, twins(workspace), text, tmp_path)
-    subject = open_subject(run)
-    fit = [decode(data, "gray", 24) for data in subject.dataset.images("train")]
-    layers = subject.trained.model.get_submodule("classifier")
+    context = open_context(run)
+    fit = [decode(data, "gray", 24) for data in context.dataset.images("train")]
+    layers = context.network.model.get_submodule("classifier")
     assert isinstance(layers, nn.Sequential)
 
     def features(images: Any) -> Any:
         with torch.no_grad():
-            maps = subject.trained.model.get_submodule("features")(prepare(subject.trained, images, "cpu"))
+            maps = context.network.model.get_submodule("features")(context.network.inputs(context.pixels(images)))
             found = layers[:-1](maps).double().numpy()
         return found / np.linalg.norm(found, axis=1, keepdims=True)
 
-    cosines = features(subject.images) @ features(np.stack(fit).transpose(0, 3, 1, 2)).T
-    result, arrays = neighbours(subject, chosen=list(range(12)))
+    cosines = features(context.images) @ features(np.stack(fit).transpose(0, 3, 1, 2)).T
+    result, arrays = neighbours(context, chosen=list(range(12)))
     assert result["features"] == "classifier.logits"
-    labels = subject.dataset.labels("train")
+    labels = context.dataset.labels("train")
     for index, row in enumerate(result["rows"]):
         order = np.argsort(-cosines[index])[:NEAREST]
         assert [other["id"] for other in row["nearest"]] == [f"t{place}" for place in order]
@@ -355,27 +358,27 @@ def test_neighbours_are_the_fit_rows_with_the_highest_cosine(workspace: Workspac
         np.testing.assert_array_equal(arrays["nearest"][index, 0, 0], fit[order[0]][:, :, 0])
     nearest = cosines.argmax(axis=1)
     assert (result["copies"], result["found"], result["fit"]) == (3, 3, {"split": "train", "n": 40})
-    assert result["same_label"]["value"] == np.mean(labels[nearest] == subject.labels)
-    assert result["as_predicted"]["value"] == np.mean(labels[nearest] == subject.predicted)
+    assert result["same_label"]["value"] == np.mean(labels[nearest] == context.labels)
+    assert result["as_predicted"]["value"] == np.mean(labels[nearest] == context.predicted)
     np.testing.assert_allclose(arrays["similarity"], cosines.max(axis=1), atol=1e-5)
-    shown, _ = neighbours(subject)
+    shown, _ = neighbours(context)
     by_why: dict[str, list[str]] = {}
     for row in shown["rows"]:
         by_why.setdefault(row["why"], []).append(row["id"])
-    first = [subject.ids[row] for row in typical_rows(subject)]
-    others = [index for index in range(12) if index % 4 and subject.ids[index] not in first]
+    first = [context.ids[row] for row in typical_rows(context)]
+    others = [index for index in range(12) if index % 4 and context.ids[index] not in first]
     likest = sorted(others, key=lambda index: -cosines[index].max())[:4]
     assert list(by_why.values()) == [
         first,
         [id_ for id_ in ("v0", "v4", "v8") if id_ not in first],
-        [subject.ids[index] for index in likest],
+        [context.ids[index] for index in likest],
     ]
 
 
 def test_a_row_that_was_fit_on_isnt_its_own_neighbour(workspace: Workspace, tmp_path: Path) -> None:
     protocol = "protocol: {name: splits, fit: [train], choose: [validation], report: [train]}\n"
     text = TINY.replace("name: tiny, size", "name: twins, size") + protocol
-    result, _ = neighbours(open_subject(finished(workspace, twins(workspace), text, tmp_path), "report"), chosen=[0, 7])
+    result, _ = neighbours(open_context(finished(workspace, twins(workspace), text, tmp_path), "report"), chosen=[0, 7])
     assert [row["id"] for row in result["rows"]] == ["t0", "t7"]
     for row in result["rows"]:
         assert row["id"] not in [other["id"] for other in row["nearest"]]
@@ -385,18 +388,18 @@ def test_a_row_that_was_fit_on_isnt_its_own_neighbour(workspace: Workspace, tmp_
 # What is kept
 
 
-def test_what_is_stored_is_read_again_and_replaced_whole(stripes: Run, subject: Subject) -> None:
+def test_what_is_stored_is_read_again_and_replaced_whole(stripes: Run, context: Context) -> None:
     arrays = {"maps": np.arange(6, dtype=np.float32).reshape(2, 3)}
-    store(stripes, "cases", {**subject.about, "own": [1]}, arrays)
+    store(stripes, "cases", {**context.about, "own": [1]}, arrays)
     found = read(stripes, "cases")
     assert found is not None
-    assert found[0] == {**subject.about, "own": [1]}
+    assert found[0] == {**context.about, "own": [1]}
     np.testing.assert_array_equal(found[1]["maps"], arrays["maps"])
-    store(stripes, "cases", subject.about)
-    assert read(stripes, "cases") == (subject.about, {})
+    store(stripes, "cases", context.about)
+    assert read(stripes, "cases") == (context.about, {})
     assert read(stripes, "gradcam") is None
     with pytest.raises(ValueError, match="the result of cases doesn't say split, role"):
-        store(stripes, "cases", {key: value for key, value in subject.about.items() if key not in ("split", "role")})
+        store(stripes, "cases", {key: value for key, value in context.about.items() if key not in ("split", "role")})
     (stripes.folder / "explain" / "cases.json").write_text("{")
     with pytest.raises(FailedError, match="the file isn't JSON"):
         read(stripes, "cases")
@@ -576,3 +579,7 @@ def test_a_training_ends_with_what_its_experiment_wants_explained(workspace: Wor
     folder = workspace.runs / "tiny" / "1"
     assert [file.name for file in sorted((folder / "explain").glob("*.json"))] == ["filters.json"]
     assert "Learned filters" in parsed((folder / "report.html").read_text()).text
+
+
+def test_each_explanation_is_registered_once_and_in_the_schema() -> None:
+    assert names("explanation") == sorted(EXPLANATIONS)

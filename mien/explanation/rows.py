@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from mien.data.labels import LabelScheme, canonical
 from mien.errors import MienError, nearest
-from mien.explain.context import Subject
+from mien.explanation.context import Context
 from mien.metrics.calibration import probabilities
 
 Indices = npt.NDArray[np.int64]
@@ -19,9 +19,9 @@ TYPICAL = ("happy", "surprise", "angry")
 RULE = "of each class the one with the highest probability of it, a right one where there is any"
 
 
-def probabilities_of(subject: Subject) -> Values:
+def probabilities_of(context: Context) -> Values:
     """What the model tells a user of each row, by its temperature where it has one: float64 (n, k)."""
-    return probabilities(subject.logits, subject.trained.temperature or 1.0)
+    return probabilities(context.logits, context.temperature or 1.0)
 
 
 def typical_classes(names: LabelScheme) -> list[int]:
@@ -54,30 +54,30 @@ def surest(labels: Indices, given: Values, classes: Iterable[int]) -> Indices:
     return np.array(found, dtype=np.int64)
 
 
-def typical_rows(subject: Subject) -> list[int]:
+def typical_rows(context: Context) -> list[int]:
     """Where the rows stand that are shown when nobody says which: see `TYPICAL` and `RULE`."""
-    found = surest(subject.labels, probabilities_of(subject), typical_classes(subject.names))
+    found = surest(context.labels, probabilities_of(context), typical_classes(context.names))
     return [int(row) for row in found]
 
 
-def named_rows(subject: Subject, images: Sequence[str]) -> list[int]:
+def named_rows(context: Context, images: Sequence[str]) -> list[int]:
     """Where rows stand that a user named by id, or by split and id ("PublicTest/28709"), each once.
 
     Raises MienError for a row that isn't there, and for an id that two splits have.
     """
     by_id: dict[str, list[int]] = {}
-    for index, (split, id_) in enumerate(subject.rows):
+    for index, (split, id_) in enumerate(context.rows):
         by_id.setdefault(id_, []).append(index)
         by_id.setdefault(f"{split}/{id_}", []).append(index)
     found: list[int] = []
     for name in images:
         here = by_id.get(name, [])
         if len(here) != 1:
-            where = f"the {subject.role} role of {subject.run.name} ({subject.split}, n = {len(subject):,})"
+            where = f"the {context.role} role of {context.run.name} ({context.split}, n = {len(context):,})"
             raise MienError(
                 f"two splits have a row '{name}'" if here else f"no row of {where} is called '{name}'",
                 key="--image",
-                expected=" or ".join("/".join(subject.rows[i]) for i in here) if here else "the id of one of its rows",
+                expected=" or ".join("/".join(context.rows[i]) for i in here) if here else "the id of one of its rows",
                 # Of numbers the nearest by their digits is no likelier than any other.
                 nearest=None if here or name.isdigit() else nearest(name, by_id),
             )
@@ -85,14 +85,14 @@ def named_rows(subject: Subject, images: Sequence[str]) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def row_facts(subject: Subject, index: int, given: Values) -> dict[str, Any]:
+def row_facts(context: Context, index: int, given: Values) -> dict[str, Any]:
     """A row in plain data: `split`, `id`, `label`, `predicted`, and the probability of each, of `given` (n, k)."""
-    label, predicted = int(subject.labels[index]), int(given[index].argmax())
+    label, predicted = int(context.labels[index]), int(given[index].argmax())
     return {
-        "split": subject.splits[index],
-        "id": subject.ids[index],
-        "label": subject.names.classes[label],
-        "predicted": subject.names.classes[predicted],
+        "split": context.splits[index],
+        "id": context.ids[index],
+        "label": context.names.classes[label],
+        "predicted": context.names.classes[predicted],
         "p_label": round(float(given[index, label]), 4),
         "p_predicted": round(float(given[index, predicted]), 4),
     }

@@ -1,0 +1,195 @@
+"""A trained model in use: numpy in, numpy out, and what it is said by itself."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mien import environment
+from mien.data.labels import LabelScheme
+from mien.errors import MienError, nearest
+from mien.experiment.schema import Experiment
+from mien.faces.ibug import POINTS
+from mien.images import Color, Pixels
+from mien.inference.weights import read_header
+from mien.runs.run import Run, find_run, list_runs
+from mien.tasks import EXPRESSION, LANDMARKS
+from mien.workspace import Workspace, find_workspace
+
+Floats = npt.NDArray[np.float32]
+
+# What mien ships, by name; licences and cards stand beside the files.
+SHIPPED: Mapping[str, Path] = MappingProxyType(
+    {
+        "landmarks-small": Path(__file__).parents[1] / "landmarks" / "packaged" / "landmarks-small.safetensors",
+    }
+)
+# Images that are in work at once.
+_BATCH = 256
+
+
+class Backend(Protocol):
+    """What runs a model's network."""
+
+    def outputs(self, images: npt.NDArray[np.uint8], tta: str = "none") -> Floats:
+        """Outputs, float32 (n, k), of images (n, h, w, c); with `tta` those averaged over its views."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model: what it is, and what it says of images.
+
+    `scheme` is its classes in the order of its outputs, `size` and `color` the images that it was trained on.
+    `temperature` is None until it was fitted on the choose role. `tta` is the test-time augmentation that it is
+    measured with beside the image alone, `limits` what its use is bound to, `digest` the SHA-256 of its weights file.
+    """
+
+    name: str
+    task: str
+    scheme: LabelScheme
+    temperature: float | None
+    tta: str
+    limits: str
+    digest: str
+    size: int
+    color: Color
+    backend: Backend = field(repr=False)
+
+    def logits(self, images: npt.NDArray[np.uint8], *, tta: str = "none") -> Floats:
+        """Logits, float32 (n, classes), of images uint8 (n, h, w) or (n, h, w, c) of the model's size and colour.
+
+        `tta` names a test-time augmentation: then they are the logarithm of the mean probabilities of its views.
+        Raises MienError for other images, and for a model of points.
+        """
+        self._require(EXPRESSION, "logits")
+        pixels = _pixels(images)
+        wanted = (self.size, self.size, 1 if self.color == "gray" else 3)
+        if pixels.shape[1:] != wanted:
+            shown, own = (" × ".join(map(str, shape)) for shape in (pixels.shape[1:], wanted))
+            raise MienError(f"these images are {shown}", expected=f"height × width × channels of {own}")
+        return self.outputs(pixels, tta)
+
+    def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """What a user is told, float64 (n, classes), rows summing to 1: the softmax of logits over the temperature."""
+        from mien.metrics.calibration import probabilities
+
+        return probabilities(self.logits(images), self.temperature or 1.0)
+
+    def points(self, images: Sequence[Pixels] | npt.NDArray[np.uint8]) -> Floats:
+        """The points, float32 (n, 68, 2), pixel centres from 0, of images, uint8 (h, w, 1 or 3), that a face fills.
+
+        Images may have any sizes; one that isn't square is stretched to a square for the net. Raises MienError for a
+        model of classes.
+        """
+        self._require(LANDMARKS, "points")
+        found = np.empty((len(images), POINTS, 2), np.float32)
+        shapes = [image.shape for image in images]
+        for shape in dict.fromkeys(shapes):
+            here = [place for place, one in enumerate(shapes) if one == shape]
+            shares = self.outputs(np.stack([images[place] for place in here])).reshape(-1, POINTS, 2)
+            found[here] = (shares + 0.5) * [shape[1], shape[0]] - 0.5
+        return found
+
+    def outputs(self, images: npt.NDArray[np.uint8], tta: str = "none") -> Floats:
+        """What the network gives, float32 (n, k): logits, or points as shares of the image's side from its middle."""
+        pixels = _pixels(images)
+        starts = range(0, max(len(pixels), 1), _BATCH)
+        return np.concatenate([self.backend.outputs(pixels[start : start + _BATCH], tta) for start in starts])
+
+    def _require(self, task: str, what: str) -> None:
+        if self.task != task:
+            raise MienError(f"{self.name} gives no {what}", expected=f"a model whose task is {task}")
+
+
+def _pixels(images: Any) -> npt.NDArray[np.uint8]:
+    """Images as uint8 (n, h, w, c)."""
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        kind = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
+        raise MienError(f"these images are {kind}", expected="a numpy array of uint8, values 0 to 255")
+    pixels = images[..., None] if images.ndim == 3 else images
+    if pixels.ndim != 4 or pixels.shape[3] not in (1, 3):
+        raise MienError(
+            f"these images are an array of shape {images.shape}",
+            expected="(n, height, width), or (n, height, width, channels) with 1 or 3 channels",
+        )
+    return pixels
+
+
+def load(reference: str | Path, workspace: Workspace | None = None) -> Model:
+    """The model that a reference means: a weights file, a run of the workspace by folder or name, or a shipped model.
+
+    A run comes before a shipped model of the same name. Raises MienError where there is none.
+
+    >>> load("landmarks-small", Workspace(Path("none"))).size
+    64
+    """
+    path, home = Path(reference), workspace or find_workspace()
+    if path.is_file():
+        return _opened(None, path)
+    if path.suffix == ".safetensors":
+        raise MienError("there is no such weights file", file=str(path))
+    try:
+        run = find_run(home, str(reference))
+    except MienError as error:
+        if str(reference) in SHIPPED:
+            return load_shipped(str(reference))
+        known = [*SHIPPED, *(name for run in list_runs(home) for name in (run.folder.parent.name, run.name))]
+        raise MienError(
+            f"there is no model '{reference}'",
+            expected=f"a weights file, a run of {home.root.resolve()}, or a shipped model: {', '.join(SHIPPED)}",
+            nearest=nearest(str(reference), known),
+        ) from error
+    return load_run(run)
+
+
+def load_shipped(name: str) -> Model:
+    """The model of that name that mien ships; raises MienError where it was installed without."""
+    path = SHIPPED[name]
+    if not path.is_file():
+        raise MienError(
+            "this mien was installed without its landmark model",
+            file=str(path),
+            expected="a landmark run of the workspace, by name",
+        )
+    return _opened(name, path)
+
+
+def load_run(run: Run) -> Model:
+    """The model of a finished run; raises MienError for a run without weights."""
+    return _opened(run.name, own_weights(run), run.experiment)
+
+
+def own_weights(run: Run) -> Path:
+    """The weights file of a finished run."""
+    if not run.weights.exists():
+        raise MienError(
+            f"run {run.name} is {run.state} and has no weights",
+            file=str(run.folder),
+            expected=f"a finished run: mien train --resume {run.name}",
+        )
+    return run.weights
+
+
+def _opened(name: str | None, path: Path, experiment: Experiment | None = None) -> Model:
+    header = read_header(path)
+    # Only now, so that torch is loaded when a model is.
+    from mien.inference.network import TorchBackend, load_network
+
+    device = environment.device("auto")
+    return Model(
+        name=name or header["experiment"],
+        task=header["task"],
+        scheme=LabelScheme(header["labels"], tuple(header["classes"])),
+        temperature=header.get("temperature"),
+        tta=experiment.tta if experiment else "none",
+        limits=header.get("limits", ""),
+        digest=hashlib.sha256(path.read_bytes()).hexdigest(),
+        size=header["input"]["size"],
+        color=header["input"]["color"],
+        backend=TorchBackend(load_network(path, device, experiment), device),
+    )
