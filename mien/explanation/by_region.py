@@ -233,7 +233,7 @@ def by_landmarks(
 
     Without a name they are the data set's own where it has some, else those of the model that mien ships.
     """
-    own = landmarks == "stored" or (landmarks is None and "landmarks" in context.dataset.card.columns)
+    own = landmarks == "stored" or (landmarks is None and context.dataset.has_points)
     landmarker = None if own else open_landmarker(workspace, landmarks)
     return regions(context, face_points(context.dataset, context.rows, landmarker), chosen)
 
