@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from mien.data.labels import LabelScheme
 from mien.errors import MienError
-from mien.intervals import with_interval
 from mien.registry import entry
 
 if TYPE_CHECKING:
@@ -64,6 +63,9 @@ class Score:
         >>> Score("nme", "NME", percent=True).bracketed(0.0482, (0.047, 0.05))
         '4.82 % [4.70, 5.00]'
         """
+        # Tasks are looked up where scipy isn't wanted yet.
+        from mien.intervals import with_interval
+
         if self.percent:
             return with_interval(value, interval, ".2f", scale=100, unit=" %")
         return with_interval(value, interval)

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from mien.data.labels import LabelScheme
 from mien.faces.ibug import POINTS
-from mien.intervals import with_interval
 from mien.registry import register
 from mien.tasks.base import Misfit, Score, Task
 
@@ -92,6 +91,8 @@ def _misfits(parts: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[Mis
 
 
 def _headline(metrics: Mapping[str, Any]) -> str:
+    from mien.intervals import with_interval
+
     size, of = next(iter(metrics["sizes"].items()))
     error = with_interval(of["nme_outer_eyes"], of["interval"]["nme_outer_eyes"], ".2f", scale=100)
     return f"NME {error} % at {size} px, {metrics['split']} n {metrics['n']:,}"
