@@ -165,7 +165,8 @@ class Figure:
 class Pair:
     """Two of what was compared: the first one's score less the second's, and whether that can be chance.
 
-    `p` is of this pair alone, `p_holm` corrected for all pairs of the comparison.
+    `p` is of this pair alone, `p_holm` corrected for all pairs of the comparison; `size` is that of the faces, in
+    pixels, where runs are compared at several.
     """
 
     a: str
@@ -175,6 +176,7 @@ class Pair:
     p: float
     p_holm: float
     verdict: str
+    size: int | None = None
 
 
 @dataclass(frozen=True)

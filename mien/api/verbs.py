@@ -170,13 +170,18 @@ def compare(*runs: Run | str, workspace: Workspace | None = None) -> Comparison:
     workspace : Workspace, optional
         Where names are looked for; without it that of `open_workspace()`.
     """
-    from mien.comparison import compare, find_contender
+    from mien.comparison import same_task
+    from mien.runs.run import find_runs
+    from mien.tasks import resolve
 
     home = (workspace or open_workspace()).stored
-    content = compare([find_contender(home, str(run.folder) if isinstance(run, Run) else run) for run in runs])
+    references = [str(run.folder) if isinstance(run, Run) else run for run in runs]
+    task = same_task([run for reference in references for run in find_runs(home, reference)])
+    content = resolve(task.compare)(home, references, []).result
     pairs = [
         Pair(
             difference=Score(pair["difference"], tuple(pair["interval"])),
+            size=pair.get("size"),
             **{key: pair[key] for key in ("a", "b", "n", "p", "p_holm", "verdict")},
         )
         for pair in content["pairs"]

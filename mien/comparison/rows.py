@@ -7,7 +7,6 @@ from typing import Any
 
 from mien.comparison.pairs import UNDECIDED
 from mien.errors import MienError
-from mien.files import read_json
 from mien.intervals import CONFIDENCE, Values, holm
 from mien.metrics.nme import paired
 from mien.runs.run import Run, find_runs
@@ -61,11 +60,4 @@ def measured(runs: Sequence[Run]) -> list[dict[str, Any]]:
     task = same_task(runs)
     if len(runs) < 2:
         raise MienError("there is nothing to compare with", expected=f"two {task.compared} or more")
-    for run in runs:
-        if not run.metrics_file("report").is_file():
-            raise MienError(
-                f"run {run.name} has not been measured on its reporting role",
-                file=str(run.folder),
-                expected=f"mien evaluate {run.name} first",
-            )
-    return [read_json(run.metrics_file("report")) for run in runs]
+    return [run.measured() for run in runs]
