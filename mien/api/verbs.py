@@ -219,20 +219,23 @@ def explain(
     return Explanation(**about, sentences=made["said"], figures=tuple(figures))
 
 
-def load(reference: Run | str | Path, workspace: Workspace | None = None) -> "Model":
+def load(reference: Run | str | Path, workspace: Workspace | None = None, *, threads: int | None = None) -> "Model":
     """A trained model in use, numpy in and numpy out.
 
     Parameters
     ----------
     reference : Run, str or path
-        A run or its name, a file of weights, or the name of a model that mien ships.
+        A run or its name, a file of weights, an ONNX file (someone else's with its YAML), or the name of a model that
+        mien ships. ONNX takes no torch.
     workspace : Workspace, optional
         Where names are looked for; without it that of `open_workspace()`.
+    threads : int, optional
+        How many an ONNX file runs on; without it all cores.
     """
     from mien.inference import load
 
     place = reference.folder if isinstance(reference, Run) else reference
-    return load(place, (workspace or open_workspace()).stored)
+    return load(place, (workspace or open_workspace()).stored, threads=threads)
 
 
 def _stored(run: Run | str) -> "runs.Run":

@@ -9,7 +9,7 @@ import typer
 from typer.models import CommandInfo
 
 from mien import __version__
-from mien.cli import compare, crop, data, explain, files, label_errors, landmarks, reproduce, runs
+from mien.cli import compare, crop, data, explain, export, files, label_errors, landmarks, reproduce, runs
 from mien.cli.shared import app, from_system
 from mien.errors import FailedError, MienError
 
@@ -20,6 +20,7 @@ __all__ = [
     "crop",
     "data",
     "explain",
+    "export",
     "files",
     "label_errors",
     "landmarks",
@@ -31,7 +32,7 @@ __all__ = [
 # As the road goes, a verb that isn't named here last; `data` stands by itself.
 _ORDER = (
     *("demo", "check", "schema", "doctor", "train", "evaluate", "report", "runs"),
-    *("compare", "explain", "slices", "suspects", "landmarks", "reproduce"),
+    *("compare", "explain", "slices", "suspects", "landmarks", "reproduce", "export", "models"),
 )
 
 

@@ -16,7 +16,10 @@ from mien.errors import MienError, nearest
 from mien.experiment.schema import Experiment
 from mien.faces.ibug import POINTS
 from mien.images import Color, Pixels
+from mien.inference.foreign import open_foreign
+from mien.inference.onnx_files import OnnxBackend, open_session, read_about
 from mien.inference.weights import read_header
+from mien.runs.model_file import is_model_file
 from mien.runs.run import Run, find_run, list_runs
 from mien.tasks import EXPRESSION, LANDMARKS
 from mien.workspace import Workspace, find_workspace
@@ -120,15 +123,19 @@ def _pixels(images: Any) -> npt.NDArray[np.uint8]:
     return pixels
 
 
-def load(reference: str | Path, workspace: Workspace | None = None) -> Model:
-    """The model that a reference means: a weights file, a run of the workspace by folder or name, or a shipped model.
+def load(reference: str | Path, workspace: Workspace | None = None, *, threads: int | None = None) -> Model:
+    """The model that a reference means: a file, a run of the workspace by folder or name, or a shipped model.
 
-    A run comes before a shipped model of the same name. Raises MienError where there is none.
+    A file holds weights, or is ONNX that mien exported, or someone else's with its YAML (see docs/export.md); ONNX runs
+    without torch, on `threads` threads, or on all cores. A run comes before a shipped model of the same name. Raises
+    MienError where there is none.
 
     >>> load("landmarks-small", Workspace(Path("none"))).size
     64
     """
     path, home = Path(reference), workspace or find_workspace()
+    if is_model_file(str(path)):
+        return load_file(path, threads)
     if path.is_file():
         return _opened(None, path)
     if path.suffix == ".safetensors":
@@ -139,12 +146,28 @@ def load(reference: str | Path, workspace: Workspace | None = None) -> Model:
         if str(reference) in SHIPPED:
             return load_shipped(str(reference))
         known = [*SHIPPED, *(name for run in list_runs(home) for name in (run.folder.parent.name, run.name))]
+        shipped = ", ".join(SHIPPED)
         raise MienError(
             f"there is no model '{reference}'",
-            expected=f"a weights file, a run of {home.root.resolve()}, or a shipped model: {', '.join(SHIPPED)}",
+            expected=f"a weights or ONNX file, a run of {home.root.resolve()}, or a shipped model: {shipped}",
             nearest=nearest(str(reference), known),
         ) from error
     return load_run(run)
+
+
+def list_shipped() -> list[dict[str, Any]]:
+    """The models that mien ships: `name`, `task`, `bytes`, `sha256`, and `card`, the file that says what it is for."""
+    return [
+        {
+            "name": name,
+            "task": read_header(path)["task"],
+            "bytes": path.stat().st_size,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "card": str(path.with_name("README.md")),
+        }
+        for name, path in SHIPPED.items()
+        if path.is_file()
+    ]
 
 
 def load_shipped(name: str) -> Model:
@@ -157,6 +180,42 @@ def load_shipped(name: str) -> Model:
             expected="a landmark run of the workspace, by name",
         )
     return _opened(name, path)
+
+
+def load_file(path: Path, threads: int | None = None) -> Model:
+    """The model of an ONNX file, or of the YAML that says how another's is used.
+
+    Raises MienError for an unsafe or broken file, and for another's ONNX file without a YAML beside it.
+    """
+    described = path.with_suffix(".yaml")
+    if path.suffix == ".onnx":
+        session, digest = open_session(path, threads)
+        if (about := read_about(session, path)) is not None:
+            return _of_header(path.stem, about, digest, OnnxBackend(session, about["raw_output"]))
+        if not described.is_file():
+            raise MienError(
+                "mien didn't export this file",
+                file=str(path),
+                expected=f"{described.name} beside it, which says how it is used: docs/export.md",
+            )
+    other = open_foreign(described, threads)
+    return Model(
+        name=other.name,
+        task=EXPRESSION,
+        scheme=other.scheme,
+        temperature=None,
+        tta="none",
+        limits=other.limits,
+        digest=other.digest,
+        size=other.size,
+        color=other.color,
+        backend=other.backend,
+    )
+
+
+def file_header(path: Path) -> dict[str, Any] | None:
+    """What a file that mien exported says of itself; None for the model of someone else."""
+    return read_about(open_session(path)[0], path) if path.suffix == ".onnx" else None
 
 
 def load_run(run: Run) -> Model:
@@ -181,15 +240,21 @@ def _opened(name: str | None, path: Path, experiment: Experiment | None = None) 
     from mien.inference.network import TorchBackend, load_network
 
     device = environment.device("auto")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    backend = TorchBackend(load_network(path, device, experiment), device)
+    return _of_header(name or header["experiment"], header, digest, backend, experiment.tta if experiment else "none")
+
+
+def _of_header(name: str, header: Mapping[str, Any], digest: str, backend: Backend, tta: str = "none") -> Model:
     return Model(
-        name=name or header["experiment"],
+        name=name,
         task=header["task"],
         scheme=LabelScheme(header["labels"], tuple(header["classes"])),
         temperature=header.get("temperature"),
-        tta=experiment.tta if experiment else "none",
+        tta=tta,
         limits=header.get("limits", ""),
-        digest=hashlib.sha256(path.read_bytes()).hexdigest(),
+        digest=digest,
         size=header["input"]["size"],
         color=header["input"]["color"],
-        backend=TorchBackend(load_network(path, device, experiment), device),
+        backend=backend,
     )

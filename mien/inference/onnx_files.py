@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
     from onnxruntime import InferenceSession
 
-# Twice what protobuf itself allows in one file would be 4 GB; a net for faces needs a hundredth of this.
+# A net for faces needs a hundredth of this.
 MAX_BYTES = 512 * 2**20
 # Operators of these domains are ONNX's own. Those of others run code that only some runtime has.
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
@@ -54,7 +54,6 @@ def open_session(path: Path, threads: int | None = None) -> "tuple[InferenceSess
 def _read(path: Path) -> bytes:
     """The bytes of a file, checked."""
     import onnx
-    from google.protobuf.message import DecodeError
 
     try:
         size = path.stat().st_size
@@ -67,13 +66,14 @@ def _read(path: Path) -> bytes:
     data = path.read_bytes()
     try:
         model = onnx.load_model_from_string(data)
-        # What isn't a protobuf of a model often reads as an empty one.
-        if not model.graph.node:
-            raise MienError("this isn't an ONNX file", file=str(path))
-        _check_parts(model, path)
-        onnx.checker.check_model(data)
-    except DecodeError as error:
+    except Exception as error:  # Of protobuf, which has no types to check against.
         raise MienError("this isn't an ONNX file", file=str(path)) from error
+    # What isn't a protobuf of a model often reads as an empty one.
+    if not model.graph.node:
+        raise MienError("this isn't an ONNX file", file=str(path))
+    _check_parts(model, path)
+    try:
+        onnx.checker.check_model(data)
     except onnx.checker.ValidationError as error:
         raise MienError(f"this is no valid ONNX ({_short(error)})", file=str(path)) from error
     return data

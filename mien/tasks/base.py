@@ -126,7 +126,8 @@ class Task:
     Heavy parts: `evaluate(workspace, run, role, protocol, dataset, command)` gives the metrics; `compare(workspace,
     references, predictions)` a `mien.comparison.tables.Compared`; `show(metrics)` lines and tables for the console;
     `page(run)` writes the report and gives its path; `publish(run)` gives files, bytes by path, that are published in
-    place of the run's own; `describe_group(workspace, reference)`, where there is one, the scores of several runs.
+    place of the run's own; `describe_group(workspace, reference)`, where there is one, the scores of several runs;
+    `graph(network, size, gray, temperature)` the `mien.inference.graph.Parts` of an exported file.
     """
 
     score: Score
@@ -155,6 +156,7 @@ class Task:
     page: Part = "mien.report.value_page:write_value_report"
     publish: Part = "mien.report.publishing:nothing_anew"
     describe_group: Part | None = None
+    graph: Part = "mien.inference.graph:values_graph"
 
     def __eq__(self, other: object) -> bool:
         # A plugin that is run again makes its functions anew.

@@ -39,6 +39,7 @@ def expression() -> Task:
         compare="mien.comparison.expression:compare_contenders",
         show="mien.report.console:classes",
         page="mien.report.page:write_class_report",
+        graph="mien.inference.graph:classes_graph",
         publish="mien.report.publishing:explained",
         describe_group="mien.comparison.seeds_and_folds:describe",
     )

@@ -47,6 +47,7 @@ def landmarks() -> Task:
         compare="mien.comparison.landmarks:compare_landmarks",
         show="mien.report.console:points",
         page="mien.report.landmark_page:write_landmark_report",
+        graph="mien.inference.graph:points_graph",
         publish="mien.report.publishing:with_drawn_faces",
     )
 

@@ -1,0 +1,60 @@
+"""The verbs on models in use: export, models."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mien.cli.shared import Home, Json, RunName, app, print_result, print_table
+from mien.workspace import find_workspace
+
+
+@app.command()
+def export(
+    run: RunName,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where it goes, else NAME-NUMBER[-PRECISION].onnx here.")
+    ] = None,
+    precision: Annotated[
+        Literal["float32", "float16", "int8"],
+        typer.Option(help="float16 halves the file; int8 quarters it and is the fastest, see docs/export.md."),
+    ] = "float32",
+    workspace: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Write a finished run as one ONNX file with its preprocessing inside, checked against PyTorch.
+
+    Example: mien export cnn1 --precision int8
+    """
+    from mien.inference.onnx_files import require_onnx
+    from mien.runs.run import find_run
+
+    require_onnx()
+    from mien.inference.export import export_run
+
+    done = export_run(find_run(find_workspace(workspace), run), to, precision)
+    parity: dict[str, Any] = done["parity"]
+
+    def show() -> None:
+        print(f"{done['file']}: {done['bytes']:,} bytes, SHA-256 {done['sha256']}")
+        print(
+            f"beside PyTorch on {parity['split']}, n = {parity['n']:,}: {parity['score']} {parity['onnx']:.4f} and "
+            f"{parity['torch']:.4f}, answers differ by {parity['largest_difference']:.2g} at most"
+        )
+
+    print_result(as_json, done, show)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the models that ship with mien.
+
+    Example: mien models
+    """
+    from mien.inference.model import list_shipped
+
+    found = list_shipped()
+    rows = [(one["name"], one["task"], f"{one['bytes']:,}", one["sha256"][:16], one["card"]) for one in found]
+    print_result(
+        as_json, {"models": found}, lambda: print_table("models", ("name", "task", "bytes", "SHA-256", "card"), rows)
+    )
