@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from mien.data.dataset import list_datasets, open_dataset
 from mien.data.synthetic.dataset import write_faces
 from mien.errors import MienError
-from mien.evaluation import evaluate
+from mien.evaluation import evaluate, evaluate_file
 from mien.experiment.building import check, located, scheme_for
 from mien.experiment.schema import load_experiment, read_protocol
 from mien.experiment.yamlfile import parse_value
@@ -19,6 +19,7 @@ from mien.protocols import folds as number_of_folds
 from mien.report.explain_page import sentences
 from mien.report.page import write_report
 from mien.runs.epochs import Epoch
+from mien.runs.model_file import ModelFile
 from mien.runs.run import Run, find_runs, new_group, new_run
 from mien.training.fit import check_epochs, train
 from mien.training.start_weights import check as check_start
@@ -126,6 +127,14 @@ def measure(run: Run, command: Sequence[str], *, protocol: str | None = None, da
     other = read_protocol(protocol)[0] if protocol is not None else None
     metrics = evaluate(run.workspace, run, protocol=other, dataset=dataset, command=command)
     return Outcome(run, metrics, write_report(run.folder))
+
+
+def measure_file(
+    file: ModelFile, command: Sequence[str], *, protocol: str | None = None, dataset: str | None = None
+) -> dict[str, Any]:
+    """Measure the file of a model that is no run on the report rows of a data set; the ledger keeps who asked."""
+    other = read_protocol(protocol)[0] if protocol is not None else None
+    return evaluate_file(file, protocol=other, dataset=dataset, command=command)
 
 
 def explain_run(run: Run, names: Sequence[str], command: Sequence[str], **wanted: Any) -> dict[str, Any]:

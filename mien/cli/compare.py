@@ -33,13 +33,14 @@ def compare(
     Example: mien compare cnn1 resnet/1-5 --predictions peer.parquet --to results/peer
     """
     from mien.comparison import same_task, write_comparison
-    from mien.runs.run import find_runs
+    from mien.runs.model_file import find_measured, is_model_file
     from mien.tasks import resolve
 
     home = find_workspace(workspace)
     # Files are told without their folders: what is published tells nothing of the machine.
-    command = " ".join(["mien compare", *names, *(f"--predictions {file.name}" for file in predictions or [])])
-    task = same_task([run for name in names for run in find_runs(home, name)])
+    called = [Path(name).name if is_model_file(name) else name for name in names]
+    command = " ".join(["mien compare", *called, *(f"--predictions {file.name}" for file in predictions or [])])
+    task = same_task([run for name in names for run in find_measured(home, name)])
     compared, tables, galleries = resolve(task.compare)(home, names, predictions or [])
     if to is not None:
         write_comparison(to, compared, tables, command)

@@ -11,6 +11,7 @@ from mien.errors import FailedError, MienError
 from mien.workspace import find_workspace
 
 if TYPE_CHECKING:
+    from mien.runs.model_file import ModelFile
     from mien.runs.run import Run
 
 
@@ -86,7 +87,9 @@ def train(
 
 @app.command()
 def evaluate(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, or a group of seeds or folds as name/1-5.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run, a group of seeds or folds as name/1-5, an ONNX file.")
+    ],
     protocol: Annotated[
         str | None, typer.Option(metavar="P", help="Report rows of another protocol: its name or a YAML file.")
     ] = None,
@@ -103,11 +106,17 @@ def evaluate(
     Example: mien evaluate cnn1 --protocol paper-2021
 
     Example: mien evaluate cnn1/1-5
+
+    Example: mien evaluate peer.onnx --dataset fer2013
     """
+    from mien.runs.model_file import ModelFile, is_model_file
     from mien.runs.run import find_runs
     from mien.workflow import measure
 
     home = find_workspace(workspace)
+    if is_model_file(run):
+        _evaluate_file(ModelFile(Path(run), home), protocol, dataset, as_json)
+        return
     found = find_runs(home, run)
     results = []
     for one in found:
@@ -129,6 +138,20 @@ def evaluate(
 
     group = resolve(describe)(home, run)
     print_result(as_json, {"group": group, "runs": results}, lambda: _show(group_lines(group)))
+
+
+def _evaluate_file(file: "ModelFile", protocol: str | None, dataset: str | None, as_json: bool) -> None:
+    from mien.tasks import resolve
+    from mien.workflow import measure_file
+
+    measured = measure_file(file, command_line(), protocol=protocol, dataset=dataset)
+
+    def show() -> None:
+        _show(resolve(file.task.show)(measured))
+        print("in brackets: 95 % intervals over the choice of rows")
+        print(f"written: {file.folder}")
+
+    print_result(as_json, {**measured, "folder": str(file.folder)}, show)
 
 
 def _show_measured(measured: dict[str, Any], run: "Run", page: Path) -> None:

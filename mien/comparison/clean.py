@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from mien.comparison.contenders import Contender
 from mien.errors import MienError
+from mien.runs.model_file import read_seen
 from mien.runs.predictions import Predictions, read_predictions
 from mien.runs.rows import copied_rows
 from mien.runs.run import Run
@@ -19,6 +20,9 @@ def without_copies(contenders: Sequence[Contender]) -> list[Contender] | None:
     seen: set[tuple[str, str]] = set()
     for one in contenders:
         for part in one.runs[: len(one.names)]:
+            if (stored := read_seen(part.file)) is not None:
+                seen.update(stored)
+                continue
             try:
                 exact, _ = copied_rows(Run(part.file.parent.parent))
             except MienError:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mien.data.labels import canonical
 from mien.errors import MienError
 from mien.metrics.calibration import probabilities
+from mien.runs.model_file import ModelFile, is_model_file
 from mien.runs.predictions import Predictions, read_foreign, read_predictions, told
 from mien.runs.run import Run, find_runs
 from mien.workspace import Workspace
@@ -52,10 +53,12 @@ class Contender:
 
 
 def find_contender(workspace: Workspace, reference: str) -> Contender:
-    """The run that `reference` means, or the seed group of `name/1,2,5` or `name/1-5`.
+    """The run that `reference` means, the file of a model, or the seed group of `name/1,2,5` or `name/1-5`.
 
     Raises MienError for what isn't there, isn't measured on its reporting role, or isn't a group of seeds.
     """
+    if is_model_file(reference):
+        return _load(ModelFile(Path(reference), workspace))
     runs = find_runs(workspace, reference)
     return _load(runs[0]) if len(runs) == 1 else group(reference, runs)
 
@@ -108,7 +111,7 @@ def _flat(content: Any, key: str = "") -> dict[str, Any]:
     return {name: value for k, v in content.items() for name, value in _flat(v, f"{key}.{k}" if key else k).items()}
 
 
-def _load(run: Run) -> Contender:
+def _load(run: Run | ModelFile) -> Contender:
     measured, file = run.measured(), run.predictions("report")
     made = run.environment.get("dataset", {})
     found = read_predictions(file)

@@ -9,7 +9,8 @@ from mien.comparison.pairs import UNDECIDED
 from mien.errors import MienError
 from mien.intervals import CONFIDENCE, Values, holm
 from mien.metrics.nme import paired
-from mien.runs.run import Run, find_runs
+from mien.runs.model_file import ModelFile, find_measured
+from mien.runs.run import Run
 from mien.tasks import Task
 from mien.workspace import Workspace
 
@@ -31,7 +32,7 @@ def judge(pairs: Sequence[dict[str, Any]], *, higher: bool) -> None:
         pair |= {"p_holm": p, "verdict": f"{better} is better" if p < 1 - CONFIDENCE else UNDECIDED}
 
 
-def same_task(runs: Sequence[Run]) -> Task:
+def same_task(runs: Sequence[Run | ModelFile]) -> Task:
     """The task of all runs; raises MienError where one is of another than the first."""
     task = runs[0].task
     for run in runs:
@@ -44,9 +45,9 @@ def same_task(runs: Sequence[Run]) -> Task:
     return task
 
 
-def runs_of(workspace: Workspace, references: Sequence[str], predictions: Sequence[Path]) -> list[Run]:
-    """The runs that references mean, for tasks that compare runs row by row, and nobody else's predictions."""
-    runs = [run for name in references for run in find_runs(workspace, name)]
+def runs_of(workspace: Workspace, references: Sequence[str], predictions: Sequence[Path]) -> list[Run | ModelFile]:
+    """The runs and files that references mean, for tasks that compare row by row, and nobody else's predictions."""
+    runs = [run for name in references for run in find_measured(workspace, name)]
     if predictions:
         task = runs[0].task
         raise MienError(
@@ -55,7 +56,7 @@ def runs_of(workspace: Workspace, references: Sequence[str], predictions: Sequen
     return runs
 
 
-def measured(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def measured(runs: Sequence[Run | ModelFile]) -> list[dict[str, Any]]:
     """The metrics of two or more runs of one task on their reporting role; else a MienError."""
     task = same_task(runs)
     if len(runs) < 2:

@@ -15,9 +15,10 @@ from mien.data.dataset import Dataset
 from mien.data.labels import FERPLUS_VOTES
 from mien.errors import MienError
 from mien.evaluation import slices
-from mien.evaluation.request import Bools, Request, about, copied, open_role, predict, what_was_seen
+from mien.evaluation.request import Bools, Request, about, copied, open_role, predict, store_seen, what_was_seen
 from mien.experiment.building import left_out
 from mien.files import replacing, write_json
+from mien.inference.foreign import StoredPredictions
 from mien.inference.model import Model, own_weights
 from mien.inference.tta import views
 from mien.inference.weights import read_header, store_temperature
@@ -26,6 +27,8 @@ from mien.metrics.calibration import fit_temperature, measure_calibration
 from mien.protocols import Role
 from mien.protocols.batches import Samples, load
 from mien.registry import Component
+from mien.runs.model_file import ModelFile
+from mien.runs.predictions import Predictions, read_foreign
 from mien.runs.run import Run
 from mien.workspace import Workspace
 
@@ -37,7 +40,7 @@ _PARTED_BY = ("agreement", "source", "subject_group")
 
 def measure_classes(
     workspace: Workspace,
-    run: Run,
+    run: Run | ModelFile,
     role: Role,
     protocol: Component | None,
     dataset: str | None,
@@ -47,19 +50,24 @@ def measure_classes(
 
     On the choose role the run's temperature is fitted and stored with its weights.
     """
-    if role == "report" and read_header(own_weights(run)).get("temperature") is None:
+    if isinstance(run, Run) and role == "report" and read_header(own_weights(run)).get("temperature") is None:
         measure_classes(workspace, run, "choose", None, None, ())
     opened = open_role(workspace, run, role, read_classes, protocol=protocol, dataset=dataset, command=command)
     model, request, samples = opened.model, opened.request, opened.samples[0]
     classes = model.scheme.classes
-    measured = {**about(run, request, len(samples)), "labels": model.scheme.name}
-    logits = predict(model, samples, f"{run.name} on {request.dataset.card.name}, {request.splits}")
+    measured = {**about(opened), "labels": model.scheme.name}
+    if isinstance(model.backend, StoredPredictions):
+        logits = _stored(model.backend.file, samples, classes)
+    else:
+        logits = predict(model, samples, f"{run.name} on {request.dataset.card.name}, {request.splits}")
     _write_predictions(request.predictions, samples, logits, classes)
     seen = opened.seen
     masks = copied(samples, seen)
+    if isinstance(run, ModelFile):
+        store_seen(opened, masks[0])
     measured |= _scores(samples, logits, classes, masks)
-    measured |= {**what_was_seen(run, seen), "tta": None}
-    kind = run.experiment.tta
+    measured |= {**what_was_seen(opened, seen), "tta": None}
+    kind = model.tta
     if role == "report" and kind != "none":
         averaged = predict(model, samples, f"{run.name} with {kind}", kind)
         _write_predictions(request.predictions.with_stem(f"{request.predictions.stem}-tta"), samples, averaged, classes)
@@ -69,7 +77,7 @@ def measure_classes(
             **_scores(samples, averaged, classes, masks),
         }
     temperature = model.temperature or 1.0
-    if role == "choose":
+    if isinstance(run, Run) and role == "choose":
         temperature = fit_temperature(logits, samples.labels)
         store_temperature(run.weights, temperature)
     measured |= {
@@ -93,6 +101,13 @@ def read_classes(request: Request, model: Model) -> tuple[Samples]:
     if len(samples) == 0:
         raise MienError(f"the {request.role} role has no rows whose class the model knows", key="protocol")
     return (samples,)
+
+
+def _stored(file: Path, samples: Samples, classes: tuple[str, ...]) -> Logits:
+    """The logits of the rows in someone else's file of predictions."""
+    ids, splits = tuple(samples.ids.tolist()), tuple(samples.splits[part] for part in samples.part)
+    like = Predictions(file, ids, splits, samples.labels, np.empty((len(samples), 0)), classes)
+    return np.asarray(read_foreign(file, like)[0].logits, np.float32)
 
 
 def _scores(

@@ -12,7 +12,7 @@ import torch
 from mien.data.dataset import Dataset
 from mien.data.framing import framed_points
 from mien.errors import MienError
-from mien.evaluation.request import Request, about, copied, open_role, predict, what_was_seen
+from mien.evaluation.request import Request, about, copied, open_role, predict, store_seen, what_was_seen
 from mien.faces.ibug import POINTS
 from mien.faces.shares import as_shares
 from mien.files import replacing, write_json
@@ -21,6 +21,7 @@ from mien.metrics import nme
 from mien.protocols import Part, Role
 from mien.protocols.batches import Samples, load_faces
 from mien.registry import Component
+from mien.runs.model_file import ModelFile
 from mien.runs.predictions import SIZES
 from mien.runs.run import Run
 from mien.workspace import Workspace
@@ -30,7 +31,7 @@ Shares = npt.NDArray[np.float32]
 
 def measure_run(
     workspace: Workspace,
-    run: Run,
+    run: Run | ModelFile,
     role: Role,
     protocol: Component | None,
     dataset: str | None,
@@ -48,18 +49,20 @@ def measure_run(
     samples = frames[SIZES[0]]
     seen = opened.seen
     exact, _ = copied(samples, seen)
+    if isinstance(run, ModelFile):
+        store_seen(opened, exact)
     true = {size: shares(of) for size, of in frames.items()}
     predicted = {
         size: predict(model, of, f"{run.name} at {size} px").reshape(-1, POINTS, 2) for size, of in frames.items()
     }
     mean = np.broadcast_to(_mean_shape(own, roles.fit), true[SIZES[0]].shape)
     measured = {
-        **about(run, request, len(samples)),
+        **about(opened),
         "normaliser": "distance of the outer eye corners (points 37 and 46)",
         "limits": model.limits,
         "sizes": {str(size): _measured(predicted[size], true[size], exact) for size in SIZES},
         "mean_shape": _measured(mean, true[SIZES[0]], exact),
-        **what_was_seen(run, seen),
+        **what_was_seen(opened, seen),
     }
     _write_points(request, samples, true, predicted)
     write_json(request.metrics, measured)

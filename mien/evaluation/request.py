@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.data.dataset import Dataset, open_dataset
-from mien.inference.model import Model, load_run
+from mien.errors import MienError
+from mien.inference.model import Model, file_header, load_file, load_run
 from mien.progress import progress
-from mien.protocols import Overlap, Part, Role, Roles, overlap
+from mien.protocols import Overlap, Part, Role, Roles, overlap, without
 from mien.protocols.batches import EVALUATION_BATCH, Samples
-from mien.registry import Component, build
+from mien.registry import Component, build, component
 from mien.runs import ledger
+from mien.runs.model_file import ModelFile, write_seen
 from mien.runs.rows import own_dataset, own_roles
 from mien.runs.run import Run
 from mien.workspace import Workspace
@@ -44,9 +47,14 @@ class Request(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """The rows of a role, opened: for the model of a run, whose own data set and roles these are."""
+    """The rows of a role, opened: for a model whose own data set and roles these are.
+
+    `excluded` counts the rows that its training was kept from, by role and flag; {} where nobody knows.
+    """
 
     model: Model
+    seeds: list[int]
+    excluded: dict[str, Any]
     own: Dataset
     roles: Roles
     request: Request
@@ -62,7 +70,7 @@ class Opened(NamedTuple):
 
 def open_role(
     workspace: Workspace,
-    run: Run,
+    run: Run | ModelFile,
     role: Role,
     read: Callable[[Request, Model], tuple[Samples, ...]],
     *,
@@ -72,17 +80,66 @@ def open_role(
 ) -> Opened:
     """Open the rows of a role for a finished run: the one place that opens the report role, and writes the ledger.
 
-    `read` loads the rows of a request, in one size or several. Raises MienError for a run without weights, a data set
-    that has changed, and for what `read` can't load; then nothing is written.
+    Or for the file of a model. `read` loads the rows of a request, in one size or several. Raises MienError for a run
+    without weights, a data set that has changed, and for what `read` can't load; then nothing is written.
     """
-    model = load_run(run)
-    own = own_dataset(run)
-    roles = own_roles(run, own)
-    request = resolve_request(workspace, run, own, roles, role, protocol, dataset)
-    samples = read(request, model)
+    if isinstance(run, ModelFile):
+        opened = _open_file(workspace, run, protocol, dataset)
+    else:
+        own = own_dataset(run)
+        roles = own_roles(run, own)
+        request = resolve_request(workspace, run, own, roles, role, protocol, dataset)
+        excluded = run.environment["dataset"].get("excluded", {})
+        opened = Opened(load_run(run), [run.experiment.train.seed], excluded, own, roles, request, ())
+    opened = opened._replace(samples=read(opened.request, opened.model))
     if role == "report":
-        _record(workspace, run, request, len(samples[0]), command)
-    return Opened(model, own, roles, request, samples)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        _record(workspace, run, opened.request, len(opened.samples[0]), command)
+    return opened
+
+
+def _open_file(workspace: Workspace, file: ModelFile, protocol: Component | None, dataset: str | None) -> Opened:
+    """The report rows for the file of a model, under a protocol, by default the one that it was trained under.
+
+    What mien exported says itself what it has seen. Of someone else's model that isn't known: it is taken to have seen
+    the fit and choose rows of the protocol, by default the official one.
+    """
+    header = file_header(file.path) or {}
+    trained_on = header.get("dataset", {})
+    name = dataset or trained_on.get("name")
+    if name is None:
+        raise MienError(f"{file.name} doesn't say what it is measured on", key="--dataset", expected="--dataset NAME")
+    other = open_dataset(workspace, name)
+    own, known = other, other.card.fingerprint == trained_on.get("fingerprint")
+    if trained_on and not known:
+        try:
+            own = open_dataset(workspace, trained_on["name"])
+            known = own.card.fingerprint == trained_on["fingerprint"]
+        except MienError:
+            known = False
+    made = component("protocol", header.get("protocol", {"name": "official"}))
+    given = protocol or made
+    if not known:
+        own = other
+    roles: Roles = build("protocol", made if known else given, dataset=own)
+    roles, _ = without(own, roles, header.get("exclude", ()) if known else ())
+    if protocol is None and own is not other:
+        (called, parts), parameters = _usual(other), {}
+    else:
+        called, parameters = given.called, _set(given)
+        parts = build("protocol", given, dataset=other).report
+    folder = file.evaluation(_folder(called, parameters), other.card.name)
+    files = folder / "metrics.json", folder / "predictions.parquet"
+    request = Request("report", other, called, parameters, parts, *files)
+    model = replace(load_file(file.path), name=file.name)
+    return Opened(model, [header["seed"]] if header else [], {}, own, roles, request, ())
+
+
+def store_seen(opened: Opened, exact: Bools | None) -> None:
+    """Store beside the predictions of a file which rows it has seen; a run's are found again by its own protocol."""
+    samples = opened.samples[0]
+    rows = np.flatnonzero(exact) if exact is not None else ()
+    write_seen(opened.request.predictions, [(samples.splits[samples.part[row]], samples.ids[row]) for row in rows])
 
 
 def predict(model: Model, samples: Samples, what: str, tta: str = "none") -> npt.NDArray[np.float32]:
@@ -116,10 +173,14 @@ def resolve_request(
         called, parts = protocol.called, build("protocol", protocol, dataset=other).of(role)
     else:
         called, parts = _usual(other)
-    # Two protocols of one name and other parameters don't share a folder.
-    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:8]
-    folder = run.evaluation(f"{called}-{digest}" if parameters else called, None if other is own else other.card.name)
+    folder = run.evaluation(_folder(called, parameters), None if other is own else other.card.name)
     return Request(role, other, called, parameters, parts, folder / "metrics.json", folder / "predictions.parquet")
+
+
+def _folder(called: str, parameters: dict[str, Any]) -> str:
+    """Two protocols of one name and other parameters don't share a folder."""
+    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{called}-{digest}" if parameters else called
 
 
 def _set(protocol: Component) -> dict[str, Any]:
@@ -137,27 +198,28 @@ def _usual(dataset: Dataset) -> tuple[str, tuple[Part, ...]]:
     return "all-rows", tuple(Part(split) for split in dataset.card.splits)
 
 
-def about(run: Run, request: Request, n: int) -> dict[str, Any]:
+def about(opened: Opened) -> dict[str, Any]:
     """What every metrics file says first: which run of which task was measured on which rows."""
+    request = opened.request
     return {
-        "run": run.name,
-        "task": run.experiment.task.name,
+        "run": opened.model.name,
+        "task": opened.model.task,
         "dataset": request.dataset.card.name,
         "protocol": request.protocol,
         "parameters": request.parameters,
         "role": request.role,
         "split": request.splits,
-        "seeds": [run.experiment.train.seed],
-        "n": n,
+        "seeds": opened.seeds,
+        "n": len(opened.samples[0]),
     }
 
 
-def what_was_seen(run: Run, seen: Overlap | None) -> dict[str, Any]:
+def what_was_seen(opened: Opened, seen: Overlap | None) -> dict[str, Any]:
     """What every metrics file says of the rows that the run has seen, and of those that it was kept from."""
     return {
         "contaminated": seen.contaminated if seen else 0.0,
         "overlap": {"rows": seen.rows, "exact": seen.exact, "near": seen.near} if seen else None,
-        "excluded": run.environment["dataset"].get("excluded", {}),
+        "excluded": opened.excluded,
     }
 
 
@@ -178,7 +240,7 @@ def copied(samples: Samples, seen: Overlap | None) -> tuple[Bools | None, Bools 
     return of_rows(seen.exact_rows), of_rows(seen.near_rows)
 
 
-def _record(workspace: Workspace, run: Run, request: Request, n: int, command: Sequence[str]) -> None:
+def _record(workspace: Workspace, run: Run | ModelFile, request: Request, n: int, command: Sequence[str]) -> None:
     """Write into the ledger that the report role is opened."""
     record = {
         "protocol": request.protocol,

@@ -52,12 +52,12 @@ def measure_values(
     exact, _ = copied(samples, seen)
     unseen = None if exact is None or exact.all() else ~exact
     measured = {
-        **about(run, request, len(samples)),
+        **about(opened),
         **task.about,
         "limits": model.limits,
         **measure_rows(scores),
         "clean": None if unseen is None else measure_rows({name: of[unseen] for name, of in scores.items()}),
-        **what_was_seen(run, seen),
+        **what_was_seen(opened, seen),
     }
     _write_rows(request.predictions, samples, outputs, true, scores)
     write_json(request.metrics, measured)

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import FailedError
+from mien.runs.model_file import ModelFile
 from mien.runs.run import Run
 from mien.workspace import Workspace
 
 FILE = "evaluations.jsonl"
 
 
-def record(workspace: Workspace, run: Run, asked: dict[str, Any]) -> None:
+def record(workspace: Workspace, run: Run | ModelFile, asked: dict[str, Any]) -> None:
     """Add a line to both ledgers, before anything is measured: what was asked for, by whom and when."""
     try:
         who = getpass.getuser()

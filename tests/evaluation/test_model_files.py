@@ -1,0 +1,31 @@
+"""Peers on FER2013, measured by mien's own verb: the published numbers, with and without copies."""
+
+from pathlib import Path
+
+from mien.data.importers import import_dataset
+from mien.evaluation import evaluate_file
+from mien.runs.ledger import entries
+from mien.runs.model_file import ModelFile
+from mien.workspace import Workspace
+
+YAML = """
+model: {file}
+input: {{name: gray, size: 64}}
+output: {{name: prob, gives: probabilities}}
+classes: [angry, disgust, fear, happy, sad, surprise, neutral]
+limits: MIT
+"""
+
+
+def test_a_peer_has_its_known_scores(real_data: Path, workspace: Workspace, tmp_path: Path) -> None:
+    import_dataset(workspace, real_data / "fer2013" / "fer2013.parquet", "fer2013")
+    (tmp_path / "big.yaml").write_text(YAML.format(file=real_data.parent / "peers" / "big_xception.onnx"))
+    measured = evaluate_file(ModelFile(tmp_path / "big.yaml", workspace), dataset="fer2013")
+    assert (measured["split"], measured["n"], measured["protocol"]) == ("PrivateTest", 3589, "official")
+    assert round(measured["accuracy"], 4) == 0.6684
+    assert (measured["clean"]["n"], round(measured["clean"]["accuracy"], 4)) == (3275, 0.6464)
+    (line,) = entries(workspace.root)
+    assert (line["run"], line["split"], line["n"]) == ("big.yaml", "PrivateTest", 3589)
+    assert sorted(path.name for path in (real_data.parent / "peers").iterdir() if "big" in path.name) == [
+        "big_xception.onnx"
+    ]
