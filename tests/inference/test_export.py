@@ -131,7 +131,7 @@ def test_a_file_is_measured_as_its_run_was(run: Run, file: Path) -> None:
     assert (line["run"], line["protocol"], line["n"], line["command"]) == ("tiny.onnx", "official", 35, ["mien"])
     assert entries(subject.folder) == [line]
     assert [path.name for path in file.parent.iterdir()] == ["tiny.onnx"]
-    compared = compare_contenders(home, [run.name, str(file)], []).content
+    compared = compare_contenders(home, [run.name, str(file)], [])[0]
     assert (compared["pairs"][0]["difference"], compared["pairs"][0]["n"]) == (0, 35)
     assert compared["clean"]["n"] == of_run["clean"]["n"]
 
