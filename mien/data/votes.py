@@ -178,12 +178,7 @@ def measure(votes: Counts, labels: Labels, logits: npt.NDArray[Any], classes: Se
     agreed = label_agreement(votes, labels, classes)
     target, _ = majority_labels(votes, LabelScheme("", tuple(classes)))
     has_majority = target >= 0
-    votes, labels, logits, target = (
-        votes[has_majority],
-        labels[has_majority],
-        logits[has_majority],
-        target[has_majority],
-    )
+    votes, labels, logits, target = (values[has_majority] for values in (votes, labels, logits, target))
     chosen = _of_classes(votes, classes)
     raters = votes.sum(axis=1)
     row = np.arange(len(labels))
