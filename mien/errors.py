@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class MienError(Exception):
@@ -76,3 +77,15 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     """
     matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return matches[0] if matches else None
+
+
+def unknown(message: str, name: str, names: Iterable[str], **place: Any) -> MienError:
+    """The error for a `name` that is none of the valid `names`: it lists them and says which is nearest.
+
+    `place` is `file`, `line` and `key`, as far as they apply.
+
+    >>> str(unknown("no split is called 'tets'", "tets", ["train", "test"]))
+    "no split is called 'tets'; expected one of train, test. Did you mean 'test'?"
+    """
+    known = list(names)
+    return MienError(message, **place, expected="one of " + ", ".join(known), nearest=nearest(name, known))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from mien.data.dataset import Dataset
-from mien.errors import MienError, nearest
+from mien.errors import MienError, nearest, unknown
 from mien.protocols.roles import ROLES, Part, Roles
 from mien.registry import Component, entry, register
 from mien.registry import names as registered
@@ -245,11 +245,11 @@ def grouped(groups: Indices, share: float, seed: int) -> Indices:
 def _check_splits(dataset: Dataset, names: Sequence[str], key: str) -> None:
     for index, name in enumerate(names):
         if name not in dataset.card.splits:
-            raise MienError(
+            raise unknown(
                 f"data set '{dataset.card.name}' has no split '{name}'",
+                name,
+                dataset.card.splits,
                 key=f"protocol.{key}.{index}",
-                expected="one of " + ", ".join(dataset.card.splits),
-                nearest=nearest(name, dataset.card.splits),
             )
 
 
