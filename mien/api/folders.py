@@ -5,16 +5,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mien import workspace as places
 from mien.api.results import Figure, Metrics, Table, html_table
+from mien.data import dataset as datasets
 from mien.errors import MienError, nearest
+from mien.files import read_json
+from mien.runs import run as runs
+from mien.runs.epochs import Epoch, read_epochs
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from mien import workspace as places
-    from mien.data import dataset as datasets
-    from mien.runs import run as runs
-    from mien.runs.epochs import Epoch
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,11 +32,9 @@ class Run:
         return f"Run({self.name!r})"
 
     @property
-    def stored(self) -> "runs.Run":
+    def stored(self) -> runs.Run:
         """The run as the rest of mien has it: its files by their names."""
-        from mien.runs.run import Run
-
-        return Run(self.folder)
+        return runs.Run(self.folder)
 
     @property
     def name(self) -> str:
@@ -51,8 +49,6 @@ class Run:
     @property
     def metrics(self) -> Metrics:
         """What was measured on the report role, before `mien.evaluate` on the choose role; MienError for neither."""
-        from mien.files import read_json
-
         return Metrics.of({"role": self._role, **read_json(self.stored.metrics_file(self._role))})
 
     @property
@@ -62,10 +58,8 @@ class Run:
                 return role
         raise MienError(f"run {self.name} isn't measured", file=str(self.folder), expected="a finished run")
 
-    def history(self) -> "Table[Epoch]":
+    def history(self) -> Table[Epoch]:
         """The epochs so far, each with its losses and scores."""
-        from mien.runs.epochs import read_epochs
-
         # Of stored epochs nobody knows how fast they were.
         return Table(self.name, read_epochs(self.stored), lambda epoch: dict([*asdict(epoch).items()][:-1]))
 
@@ -92,7 +86,6 @@ class Run:
             import pandas as pd
         except ImportError as error:
             raise MienError("a table of predictions needs pandas", expected="pip install 'mien[notebook]'") from error
-        from mien.files import read_json
         from mien.metrics.calibration import probabilities
         from mien.runs.predictions import read_predictions
 
@@ -161,7 +154,7 @@ class Dataset:
     folder: Path = field(repr=False)
 
     @classmethod
-    def of(cls, stored: "datasets.Dataset") -> "Dataset":
+    def of(cls, stored: datasets.Dataset) -> "Dataset":
         """What the card of a data set says."""
         card = stored.card
         splits = {split: dict(zip(card.classes, counts, strict=True)) for split, counts in card.splits.items()}
@@ -170,9 +163,8 @@ class Dataset:
     def contact_sheet(self) -> Figure:
         """The first images of each class of the first split."""
         from mien.data.contact_sheets import sheet_of_classes
-        from mien.data.dataset import Dataset
 
-        return Figure(sheet_of_classes(Dataset(self.folder)))
+        return Figure(sheet_of_classes(datasets.Dataset(self.folder)))
 
     def _row(self) -> dict[str, object]:
         rows = {split: sum(counts.values()) for split, counts in self.splits.items()}
@@ -196,31 +188,27 @@ class Workspace:
     root: Path
 
     @property
-    def stored(self) -> "places.Workspace":
+    def stored(self) -> places.Workspace:
         """The workspace as the rest of mien has it."""
-        from mien.workspace import Workspace
-
-        return Workspace(self.root)
+        return places.Workspace(self.root)
 
     @property
     def datasets(self) -> Table[Dataset]:
         """The data sets, in order and by name."""
-        from mien.data.dataset import list_datasets, open_dataset
 
         def find(name: str) -> Dataset:
-            return Dataset.of(open_dataset(self.stored, name))
+            return Dataset.of(datasets.open_dataset(self.stored, name))
 
-        return Table("data sets", [find(name) for name in list_datasets(self.stored)], Dataset._row, find)
+        return Table("data sets", [find(name) for name in datasets.list_datasets(self.stored)], Dataset._row, find)
 
     @property
     def runs(self) -> Table[Run]:
         """The runs, in order and by name: `cnn1/3`, or `cnn1` for its latest finished one."""
-        from mien.runs.run import find_run, list_runs
 
         def find(name: str) -> Run:
-            return Run(find_run(self.stored, name).folder)
+            return Run(runs.find_run(self.stored, name).folder)
 
-        return Table("runs", [Run(run.folder) for run in list_runs(self.stored)], Run._row, find)
+        return Table("runs", [Run(run.folder) for run in runs.list_runs(self.stored)], Run._row, find)
 
     def _repr_html_(self) -> str:
         return self.datasets._repr_html_() + self.runs._repr_html_()

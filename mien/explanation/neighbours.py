@@ -16,7 +16,7 @@ from mien.explanation.context import Context, fit_samples, split_and_id
 from mien.explanation.layers import feature_layer, flat, inputs_of
 from mien.explanation.rows import Values, probabilities_of, row_facts, typical_rows
 from mien.explanation.storage import Arrays
-from mien.intervals import wilson
+from mien.intervals import proportion
 from mien.progress import progress
 from mien.protocols.batches import EVALUATION_BATCH, Samples
 from mien.registry import register
@@ -84,8 +84,8 @@ def neighbours(context: Context, chosen: Sequence[int] = ()) -> tuple[dict[str, 
         "features": feature_layer(context.network.model, context.inputs([0])),
         "copies": int(copied.sum()),
         "found": int(found.sum()),
-        "same_label": _share(fit.labels[nearest] == context.labels),
-        "as_predicted": _share(fit.labels[nearest] == context.predicted),
+        "same_label": proportion(fit.labels[nearest] == context.labels),
+        "as_predicted": proportion(fit.labels[nearest] == context.predicted),
         "rows": rows,
     }
     return result, {
@@ -93,11 +93,6 @@ def neighbours(context: Context, chosen: Sequence[int] = ()) -> tuple[dict[str, 
         "nearest": np.stack(pictures),
         "similarity": similarity[:, 0].astype(np.float32),
     }
-
-
-def _share(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    n, number = len(right), int(right.sum())
-    return {"n": n, "value": number / n, "interval": list(wilson(number, n))}
 
 
 def _nearest(context: Context, fit: Samples, fit_rows: list[tuple[str, str]]) -> tuple[Indices, Values]:

@@ -21,6 +21,7 @@ from mien.errors import MienError
 from mien.experiment.building import build_model
 from mien.explanation.context import Context
 from mien.explanation.face_points import outline
+from mien.explanation.layers import heard
 from mien.explanation.rows import RULE, probabilities_of, row_facts, typical_rows
 from mien.explanation.storage import Arrays
 from mien.inference.network import Network
@@ -72,22 +73,14 @@ def last_map(model: nn.Module, inputs: Tensor) -> MapLayer:
     outputs: dict[str, Tensor] = {}
     modules = {name: module for name, module in model.named_modules() if name}
 
-    def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hear(module: nn.Module, _: Any, output: Any) -> None:
-            calls.append(name)
-            convolved = bool(outputs) or any(isinstance(inner, nn.Conv2d) for inner in module.modules())
-            if convolved and isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
-                outputs[name] = output
+    def hear(name: str, _: Any, output: Any) -> None:
+        calls.append(name)
+        convolved = bool(outputs) or any(isinstance(inner, nn.Conv2d) for inner in modules[name].modules())
+        if convolved and isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
+            outputs[name] = output
 
-        return hear
-
-    hooks = [module.register_forward_hook(hook(name)) for name, module in modules.items()]
-    try:
-        with torch.no_grad():
-            model(inputs[:1])
-    finally:
-        for one in hooks:
-            one.remove()
+    with torch.no_grad(), heard(model, list(modules), hear):
+        model(inputs[:1])
     once = [name for name in outputs if calls.count(name) == 1]
     if not once:
         raise MienError("the model gives no map that Grad-CAM could show", key="gradcam", expected="convolutions")
