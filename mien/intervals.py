@@ -96,11 +96,8 @@ def bootstrap(
     wrong row more, as Jeffreys' prior adds to a share.
     Source: B. Efron, R. J. Tibshirani (1993), An introduction to the bootstrap, chapter 13.
     """
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(score(resample(confusion, draws, seed, doubt=0.5)), [tail, 1 - tail])
     value = float(score(np.asarray(confusion)[None])[0])
-    # With a handful of rows the percentiles of a skewed score may lie on one side of it.
-    return min(float(low), value), max(float(high), value)
+    return percentile_interval(score(resample(confusion, draws, seed, doubt=0.5)), value, confidence)
 
 
 def resample_seeds(labels: Counts, predicted: Counts, k: int, draws: int = 1000, seed: int = 0) -> Counts:

@@ -17,15 +17,12 @@ from mien.data.votes import majority_labels, read_votes
 from mien.errors import MienError
 from mien.experiment.yamlfile import read_yaml
 from mien.files import csv_text, write_bytes, write_json, write_text
-from mien.intervals import percent, proportion, wilson
+from mien.intervals import Values, percent, proportion, wilson
 from mien.metrics.calibration import probabilities
-from mien.metrics.classification import confusion
+from mien.metrics.classification import Labels, confusion
 from mien.runs.predictions import Predictions, read_predictions, told
 from mien.runs.run import Run, find_runs
 from mien.workspace import Workspace
-
-Labels = npt.NDArray[np.int64]
-Values = npt.NDArray[np.float64]
 
 COLUMNS = ("rank", "split", "id", "given", "suggested", "p_given", "p_suggested", "apply")
 _SHOWN = 64

@@ -14,16 +14,15 @@ from torch import Tensor
 from mien.audit import copies
 from mien.explanation.context import Context, fit_samples, split_and_id
 from mien.explanation.layers import feature_layer, flat, inputs_of
-from mien.explanation.rows import Values, probabilities_of, row_facts, typical_rows
+from mien.explanation.rows import Indices, probabilities_of, row_facts, typical_rows
 from mien.explanation.storage import Arrays
-from mien.intervals import proportion
+from mien.intervals import Values, proportion
 from mien.progress import progress
 from mien.protocols.batches import EVALUATION_BATCH, Samples
 from mien.registry import register
 
 NEAREST = 5
 _COPIES, _LIKEST = 3, 4
-Indices = npt.NDArray[np.int64]
 # Why a row is shown.
 ASKED, TYPICAL, COPIED, ALIKE = (
     "asked for",

@@ -24,6 +24,7 @@ from mien.explanation.face_points import outline
 from mien.explanation.layers import heard
 from mien.explanation.rows import RULE, probabilities_of, row_facts, typical_rows
 from mien.explanation.storage import Arrays
+from mien.images import Pixels
 from mien.inference.network import Network
 from mien.intervals import Values, percentile_interval, resampled_means
 from mien.progress import progress
@@ -31,7 +32,6 @@ from mien.registry import register
 
 Maps = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
-Images = npt.NDArray[np.uint8]
 
 ALL = "all"
 
@@ -118,7 +118,7 @@ def gradcam_maps(model: nn.Module, layer: nn.Module, inputs: Tensor, targets: La
     return np.asarray(found.detach().float().cpu().numpy()[:, 0], dtype=np.float32)
 
 
-def occlusion_maps(network: Network, images: Images, targets: Labels, device: str, temperature: float = 1.0) -> Maps:
+def occlusion_maps(network: Network, images: Pixels, targets: Labels, device: str, temperature: float = 1.0) -> Maps:
     """How much of a class's probability goes when a square of each image is covered, float32 (m, s, s).
 
     The square is a sixth of the side and moves by a twelfth; it is filled with the image's mean gray. A pixel has the

@@ -6,21 +6,18 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mien.explanation.by_region import ALL, PARTS
 from mien.explanation.storage import Arrays
 from mien.faces.ibug import GROUPS
+from mien.images import Pixels
 from mien.intervals import percent, with_interval
 from mien.report.explain_pictures import Draw, Drawing, Result, caption
-from mien.report.explain_tiles import SIGNED, Pixels, Tile, colored, grid, picture
+from mien.report.explain_tiles import SIGNED, WIDTH, Tile, Values, colored, grid, picture
 from mien.report.style import BLUE, FAINT, INK, VERMILION, Caption, figure, styled
 
-Values = npt.NDArray[np.floating[Any]]
-
-_WIDTH = 7.2
 # Pixels of a tile that a map is drawn on; the outline's gray, and that of places without a cell.
 _SIDE = 144
 _LINE, _OUTSIDE = (96, 104, 112), (232, 234, 237)
@@ -178,7 +175,7 @@ def _losses(result: Result, found: Mapping[tuple[str, str], Any], parts: list[st
         "points aren't here"
     )
     with styled():
-        made, axes = figure("Loss by region", caption(result, told), 0.9 + 0.28 * len(labels), len(parts), _WIDTH)
+        made, axes = figure("Loss by region", caption(result, told), 0.9 + 0.28 * len(labels), len(parts), WIDTH)
         ends = [end for one in found.values() for side in (one, one["random"]) for end in side["interval"]]
         for ax, part in zip(axes, parts, strict=True):
             _panel(ax, part, labels, found, (min(ends), max(ends)))
