@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from mien.errors import MienError, nearest
+from mien.errors import MienError, unknown
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,8 @@ def choose_layers(layers: Sequence[Layer], names: Sequence[str], only_convolutio
     for name in names:
         if name not in allowed:
             there = any(layer.name == name for layer in layers)
-            raise MienError(
-                f"layer '{name}' has no filters" if there else f"no layer that gives maps is called '{name}'",
-                key="--layer",
-                expected="one of " + ", ".join(allowed),
-                nearest=nearest(name, allowed),
-            )
+            what = f"layer '{name}' has no filters" if there else f"no layer that gives maps is called '{name}'"
+            raise unknown(what, name, allowed, key="--layer")
     return [allowed[name] for name in dict.fromkeys(names)]
 
 

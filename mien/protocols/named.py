@@ -245,12 +245,8 @@ def grouped(groups: Indices, share: float, seed: int) -> Indices:
 def _check_splits(dataset: Dataset, names: Sequence[str], key: str) -> None:
     for index, name in enumerate(names):
         if name not in dataset.card.splits:
-            raise unknown(
-                f"data set '{dataset.card.name}' has no split '{name}'",
-                name,
-                dataset.card.splits,
-                key=f"protocol.{key}.{index}",
-            )
+            what = f"data set '{dataset.card.name}' has no split '{name}'"
+            raise unknown(what, name, dataset.card.splits, key=f"protocol.{key}.{index}")
 
 
 def _column(dataset: Dataset, names: Sequence[str], column: str, key: str = "column") -> Indices:
