@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mien import files
 from mien.data.importers.face_points import Header, upright
 from mien.faces.detector import Face
 from mien.faces.ibug import POINTS
@@ -61,7 +62,7 @@ def csv_text(photos: Sequence[Photo]) -> str:
             score = "" if face["score"] is None else face["score"]
             flat = [value for point in face["points"] for value in point]
             lines.append([photo.image, face["face"], score, *face["box"], COORDINATES, *flat])
-    return csv_text(lines)
+    return files.csv_text(lines)
 
 
 def pts_texts(photo: Photo) -> list[str]:
