@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Literal
 
 from mien import workspace as places
 from mien.api.results import Figure, Metrics, Table, html_table
-from mien.data import dataset as datasets
 from mien.errors import MienError, nearest
 from mien.files import read_json
-from mien.runs import run as runs
 from mien.runs.epochs import Epoch, read_epochs
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from mien.data import dataset as datasets
+    from mien.runs import run as runs
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,9 +33,11 @@ class Run:
         return f"Run({self.name!r})"
 
     @property
-    def stored(self) -> runs.Run:
+    def stored(self) -> "runs.Run":
         """The run as the rest of mien has it: its files by their names."""
-        return runs.Run(self.folder)
+        from mien.runs.run import Run
+
+        return Run(self.folder)
 
     @property
     def name(self) -> str:
@@ -154,7 +157,7 @@ class Dataset:
     folder: Path = field(repr=False)
 
     @classmethod
-    def of(cls, stored: datasets.Dataset) -> "Dataset":
+    def of(cls, stored: "datasets.Dataset") -> "Dataset":
         """What the card of a data set says."""
         card = stored.card
         splits = {split: dict(zip(card.classes, counts, strict=True)) for split, counts in card.splits.items()}
@@ -163,8 +166,9 @@ class Dataset:
     def contact_sheet(self) -> Figure:
         """The first images of each class of the first split."""
         from mien.data.contact_sheets import sheet_of_classes
+        from mien.data.dataset import Dataset
 
-        return Figure(sheet_of_classes(datasets.Dataset(self.folder)))
+        return Figure(sheet_of_classes(Dataset(self.folder)))
 
     def _row(self) -> dict[str, object]:
         rows = {split: sum(counts.values()) for split, counts in self.splits.items()}
@@ -195,20 +199,22 @@ class Workspace:
     @property
     def datasets(self) -> Table[Dataset]:
         """The data sets, in order and by name."""
+        from mien.data.dataset import list_datasets, open_dataset
 
         def find(name: str) -> Dataset:
-            return Dataset.of(datasets.open_dataset(self.stored, name))
+            return Dataset.of(open_dataset(self.stored, name))
 
-        return Table("data sets", [find(name) for name in datasets.list_datasets(self.stored)], Dataset._row, find)
+        return Table("data sets", [find(name) for name in list_datasets(self.stored)], Dataset._row, find)
 
     @property
     def runs(self) -> Table[Run]:
         """The runs, in order and by name: `cnn1/3`, or `cnn1` for its latest finished one."""
+        from mien.runs.run import find_run, list_runs
 
         def find(name: str) -> Run:
-            return Run(runs.find_run(self.stored, name).folder)
+            return Run(find_run(self.stored, name).folder)
 
-        return Table("runs", [Run(run.folder) for run in runs.list_runs(self.stored)], Run._row, find)
+        return Table("runs", [Run(run.folder) for run in list_runs(self.stored)], Run._row, find)
 
     def _repr_html_(self) -> str:
         return self.datasets._repr_html_() + self.runs._repr_html_()

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal
 from mien.api.folders import Dataset, Run, Workspace
 from mien.api.results import Comparison, Explanation, Figure, Metrics, Pair, Score
 from mien.errors import MienError
-from mien.runs import run as runs
 from mien.runs.epochs import Epoch
 from mien.workspace import find_workspace
 
 if TYPE_CHECKING:
     from mien.inference import Model
+    from mien.runs import run as runs
 
 
 def open_workspace(path: str | Path | None = None) -> Workspace:
@@ -229,7 +229,7 @@ def load(reference: Run | str | Path, workspace: Workspace | None = None) -> "Mo
     return load(place, (workspace or open_workspace()).stored)
 
 
-def _stored(run: Run | str) -> runs.Run:
+def _stored(run: Run | str) -> "runs.Run":
     return (run if isinstance(run, Run) else open_workspace().runs[run]).stored
 
 
