@@ -1,7 +1,7 @@
 """How sure a measured number is: intervals, paired differences, and p adjusted for several tests."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,12 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
     return float(low), float(high)
+
+
+def proportion(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """The share of rows (n,) that are right as plain data: `n`, `value` (None for no rows), Wilson's `interval`."""
+    n, number = len(right), int(right.sum())
+    return {"n": n, "value": number / n if n else None, "interval": list(wilson(number, n))}
 
 
 def resample(confusion: Counts, draws: int = DRAWS, seed: int = 0, doubt: float = 0.0) -> Counts:

@@ -15,7 +15,7 @@ from scipy.stats import t
 from mien.data.dataset import Dataset
 from mien.data.labels import FERPLUS, FERPLUS_VOTES, LabelScheme, canonical
 from mien.errors import MienError
-from mien.intervals import CONFIDENCE, wilson
+from mien.intervals import CONFIDENCE, proportion
 
 Counts = npt.NDArray[Any]
 Labels = npt.NDArray[np.int64]
@@ -234,10 +234,7 @@ def _counted(reasons: npt.NDArray[np.object_]) -> dict[str, int]:
 
 
 def _share(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    n = len(right)
-    if not n:
-        return {"n": 0, "value": None, "interval": None}
-    return {"n": n, "value": float(right.mean()), "interval": list(wilson(int(right.sum()), n))}
+    return proportion(right) if len(right) else {"n": 0, "value": None, "interval": None}
 
 
 def _mean(values: Values, most: float = np.inf) -> dict[str, Any]:
