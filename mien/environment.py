@@ -27,7 +27,7 @@ def describe() -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "cpu": _cpu(),
         "cores": os.cpu_count(),
-        "memory_gb": round(_memory() / 2**30, 1),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "gpus": gpus,
         "threads": torch.get_num_threads(),
     }
@@ -39,16 +39,10 @@ def commit() -> str | None:
     git = shutil.which("git")
     if git is None or not (folder.parent / ".git").exists():
         return None
-    head = subprocess.run([git, "-C", folder, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    if head.returncode != 0:
-        return None
-    changed = subprocess.run(
-        [git, "-C", folder, "status", "--porcelain", "--untracked-files=no"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    # Without tags it describes a commit by its digits alone.
+    words = [git, "-C", str(folder), "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+"]
+    told = subprocess.run(words, capture_output=True, text=True, check=False)
+    return told.stdout.strip() or None
 
 
 def device(wanted: str) -> str:
@@ -76,14 +70,7 @@ def precision(wanted: str, on: str) -> str:
         return wanted
     if on == "cuda":
         return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float32"
-    return "bfloat16" if has_amx() else "float32"
-
-
-def has_amx() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices in AMX tiles."""
-    import torch
-
-    return bool(torch.cpu._is_amx_tile_supported())
+    return "bfloat16" if torch.cpu._is_amx_tile_supported() else "float32"
 
 
 def _version(package: str) -> str | None:
@@ -101,7 +88,3 @@ def _cpu() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def _memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class MienError(Exception):
@@ -76,3 +77,15 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     """
     matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return matches[0] if matches else None
+
+
+def unknown(message: str, name: str, names: Iterable[str], **place: Any) -> MienError:
+    """The error of a name that isn't one of `names`: it lists them, and says which is nearest.
+
+    `place` are further fields of the error, as `file`, `line` and `key`.
+
+    >>> str(unknown("no region is called 'moth'", "moth", ["eyes", "mouth"], key="--region"))
+    "--region: no region is called 'moth'; expected one of eyes, mouth. Did you mean 'mouth'?"
+    """
+    names = list(names)
+    return MienError(message, expected="one of " + ", ".join(names), nearest=nearest(name, names), **place)

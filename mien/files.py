@@ -1,11 +1,13 @@
 """Files and folders that appear whole or not at all, whatever stops the process."""
 
 import contextlib
+import csv
+import io
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,17 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace a text file in one step (UTF-8)."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Rows as CSV, a line each.
+
+    >>> csv_text([["id", "label"], [1, "happy, or not"]])
+    'id,label\\n1,"happy, or not"\\n'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def write_json(path: Path, content: Any) -> None:

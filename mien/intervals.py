@@ -1,7 +1,7 @@
 """How sure a measured number is: intervals, paired differences, and p adjusted for several tests."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +39,7 @@ def with_interval(value: float, ends: Sequence[float], form: str = ".3f", *, sca
     return f"{scale * value:{form}}{unit} [{low:{form}}, {high:{form}}]"
 
 
-def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def wilson(successes: int, n: int) -> tuple[float, float]:
     """Wilson's score interval for a share of `n` independent rows, both ends in 0 … 1; (0, 1) for no rows.
 
     Source: E. B. Wilson (1927), Probable inference, the law of succession, and statistical inference, JASA 22.
@@ -52,8 +52,14 @@ def wilson(successes: int, n: int, confidence: float = CONFIDENCE) -> tuple[floa
         raise ValueError(f"{successes} of {n} is no share")
     if n == 0:
         return 0.0, 1.0
-    low, high = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    low, high = binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
     return float(low), float(high)
+
+
+def proportion(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """The share of rows (n,) that are right as plain data: `n`, `value` (None for no rows), Wilson's `interval`."""
+    n, number = len(right), int(right.sum())
+    return {"n": n, "value": number / n if n else None, "interval": list(wilson(number, n))}
 
 
 def resample(confusion: Counts, draws: int = DRAWS, seed: int = 0, doubt: float = 0.0) -> Counts:
@@ -75,14 +81,7 @@ def resample(confusion: Counts, draws: int = DRAWS, seed: int = 0, doubt: float 
     return np.random.default_rng(seed).multinomial(sizes, shares, size=(draws, k))
 
 
-def bootstrap(
-    confusion: Counts,
-    score: Callable[[Counts], Values],
-    *,
-    confidence: float = CONFIDENCE,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> tuple[float, float]:
+def bootstrap(confusion: Counts, score: Callable[[Counts], Values], *, draws: int = DRAWS) -> tuple[float, float]:
     """The percentile interval of a score over stratified bootstrap samples; it holds the score itself.
 
     `score` takes matrices (draws, k, k) and gives values (draws,). Classes whose rows are all right, or all wrong,
@@ -90,11 +89,8 @@ def bootstrap(
     wrong row more, as Jeffreys' prior adds to a share.
     Source: B. Efron, R. J. Tibshirani (1993), An introduction to the bootstrap, chapter 13.
     """
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(score(resample(confusion, draws, seed, doubt=0.5)), [tail, 1 - tail])
     value = float(score(np.asarray(confusion)[None])[0])
-    # With a handful of rows the percentiles of a skewed score may lie on one side of it.
-    return min(float(low), value), max(float(high), value)
+    return percentile_interval(score(resample(confusion, draws, doubt=0.5)), value)
 
 
 def resample_seeds(labels: Counts, predicted: Counts, k: int, draws: int = 1000, seed: int = 0) -> Counts:
@@ -131,7 +127,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
     return min(2 * float(binom.cdf(min(only_a, only_b), only_a + only_b, 0.5)), 1.0)
 
 
-def paired_interval(only_a: int, only_b: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def paired_interval(only_a: int, only_b: int, n: int) -> tuple[float, float]:
     """Tango's score interval for the difference of two shares of the same `n` rows, a − b, both ends in -1 … 1.
 
     `only_a` rows count for a alone, `only_b` for b alone. It has a width even where no row tells the two apart.
@@ -145,7 +141,7 @@ def paired_interval(only_a: int, only_b: int, n: int, confidence: float = CONFID
         raise ValueError(f"{only_a} and {only_b} of {n} rows are no shares")
     if n == 0:
         return -1.0, 1.0
-    z = float(norm.ppf(0.5 + confidence / 2))
+    z = float(norm.ppf(0.5 + CONFIDENCE / 2))
     # The interval of b − a is the mirrored one.
     return -_paired_end(only_b, only_a, n, z), _paired_end(only_a, only_b, n, z)
 
@@ -190,16 +186,16 @@ class Estimate(NamedTuple):
     p: float
 
 
-def seeds_mean(table: Values, confidence: float = CONFIDENCE) -> Estimate:
+def seeds_mean(table: Values) -> Estimate:
     """The mean of 0 … 1 over seeds and rows of a table (seeds, rows), as if both had been drawn from many.
 
     The rows are those of one test set, each measured under every seed. See `seeds_difference` for how.
     """
     rows = np.concatenate([table.mean(axis=0), [0, 0, 1, 1]])  # Agresti and Coull's (1998): no width of 0.
-    return _over_seeds_and_rows(float(table.mean()), [table], rows, confidence, low=0.0)
+    return _over_seeds_and_rows(float(table.mean()), [table], rows, low=0.0)
 
 
-def seeds_difference(a: Values, b: Values, confidence: float = CONFIDENCE) -> Estimate:
+def seeds_difference(a: Values, b: Values) -> Estimate:
     """The difference of two means over seeds and rows, a − b, of tables of 0 … 1 (seeds, rows) on the same rows.
 
     As if the seeds of each and the rows had been drawn from many: the variance is that of a bootstrap which draws
@@ -213,12 +209,10 @@ def seeds_difference(a: Values, b: Values, confidence: float = CONFIDENCE) -> Es
     0.5
     """
     rows = np.concatenate([a.mean(axis=0) - b.mean(axis=0), [-1, 1]])  # Bonett and Price's (2012): no width of 0.
-    return _over_seeds_and_rows(float(a.mean() - b.mean()), [a, b], rows, confidence, low=-1.0)
+    return _over_seeds_and_rows(float(a.mean() - b.mean()), [a, b], rows, low=-1.0)
 
 
-def _over_seeds_and_rows(
-    value: float, tables: Sequence[Values], rows: Values, confidence: float, low: float
-) -> Estimate:
+def _over_seeds_and_rows(value: float, tables: Sequence[Values], rows: Values, low: float) -> Estimate:
     by_rows = float(rows.var(ddof=1) / len(rows))
     by_seeds = shared = 0.0
     freedom = by_rows**2 / (len(rows) - 1)
@@ -234,7 +228,7 @@ def _over_seeds_and_rows(
     # What seeds do to single rows stands in both terms; each of them alone is no more than the whole.
     variance = max(by_seeds + by_rows - shared, by_seeds, by_rows)
     student = t(variance**2 / freedom)
-    half = float(student.ppf(0.5 + confidence / 2)) * variance**0.5
+    half = float(student.ppf(0.5 + CONFIDENCE / 2)) * variance**0.5
     p = 2 * float(student.sf(abs(value) / variance**0.5))
     return Estimate(value, (max(value - half, low), min(value + half, 1.0)), min(p, 1.0))
 
@@ -263,13 +257,13 @@ def resampled_means(table: Values, draws: int = DRAWS, seed: int = 0) -> Values:
     return means
 
 
-def percentile_interval(samples: Values, value: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def percentile_interval(samples: Values, value: float) -> tuple[float, float]:
     """The percentile interval of bootstrap samples (draws,) of a value; it always contains `value`.
 
     >>> [round(end, 3) for end in percentile_interval(np.arange(101.0), 50)], percentile_interval(np.zeros(9), 0.5)
     ([2.5, 97.5], (0.0, 0.5))
     """
-    tail = (1 - confidence) / 2
+    tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(samples, [tail, 1 - tail])
-    # Of a handful of skewed values the percentiles may lie on one side of the mean.
+    # Of a handful of rows the percentiles of a skewed score may lie on one side of it.
     return min(float(low), value), max(float(high), value)

@@ -1,8 +1,8 @@
-"""Work on a stream by all cores, in order, without holding the stream in memory."""
+"""Work on a stream by all cores, in order and by the chunk, without holding the stream in memory."""
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -30,3 +30,21 @@ def ordered_map(work: Callable[[A], B], items: Iterable[A]) -> Generator[B]:
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def chunks(items: Iterable[A], most: int, size: Callable[[A], int], most_size: int) -> Iterator[list[A]]:
+    """Lists of up to `most` items, or of fewer once their sizes add up to `most_size`.
+
+    >>> list(chunks(["a", "b", "c", "long", "d"], most=2, size=len, most_size=4))
+    [['a', 'b'], ['c', 'long'], ['d']]
+    """
+    chunk: list[A] = []
+    total = 0
+    for item in items:
+        chunk.append(item)
+        total += size(item)
+        if len(chunk) == most or total >= most_size:
+            yield chunk
+            chunk, total = [], 0
+    if chunk:
+        yield chunk

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from mien.errors import MienError, nearest, reason
+from mien.errors import MienError, nearest, reason, unknown
 
 Kind = Literal["model", "loss", "op", "optimizer", "schedule", "protocol", "importer", "task", "tta", "explanation"]
 
@@ -158,11 +158,7 @@ def names(kind: Kind) -> list[str]:
 def entry(kind: Kind, name: str) -> Entry:
     """The component of that kind and name; an unknown name is an error with the nearest one."""
     if (kind, name) not in _entries:
-        raise MienError(
-            f"no {kind} is called '{name}'",
-            expected="one of " + ", ".join(names(kind)),
-            nearest=nearest(name, names(kind)),
-        )
+        raise unknown(f"no {kind} is called '{name}'", name, names(kind))
     return _entries[kind, name]
 
 

@@ -5,16 +5,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mien import workspace as places
 from mien.api.results import Figure, Metrics, Table, html_table
 from mien.errors import MienError, nearest
+from mien.files import read_json
+from mien.runs.epochs import Epoch, read_epochs
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mien import workspace as places
     from mien.data import dataset as datasets
     from mien.runs import run as runs
-    from mien.runs.epochs import Epoch
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,8 +52,6 @@ class Run:
     @property
     def metrics(self) -> Metrics:
         """What was measured on the report role, before `mien.evaluate` on the choose role; MienError for neither."""
-        from mien.files import read_json
-
         return Metrics.of({"role": self._role, **read_json(self.stored.metrics_file(self._role))})
 
     @property
@@ -62,10 +61,8 @@ class Run:
                 return role
         raise MienError(f"run {self.name} isn't measured", file=str(self.folder), expected="a finished run")
 
-    def history(self) -> "Table[Epoch]":
+    def history(self) -> Table[Epoch]:
         """The epochs so far, each with its losses and scores."""
-        from mien.runs.epochs import read_epochs
-
         # Of stored epochs nobody knows how fast they were.
         return Table(self.name, read_epochs(self.stored), lambda epoch: dict([*asdict(epoch).items()][:-1]))
 
@@ -92,7 +89,6 @@ class Run:
             import pandas as pd
         except ImportError as error:
             raise MienError("a table of predictions needs pandas", expected="pip install 'mien[notebook]'") from error
-        from mien.files import read_json
         from mien.metrics.calibration import probabilities
         from mien.runs.predictions import read_predictions
 
@@ -196,11 +192,9 @@ class Workspace:
     root: Path
 
     @property
-    def stored(self) -> "places.Workspace":
+    def stored(self) -> places.Workspace:
         """The workspace as the rest of mien has it."""
-        from mien.workspace import Workspace
-
-        return Workspace(self.root)
+        return places.Workspace(self.root)
 
     @property
     def datasets(self) -> Table[Dataset]:

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
-from mien.errors import MienError, nearest
+from mien.errors import unknown
 
 T = TypeVar("T")
 
@@ -133,8 +133,7 @@ class Metrics:
     def __getitem__(self, name: str) -> Score:
         if name in self.scores:
             return self.scores[name]
-        known = ", ".join(self.scores)
-        raise MienError(f"{self.run} has no {name}", expected=f"one of {known}", nearest=nearest(name, self.scores))
+        raise unknown(f"{self.run} has no {name}", name, self.scores)
 
     def _repr_html_(self) -> str:
         title = f"{self.run}, protocol {self.protocol}, {self.role} role: {self.dataset}, {self.split}, n = {self.n:,}"

@@ -9,6 +9,7 @@ from mien.api.folders import Dataset, Run, Workspace
 from mien.api.results import Comparison, Explanation, Figure, Metrics, Pair, Score
 from mien.errors import MienError
 from mien.runs.epochs import Epoch
+from mien.workspace import find_workspace
 
 if TYPE_CHECKING:
     from mien.inference import Model
@@ -23,8 +24,6 @@ def open_workspace(path: str | Path | None = None) -> Workspace:
     path : path, optional
         Without it `MIEN_HOME`, else the folder that Python runs in.
     """
-    from mien.workspace import find_workspace
-
     return Workspace(find_workspace(None if path is None else Path(path)).root.resolve())
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mien.audit.copies import BLANK_BELOW, Copies, parent, rows_by_id
+from mien.audit.copies import BLANK_BELOW, Copies, inherited
 from mien.audit.groups import ALONE, Groups
 from mien.audit.scan import scan
 from mien.data.dataset import Dataset
@@ -16,7 +16,6 @@ from mien.data.labels import FERPLUS, FERPLUS_VOTES, canonical
 from mien.data.votes import majority
 
 Bools = npt.NDArray[np.bool_]
-Rows = dict[str, Bools]
 
 # Half of FER2013's side. Recognition falls quickly below heads of 36 × 48 pixels already (Y. Tian (2012), Understanding
 # effects of image resolution for facial expression analysis).
@@ -52,31 +51,37 @@ def table_of(dataset: Dataset, copies: Copies) -> pa.Table:
 
     All flags of near copies are false where nobody looked for near copies.
     """
-    splits = list(dataset.card.splits)
-    count = [dataset.rows(split) for split in splits]
-    split_of = np.repeat(np.arange(len(splits)), count)
+    splits = dataset.card.splits
+    split_of = np.repeat(np.arange(len(splits)), [dataset.rows(split) for split in splits])
     labels = np.concatenate([dataset.labels(split) for split in splits])
     exact = np.concatenate([copies.exact(split) for split in splits])
     parts = [groups for split in splits if (groups := copies.near(split)) is not None]
     near = np.concatenate(parts) if parts else np.full(len(exact), ALONE, np.int64)
+    of_splits = [_flags(dataset, split) for split in splits]
     flags = {
         "leaked": mixed(exact, split_of),
         "near_leaked": mixed(near, split_of),
         "duplicate": exact != ALONE,
         "near_duplicate": near != ALONE,
         "conflict": mixed(exact, labels),
-        **_pictures(dataset),
-        **_votes(dataset),
-        "fallback": np.concatenate([_fallback(dataset, split) for split in splits]),
+        **{name: np.concatenate([flags[name] for flags in of_splits]) for name in of_splits[0]},
     }
     columns = {
-        "split": pa.DictionaryArray.from_arrays(pa.array(split_of, pa.int32()), pa.array(splits)).cast(pa.string()),
-        "id": pa.concat_arrays([dataset.table(split, ["id"])["id"].combine_chunks() for split in splits]),
+        **_names(dataset),
         **{name: pa.array(flags[name]) for name in FLAGS},
         "exact_group": pa.array(exact, pa.int32()),
         "near_group": pa.array(near, pa.int32()),
     }
     return pa.table(columns)
+
+
+def _names(dataset: Dataset) -> dict[str, pa.Array]:
+    """The columns `split` and `id` of the rows of all splits."""
+    splits = list(dataset.card.splits)
+    return {
+        "split": pa.array(np.repeat(splits, [dataset.rows(split) for split in splits]), pa.string()),
+        "id": pa.concat_arrays([dataset.table(split, ["id"])["id"].combine_chunks() for split in splits]),
+    }
 
 
 def mixed(groups: Groups, values: npt.NDArray[np.int64]) -> Bools:
@@ -96,15 +101,24 @@ def mixed(groups: Groups, values: npt.NDArray[np.int64]) -> Bools:
     return many
 
 
-def _pictures(dataset: Dataset) -> Rows:
-    parts: dict[str, list[Bools]] = {"blank": [], "tiny": [], "undecodable": []}
-    for split in dataset.card.splits:
-        pictures = scan(dataset, split)
-        whole = pictures["hash"] != b""
-        parts["undecodable"].append(~whole)
-        parts["blank"].append(whole & (pictures["deviation"] < BLANK_BELOW))
-        parts["tiny"].append(whole & (np.minimum(pictures["width"], pictures["height"]) < TINY_BELOW))
-    return {name: np.concatenate(part) for name, part in parts.items()}
+def _flags(dataset: Dataset, split: str) -> dict[str, Bools]:
+    """The flags of a split's rows that each row has by itself."""
+    pictures = scan(dataset, split)
+    whole = pictures["hash"] != b""
+    no_face = conflict = np.zeros(len(pictures), np.bool_)
+    votes = votes_of(dataset, split)
+    if votes is not None:
+        decided, agreed = compare_with_majority(votes, dataset.labels(split), dataset.card.classes)
+        no_face = votes[:, -1] >= NOT_A_FACE
+        conflict = decided & ~agreed & ~no_face
+    return {
+        "blank": whole & (pictures["deviation"] < BLANK_BELOW),
+        "tiny": whole & (np.minimum(pictures["width"], pictures["height"]) < TINY_BELOW),
+        "undecodable": ~whole,
+        "not_a_face": no_face,
+        "vote_conflict": conflict,
+        "fallback": _fallback(dataset, split),
+    }
 
 
 def votes_of(dataset: Dataset, split: str) -> npt.NDArray[np.int64] | None:
@@ -130,35 +144,10 @@ def compare_with_majority(votes: npt.NDArray[np.int64], labels: npt.NDArray[np.i
     return decided, decided & (own[labels] == most)
 
 
-def _votes(dataset: Dataset) -> Rows:
-    parts: dict[str, list[Bools]] = {"not_a_face": [], "vote_conflict": []}
-    for split in dataset.card.splits:
-        votes = votes_of(dataset, split)
-        if votes is None:
-            nothing = np.zeros(dataset.rows(split), np.bool_)
-            parts["not_a_face"].append(nothing)
-            parts["vote_conflict"].append(nothing)
-            continue
-        decided, agreed = compare_with_majority(votes, dataset.labels(split), dataset.card.classes)
-        no_face = votes[:, -1] >= NOT_A_FACE
-        parts["not_a_face"].append(no_face)
-        parts["vote_conflict"].append(decided & ~agreed & ~no_face)
-    return {name: np.concatenate(part) for name, part in parts.items()}
-
-
 def fallbacks(dataset: Dataset) -> pa.Table:
     """Which rows of a cut data set were cut by the mean shape: `split`, `id` and `fallback`, in the set's order."""
-    splits = list(dataset.card.splits)
-    ids = [dataset.ids(split) for split in splits]
-    return pa.table(
-        {
-            "split": pa.array(
-                [split for split, split_ids in zip(splits, ids, strict=True) for _ in split_ids], pa.string()
-            ),
-            "id": pa.array([id_ for split_ids in ids for id_ in split_ids], pa.string()),
-            "fallback": pa.array(np.concatenate([_fallback(dataset, split) for split in splits])),
-        }
-    )
+    fallback = np.concatenate([_fallback(dataset, split) for split in dataset.card.splits])
+    return pa.table({**_names(dataset), "fallback": pa.array(fallback)})
 
 
 def _fallback(dataset: Dataset, split: str) -> Bools:
@@ -191,20 +180,14 @@ def _named(value: Any) -> bool:
     return value is not None and value != ""
 
 
-def inherit(dataset: Dataset, table: pa.Table, older: pa.Table) -> pa.Table:
-    """The flags of a data set, joined with those that the audit of its parent gives to the same pictures."""
-    origin = parent(dataset)
-    assert origin is not None
-    lacking = {"not_a_face", "vote_conflict"} if "votes" not in dataset.card.columns else set()
-    for name in ("blank", "tiny", "undecodable", *sorted(lacking)):
-        parts = []
-        for split in dataset.card.splits:
-            flags = np.zeros(dataset.rows(split), np.bool_)
-            if split in origin.card.splits:
-                place = rows_by_id(dataset, origin, split)
-                origin_flags = older.filter(pc.equal(older["split"], split))[name].to_numpy()
-                flags[place >= 0] = origin_flags[place[place >= 0]]
-            parts.append(flags)
-        merged = table[name].to_numpy() | np.concatenate(parts)
+def inherit(dataset: Dataset, table: pa.Table, origin: Dataset, older: pa.Table) -> pa.Table:
+    """The flags of a data set, joined with those that the audit of its parent `origin` gives to the same pictures."""
+    lacking = ("not_a_face", "vote_conflict") if "votes" not in dataset.card.columns else ()
+    for name in ("blank", "tiny", "undecodable", *lacking):
+        flags = {
+            split: older.filter(pc.equal(older["split"], split))[name].to_numpy().astype(np.int64)
+            for split in origin.card.splits
+        }
+        merged = table[name].to_numpy() | (inherited(dataset, origin, flags) > 0)
         table = table.set_column(table.column_names.index(name), name, pa.array(merged))
     return table

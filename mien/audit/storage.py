@@ -9,18 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mien.audit import findings
 from mien.audit.copies import VERSION, Copies, copies, parent
-from mien.audit.findings import (
-    FLAGS,
-    NOT_A_FACE,
-    compare_with_majority,
-    fallbacks,
-    inherit,
-    mixed,
-    owners,
-    table_of,
-    votes_of,
-)
 from mien.audit.groups import ALONE, Groups
 from mien.audit.scan import scan
 from mien.data.dataset import Dataset
@@ -50,7 +40,7 @@ def last_audit(dataset: Dataset) -> dict[str, Any] | None:
         content: dict[str, Any] = read_json(path)
     except (FileNotFoundError, ValueError):
         return None
-    return content if _stamp(content) == _of(dataset) else None
+    return content if (content.get("fingerprint"), str(content.get("version"))) == _of(dataset) else None
 
 
 def read_flags(dataset: Dataset) -> pa.Table | None:
@@ -86,7 +76,7 @@ def found_flags(dataset: Dataset, names: Sequence[str]) -> pa.Table:
             f"data set '{name}' isn't cut, so nothing is known of 'fallback'", expected="one that mien data crop made"
         )
     if set(names) == {"fallback"}:
-        return fallbacks(dataset)
+        return findings.fallbacks(dataset)
     table = read_flags(dataset)
     if table is None:
         raise MienError(f"data set '{name}' has no audit", expected=f"mien data audit {name}")
@@ -108,16 +98,11 @@ def _of(dataset: Dataset) -> tuple[str, str]:
     return dataset.card.fingerprint, str(VERSION)
 
 
-def _stamp(content: dict[str, Any]) -> tuple[Any, Any]:
-    return content.get("fingerprint"), str(content.get("version"))
-
-
 def _table(dataset: Dataset, compared: Copies) -> pa.Table:
-    table = table_of(dataset, compared)
+    table = findings.table_of(dataset, compared)
     origin = parent(dataset)
-    older = read_flags(origin) if origin is not None else None
-    if older is not None:
-        table = inherit(dataset, table, older)
+    if origin is not None and (older := read_flags(origin)) is not None:
+        table = findings.inherit(dataset, table, origin, older)
     fingerprint, version = _of(dataset)
     return table.replace_schema_metadata(
         {"fingerprint": fingerprint, "version": version, "near": str(_has_near(compared))}
@@ -135,7 +120,7 @@ def _content(dataset: Dataset, compared: Copies, table: pa.Table) -> dict[str, A
     labels = np.concatenate([dataset.labels(split) for split in splits])
     exact = np.asarray(table["exact_group"], dtype=np.int64)
     near = np.asarray(table["near_group"], dtype=np.int64) if _has_near(compared) else None
-    flags = {name: np.asarray(table[name], dtype=np.bool_) for name in FLAGS}
+    flags = {name: np.asarray(table[name], dtype=np.bool_) for name in findings.FLAGS}
     scans = {split: scan(dataset, split) for split in splits}
     return {
         "dataset": dataset.card.name,
@@ -148,21 +133,22 @@ def _content(dataset: Dataset, compared: Copies, table: pa.Table) -> dict[str, A
         "near": None if near is None else _counted(near),
         "across": _across(exact, split_of, splits),
         "near_across": None if near is None else _across(near, split_of, splits),
-        "conflicting": _groups(exact, mixed(exact, labels)),
-        "near_conflicting": None if near is None else _groups(near, mixed(near, labels)),
+        "conflicting": _groups(exact, findings.mixed(exact, labels)),
+        "near_conflicting": None if near is None else _groups(near, findings.mixed(near, labels)),
         "blank": int(flags["blank"].sum()),
         "constant": sum(int(((look["hash"] != b"") & (look["deviation"] == 0)).sum()) for look in scans.values()),
         "tiny": int(flags["tiny"].sum()),
         "undecodable": int(flags["undecodable"].sum()),
         "not_a_face": int(flags["not_a_face"].sum()) if _has_votes(dataset) else None,
         "flags": {
-            name: {split: int(flags[name][split_of == i].sum()) for i, split in enumerate(splits)} for name in FLAGS
+            name: {split: int(flags[name][split_of == i].sum()) for i, split in enumerate(splits)}
+            for name in findings.FLAGS
         },
         "votes": _agreements(dataset) if _has_votes(dataset) else None,
         "classes": {
             split: dict(zip(dataset.card.classes, rows, strict=True)) for split, rows in dataset.card.splits.items()
         },
-        "shared": owners(dataset),
+        "shared": findings.owners(dataset),
     }
 
 
@@ -187,17 +173,17 @@ def _across(groups: Groups, split_of: Any, splits: list[str]) -> dict[str, int]:
 
 
 def _has_votes(dataset: Dataset) -> bool:
-    return votes_of(dataset, next(iter(dataset.card.splits))) is not None
+    return findings.votes_of(dataset, next(iter(dataset.card.splits))) is not None
 
 
 def _agreements(dataset: Dataset) -> dict[str, dict[str, dict[str, int]]]:
     """By split and class: how many `rows`, how many with a `majority`, in how many it `agrees` with the label."""
     by_split: dict[str, dict[str, dict[str, int]]] = {}
     for split in dataset.card.splits:
-        votes, labels = votes_of(dataset, split), dataset.labels(split)
+        votes, labels = findings.votes_of(dataset, split), dataset.labels(split)
         assert votes is not None
-        decided, agreed = compare_with_majority(votes, labels, dataset.card.classes)
-        decided &= votes[:, -1] < NOT_A_FACE
+        decided, agreed = findings.compare_with_majority(votes, labels, dataset.card.classes)
+        decided &= votes[:, -1] < findings.NOT_A_FACE
         by_split[split] = {
             name: {
                 "rows": int((labels == i).sum()),

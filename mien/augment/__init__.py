@@ -9,44 +9,21 @@ kornia moves pixels. Ops that compute each pixel by itself are a line of torch, 
 0 … 1 (and its contrast is a multiplication). kornia is imported when an op that needs it is built.
 """
 
-from mien.augment.geometry import Affine, Crop, Flip, Frame
+from mien.augment import geometry, jpeg, light, quality, views
 from mien.augment.input import Gray, Normalize, RepeatChannels, Resize
-from mien.augment.jpeg import Jpeg
-from mien.augment.light import Brightness, Contrast, Gamma, Hue, Saturation
-from mien.augment.op import ASCENDING, WHITE, Moved, Op, Positive, Positives, Probability, Share
+from mien.augment.op import Op
 from mien.augment.pipeline import Pipeline
-from mien.augment.quality import Blur, Degrade, Erasing, Noise
-from mien.augment.views import flip, flip_shifts, ten_crop
 
 __all__ = [
-    "ASCENDING",
-    "WHITE",
-    "Affine",
-    "Blur",
-    "Brightness",
-    "Contrast",
-    "Crop",
-    "Degrade",
-    "Erasing",
-    "Flip",
-    "Frame",
-    "Gamma",
     "Gray",
-    "Hue",
-    "Jpeg",
-    "Moved",
-    "Noise",
     "Normalize",
     "Op",
     "Pipeline",
-    "Positive",
-    "Positives",
-    "Probability",
     "RepeatChannels",
     "Resize",
-    "Saturation",
-    "Share",
-    "flip",
-    "flip_shifts",
-    "ten_crop",
+    "geometry",
+    "jpeg",
+    "light",
+    "quality",
+    "views",
 ]

@@ -1,16 +1,13 @@
 """The verbs that set numbers side by side: compare, slices."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from mien.cli.shared import Home, Json, RunName, app, print_result, print_table
 from mien.errors import MienError
 from mien.workspace import find_workspace
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command()

@@ -127,10 +127,8 @@ def evaluate(
     if len(found) == 1:
         print_result(as_json, results[0], lambda: None)
         return
-    if protocol is not None or dataset is not None:
-        print_result(as_json, {"runs": results}, lambda: None)
-        return
-    if (describe := found[0].experiment.task.describe_group) is None:
+    describe = found[0].experiment.task.describe_group
+    if protocol is not None or dataset is not None or describe is None:
         print_result(as_json, {"runs": results}, lambda: None)
         return
     from mien.report.console import group as group_lines
@@ -229,9 +227,6 @@ def runs(workspace: Home = None, as_json: Json = False) -> None:
 
     found = [overview(run) for run in list_runs(find_workspace(workspace))]
 
-    def score(measured: dict[str, Any] | None) -> str:
-        return "–" if measured is None else headline(measured)
-
     rows = [
         (
             one["run"],
@@ -239,8 +234,7 @@ def runs(workspace: Home = None, as_json: Json = False) -> None:
             one["dataset"],
             one["protocol"],
             f"{one['epochs_done']}/{one['epochs']}",
-            score(one["choose"]),
-            score(one["report"]),
+            *("–" if one[role] is None else headline(one[role]) for role in ("choose", "report")),
         )
         for one in found
     ]

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from mien.comparison.rows import judge, measured, row_pairs, runs_of
+from mien.comparison.pairs import judge
+from mien.comparison.rows import measured, row_pairs, runs_of
 from mien.comparison.tables import Compared, Table, pair_cells
 from mien.errors import MienError
 from mien.intervals import with_interval

@@ -14,6 +14,7 @@ from mien.intervals import (
     holm,
     mcnemar,
     paired_interval,
+    percentile_interval,
     resample_seeds,
     seeds_difference,
     seeds_mean,
@@ -23,8 +24,6 @@ from mien.metrics.classification import resampled_scores
 
 UNDECIDED = "not distinguishable"
 EXACT, STUDENT = "McNemar, exact", "Student's t over seeds and rows"
-
-_TAIL = (1 - CONFIDENCE) / 2
 
 
 def compare(contenders: Sequence[Contender]) -> dict[str, Any]:
@@ -54,8 +53,8 @@ def compare(contenders: Sequence[Contender]) -> dict[str, Any]:
     for i, j in combinations(range(len(same)), 2):
         pairs.append(_pair(same[i], same[j], correct[i], correct[j]))
         of_classes += [_pair(same[i], same[j], correct[i][:, rows], correct[j][:, rows]) for rows in rows_of]
-    _judge(pairs)
-    _judge(of_classes)
+    judge(pairs)
+    judge(of_classes)
     for place, pair in enumerate(pairs):
         part = of_classes[place * len(first.classes) : (place + 1) * len(first.classes)]
         pair["per_class"] = {
@@ -86,12 +85,12 @@ def describe_group(contender: Contender) -> dict[str, Any]:
     scores = {"accuracy": {"mean": right["accuracy"], **{key: right[key] for key in ("sd", "each", "interval")}}}
     for name, score in resampled_scores().items():
         each = score.of(np.stack(cells))
-        low, high = np.quantile(score.of(resampled).mean(axis=1), [_TAIL, 1 - _TAIL])
+        mean = float(each.mean())
         scores[name] = {
-            "mean": float(each.mean()),
+            "mean": mean,
             "sd": float(each.std(ddof=1)) if len(each) > 1 else None,
             "each": each.tolist(),
-            "interval": [min(float(low), float(each.mean())), max(float(high), float(each.mean()))],
+            "interval": list(percentile_interval(score.of(resampled).mean(axis=1), mean)),
         }
     kept = {key: right[key] for key in ("name", "runs", "seeds", "n", "protocol", "contaminated")}
     return {**kept, "split": _split(contender), "scores": scores}
@@ -153,15 +152,16 @@ def _contaminated(*shares: float | None) -> float | None:
     return None if most == 0 and None in shares else most
 
 
-def _judge(pairs: list[dict[str, Any]]) -> None:
-    """Add `p_holm` and `verdict` to pairs that are tested together."""
+def judge(pairs: Sequence[dict[str, Any]], *, higher: bool = True) -> None:
+    """Add `p_holm` and `verdict` to pairs that are tested together; `higher` says that more is better."""
     tested = [pair for pair in pairs if pair["p"] is not None]
     for pair in pairs:
         pair["p_holm"], pair["verdict"] = None, UNDECIDED
     for pair, p in zip(tested, holm([pair["p"] for pair in tested]), strict=True):
         pair["p_holm"] = p
         if p < 1 - CONFIDENCE:
-            pair["verdict"] = f"{pair['a'] if pair['difference'] > 0 else pair['b']} is better"
+            better = pair["a"] if (pair["difference"] > 0) == higher else pair["b"]
+            pair["verdict"] = f"{better} is better"
 
 
 def _notes(contenders: Sequence[Contender]) -> list[str]:

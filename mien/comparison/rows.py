@@ -1,13 +1,12 @@
-"""Pairs of runs by what each row is measured by: the differences, their intervals, and what can be told apart."""
+"""Pairs of runs by what each row is measured by: the differences, and their intervals."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from mien.comparison.pairs import UNDECIDED
 from mien.errors import MienError
-from mien.intervals import CONFIDENCE, Values, holm
+from mien.intervals import Values
 from mien.metrics.nme import paired
 from mien.runs.model_file import ModelFile, find_measured
 from mien.runs.run import Run
@@ -23,13 +22,6 @@ def row_pairs(scores: Mapping[str, Values], about: Mapping[str, Any]) -> list[di
         numbers = {"difference": found.value, "interval": list(found.interval), "p": found.p}
         pairs.append({"a": a, "b": b, **about, **numbers})
     return pairs
-
-
-def judge(pairs: Sequence[dict[str, Any]], *, higher: bool) -> None:
-    """Add `p_holm` (over all pairs) and `verdict` to pairs; `higher` says that more is better."""
-    for pair, p in zip(pairs, holm([pair["p"] for pair in pairs]), strict=True):
-        better = pair["a"] if (pair["difference"] > 0) == higher else pair["b"]
-        pair |= {"p_holm": p, "verdict": f"{better} is better" if p < 1 - CONFIDENCE else UNDECIDED}
 
 
 def same_task(runs: Sequence[Run | ModelFile]) -> Task:

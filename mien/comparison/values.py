@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mien.comparison.rows import judge, measured, row_pairs, runs_of
+from mien.comparison.pairs import judge
+from mien.comparison.rows import measured, row_pairs, runs_of
 from mien.comparison.tables import Compared, Table, pair_cells
 from mien.errors import MienError
 from mien.evaluation.values import read_scores

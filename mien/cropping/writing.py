@@ -10,12 +10,11 @@ import pyarrow.parquet as pq
 
 from mien.cropping.cutting import Array, Cuts, cut_images
 from mien.data.dataset import POINTS_COLUMN, Dataset, Shard, open_dataset, write_dataset
-from mien.data.framing import stored_points
 from mien.errors import MienError
 from mien.faces.ibug import POINTS
 from mien.faces.regions import Region, moved, region_named
 from mien.images import Pixels, stored_pngs
-from mien.landmarks.stored_points import PointModel, decoded, predict_points
+from mien.landmarks.stored_points import PointModel, decoded, points_of
 from mien.progress import progress
 from mien.workspace import Workspace, check_name
 
@@ -61,20 +60,13 @@ def crop_dataset(
     what = region_named(region)
     margin = what.margin if margin is None else margin
     _check(workspace, as_name, size, margin)
-    if landmarker == "stored":
-        if not parent.has_points:
-            raise MienError(
-                f"data set '{dataset_name}' has no points of its own",
-                key="--landmarks",
-                expected="a model that predicts them, or a data set with the column 'landmarks'",
-            )
-        points: dict[str, tuple[Array, Array | None]] = {
-            split: (stored_points(parent, split), None) for split in parent.card.splits
-        }
-        model = {"name": "stored", "digest": "", "limits": ""}
-    else:
-        points = dict(predict_points(parent, landmarker).items())
-        model = {"name": landmarker.name, "digest": landmarker.digest, "limits": landmarker.limits}
+    if landmarker == "stored" and not parent.has_points:
+        raise MienError(
+            f"data set '{dataset_name}' has no points of its own",
+            key="--landmarks",
+            expected="a model that predicts them, or a data set with the column 'landmarks'",
+        )
+    points, model = points_of(parent, None if landmarker == "stored" else landmarker, parent.card.splits)
     columns, renamed = _columns(parent, what)
     counts = {split: dict.fromkeys(SOURCES, 0) for split in parent.card.splits}
     crop = {"region": region, "margin": margin, "size": size, "landmarks": model, "source": counts}

@@ -1,9 +1,8 @@
 """The cache of a split's decoded pixels: all cores make it once, at one size and colour; readers memory-map it."""
 
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +11,11 @@ from mien.data.dataset import Dataset
 from mien.errors import MienError
 from mien.files import replacing
 from mien.images import Color, Pixels, decode
+from mien.parallel import chunks, ordered_map
 from mien.progress import progress
 
 _CHUNK = 256
+_CHUNK_BYTES = 2**20
 
 
 def pixels(dataset: Dataset, split: str, size: int, color: Color) -> npt.NDArray[np.uint8]:
@@ -32,46 +33,50 @@ def cached(
 
     `pixels_of` gives uint8 (size, size, channels). `name` tells this map from the others of the same split.
     """
-    path = dataset.folder / "cache" / f"{split}-{name}-{color}-{dataset.card.fingerprint[:16]}.npy"
+    shape = (size, size, 1 if color == "gray" else 3)
+    what = f"decode {split} at {size} px"
+    return stored_rows(dataset, split, f"{name}-{color}", what, np.dtype(np.uint8), shape, pixels_of)
+
+
+def stored_rows(
+    dataset: Dataset,
+    split: str,
+    name: str,
+    what: str,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+    make: Callable[[int, bytes], npt.NDArray[Any]],
+) -> npt.NDArray[Any]:
+    """A read-only memory map (rows, *shape) of what `make` gives for each row's number and file.
+
+    The first call makes it, by all cores, beside the data set; `what` is said of that work.
+    """
+    path = dataset.folder / "cache" / f"{split}-{name}-{dataset.card.fingerprint[:16]}.npy"
     if not path.exists():
-        shape = (dataset.rows(split), size, size, 1 if color == "gray" else 3)
         with replacing(path) as temporary:
             # Mode "w+" truncates the file that mkstemp made, as it should here.
-            decoded = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-            # A full disk raises an error here; while pixels are written, it would end the process.
+            rows = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=(dataset.rows(split), *shape))
+            # A full disk raises an error here; while rows are written, it would end the process.
             with temporary.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
-            _fill(decoded, dataset, split, f"decode {split} at {size} px", pixels_of)
-            decoded.flush()
-            del decoded
+            _fill(rows, dataset, split, what, make)
+            rows.flush()
+            del rows
     return np.asarray(np.load(path, mmap_mode="r"))
 
 
 def _fill(
-    decoded: npt.NDArray[np.uint8], dataset: Dataset, split: str, what: str, pixels_of: Callable[[int, bytes], Pixels]
+    rows: npt.NDArray[Any], dataset: Dataset, split: str, what: str, make: Callable[[int, bytes], npt.NDArray[Any]]
 ) -> None:
-    def chunk(start: int, files: list[bytes]) -> int:
-        for row, data in enumerate(files, start):
+    def fill(chunk: list[tuple[int, bytes]]) -> int:
+        for row, data in chunk:
             try:
-                decoded[row] = pixels_of(row, data)
+                rows[row] = make(row, data)
             except MienError as error:
                 raise MienError(f"data set '{dataset.card.name}', split '{split}', row {row}: {error}") from error
-        return len(files)
+        return len(chunk)
 
-    workers = os.cpu_count() or 1
-    with (
-        progress(what, len(decoded)) as advance,
-        ThreadPoolExecutor(workers) as pool,
-    ):
-        chunks = _chunks(dataset.images(split))
-        # A few chunks at a time, so that the files of a large split are never all in memory.
-        while wave := list(islice(chunks, 2 * workers)):
-            for done in pool.map(chunk, *zip(*wave, strict=True)):
-                advance(done)
-
-
-def _chunks(files: Iterator[bytes]) -> Iterator[tuple[int, list[bytes]]]:
-    start = 0
-    while chunk := list(islice(files, _CHUNK)):
-        yield start, chunk
-        start += len(chunk)
+    files = chunks(enumerate(dataset.images(split)), _CHUNK, lambda file: len(file[1]), _CHUNK_BYTES)
+    with progress(what, len(rows)) as advance:
+        for done in ordered_map(fill, files):
+            advance(done)

@@ -5,6 +5,7 @@ Two are of a data set: its faces by class, and what augmentation does to them.
 
 import io
 from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -22,6 +23,7 @@ _MARGIN = 12
 _LETTERS = 14
 _LINE = 18
 _INK, _SOFT, _PAPER = 36, 100, 255
+_BOLD, _PLAIN = "DejaVuSans-Bold.ttf", "DejaVuSans.ttf"
 # Of a data set so many faces of a class are shown; so many faces, each as it is and in one epoch less than columns.
 _COLUMNS, _FACES = 10, 8
 
@@ -42,12 +44,9 @@ def contact_sheet(
         raise ValueError(f"{len(rows)} rows of pictures and {len(captions)} captions")
     shown = [[_scaled(_picture(pixels)) for pixels in row] for row in rows]
     every = [picture for row in shown for picture in row]
-    mode = "RGB" if any(picture.mode == "RGB" for picture in every) else "L"
-    bold, plain = _font("DejaVuSans-Bold.ttf"), _font("DejaVuSans.ttf")
-
     texts = [caption.split("\n") for caption in captions]
-    label = max((_width(font, line) for text in texts for font, line in _styled(text, bold, plain)), default=0)
-    names = [_width(plain, name) for name in columns]
+    label = _widest(texts)
+    names = [_width(_PLAIN, name) for name in columns]
     cell = max([picture.width for picture in every] + names, default=0)
     heights = [
         max([picture.height for picture in row] + [_LINE * len(text)]) for row, text in zip(shown, texts, strict=True)
@@ -56,27 +55,20 @@ def contact_sheet(
     top = _MARGIN + (_LINE + 8 if title else 0) + (_LINE if columns else 0)
     count = max([len(row) for row in shown] + [len(columns)], default=0)
     size = (
-        max(left + count * (cell + _GAP) - _GAP, _MARGIN + _width(bold, title)) + _MARGIN,
+        max(left + count * (cell + _GAP) - _GAP, _MARGIN + _width(_BOLD, title)) + _MARGIN,
         top + sum(heights) + _GAP * max(len(heights) - 1, 0) + _MARGIN,
     )
 
-    sheet = Image.new(mode, size, _shade(_PAPER, mode))
-    draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, _MARGIN), title, _shade(_INK, mode), bold)
+    sheet, draw = _empty(every, size, title)
     for number, name in enumerate(columns):
-        draw.text((left + number * (cell + _GAP), top - _LINE), name, _shade(_SOFT, mode), plain)
+        draw.text((left + number * (cell + _GAP), top - _LINE), name, _shade(_SOFT, sheet.mode), _font(_PLAIN))
     y = top
     for row, text, height in zip(shown, texts, heights, strict=True):
-        line_y = y + (height - _LINE * len(text)) // 2
-        for font, line in _styled(text, bold, plain):
-            draw.text((_MARGIN, line_y), line, _shade(_INK if font is bold else _SOFT, mode), font)
-            line_y += _LINE
+        _write(draw, _MARGIN, y + (height - _LINE * len(text)) // 2, text)
         for number, picture in enumerate(row):
             sheet.paste(picture, (left + number * (cell + _GAP), y))
         y += height + _GAP
-    packed = io.BytesIO()
-    sheet.save(packed, "png", optimize=True)
-    return packed.getvalue()
+    return _png(sheet)
 
 
 def gallery(
@@ -99,31 +91,22 @@ def gallery(
     if len(pictures) != len(captions):
         raise ValueError(f"{len(pictures)} pictures and {len(captions)} captions")
     shown = [_scaled(_picture(pixels), largest) for pixels in pictures]
-    mode = "RGB" if any(picture.mode == "RGB" for picture in shown) else "L"
-    bold, plain = _font("DejaVuSans-Bold.ttf"), _font("DejaVuSans.ttf")
     texts = [caption.split("\n") for caption in captions]
-    widths = [_width(font, line) for text in texts for font, line in _styled(text, bold, plain)]
-    cell = max([picture.width for picture in shown] + widths, default=0) + 2 * _GAP
+    cell = max([picture.width for picture in shown] + [_widest(texts)]) + 2 * _GAP
     tallest = max((picture.height for picture in shown), default=0)
     height = tallest + _LINE * max(map(len, texts), default=0) + 2 * _GAP
     top = _MARGIN + (_LINE + 8 if title else 0)
     across = min(columns, len(shown))
     lines = -(-len(shown) // columns)
-    size = (max(across * cell, _width(bold, title)) + 2 * _MARGIN, top + lines * height + _MARGIN)
-    sheet = Image.new(mode, size, _shade(_PAPER, mode))
-    draw = ImageDraw.Draw(sheet)
-    draw.text((_MARGIN, _MARGIN), title, _shade(_INK, mode), bold)
+    size = (max(across * cell, _width(_BOLD, title)) + 2 * _MARGIN, top + lines * height + _MARGIN)
+    sheet, draw = _empty(shown, size, title)
     for number, (picture, text) in enumerate(zip(shown, texts, strict=True)):
         x, y = _MARGIN + number % columns * cell, top + number // columns * height
         sheet.paste(picture, (x, y + tallest - picture.height))
-        for line_number, (font, line) in enumerate(_styled(text, bold, plain)):
-            ink = _shade(_INK if font is bold else _SOFT, mode)
-            draw.text((x, y + tallest + _LINE * line_number), line, ink, font)
-    if colors is not None and mode == "RGB":
+        _write(draw, x, y + tallest, text)
+    if colors is not None and sheet.mode == "RGB":
         sheet = sheet.quantize(colors, Image.Quantize.FASTOCTREE)
-    packed = io.BytesIO()
-    sheet.save(packed, "png", optimize=True)
-    return packed.getvalue()
+    return _png(sheet)
 
 
 def pictures_of(dataset: Dataset, rows: Collection[tuple[str, str]]) -> dict[tuple[str, str], Pixels]:
@@ -190,19 +173,43 @@ def _scaled(picture: Image.Image, largest: int = _LARGEST) -> Image.Image:
     return picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
 
 
-def _styled(
-    text: list[str], bold: ImageFont.FreeTypeFont, plain: ImageFont.FreeTypeFont
-) -> list[tuple[ImageFont.FreeTypeFont, str]]:
-    return [(plain if number else bold, line) for number, line in enumerate(text)]
+def _empty(
+    pictures: Sequence[Image.Image], size: tuple[int, int], title: str
+) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """A sheet for these pictures with its title, gray if they all are, and what draws on it."""
+    mode = "RGB" if any(picture.mode == "RGB" for picture in pictures) else "L"
+    sheet = Image.new(mode, size, _shade(_PAPER, mode))
+    draw = ImageDraw.Draw(sheet)
+    _write(draw, _MARGIN, _MARGIN, [title])
+    return sheet, draw
 
 
+def _write(draw: ImageDraw.ImageDraw, x: int, y: int, text: list[str]) -> None:
+    """Lines of text, the first one bold."""
+    for number, line in enumerate(text):
+        shade, font = (_SOFT, _PLAIN) if number else (_INK, _BOLD)
+        draw.text((x, y + _LINE * number), line, _shade(shade, draw.mode), _font(font))
+
+
+def _png(sheet: Image.Image) -> bytes:
+    packed = io.BytesIO()
+    sheet.save(packed, "png", optimize=True)
+    return packed.getvalue()
+
+
+@cache
 def _font(name: str) -> ImageFont.FreeTypeFont:
     # matplotlib ships this font, so a sheet looks the same on every machine.
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, _LETTERS)
 
 
-def _width(font: ImageFont.FreeTypeFont, text: str) -> int:
-    return int(np.ceil(font.getlength(text)))
+def _width(font: str, text: str) -> int:
+    return int(np.ceil(_font(font).getlength(text)))
+
+
+def _widest(texts: list[list[str]]) -> int:
+    widths = [_width(_PLAIN if number else _BOLD, line) for text in texts for number, line in enumerate(text)]
+    return max(widths, default=0)
 
 
 def _shade(gray: int, mode: str) -> int | tuple[int, int, int]:

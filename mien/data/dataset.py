@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mien import __version__
 from mien.data.labels import LabelScheme
-from mien.errors import FailedError, MienError, nearest
+from mien.errors import FailedError, MienError, nearest, unknown
 from mien.files import new_folder, read_json, write_json
 from mien.workspace import Workspace, check_name
 
@@ -146,11 +146,7 @@ class Dataset:
 
     def _known(self, split: str) -> str:
         if split not in self.card.splits:
-            raise MienError(
-                f"data set '{self.card.name}' has no split '{split}'",
-                expected="one of " + ", ".join(self.card.splits),
-                nearest=nearest(split, self.card.splits),
-            )
+            raise unknown(f"data set '{self.card.name}' has no split '{split}'", split, self.card.splits)
         return split
 
     def _shards(self, split: str) -> list[Shard]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mien.errors import MienError, nearest
+from mien.errors import unknown
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,7 @@ def canonical(name: str) -> str:
 def scheme_named(name: str) -> LabelScheme:
     """The built-in scheme of that name."""
     if name not in SCHEMES:
-        raise MienError(
-            f"no label scheme is called '{name}'",
-            expected="one of " + ", ".join(sorted(SCHEMES)),
-            nearest=nearest(name, SCHEMES),
-        )
+        raise unknown(f"no label scheme is called '{name}'", name, sorted(SCHEMES))
     return SCHEMES[name]
 
 

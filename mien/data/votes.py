@@ -15,7 +15,7 @@ from scipy.stats import t
 from mien.data.dataset import Dataset
 from mien.data.labels import FERPLUS, FERPLUS_VOTES, LabelScheme, canonical
 from mien.errors import MienError
-from mien.intervals import CONFIDENCE, wilson
+from mien.intervals import CONFIDENCE, proportion
 
 Counts = npt.NDArray[Any]
 Labels = npt.NDArray[np.int64]
@@ -178,12 +178,7 @@ def measure(votes: Counts, labels: Labels, logits: npt.NDArray[Any], classes: Se
     agreed = label_agreement(votes, labels, classes)
     target, _ = majority_labels(votes, LabelScheme("", tuple(classes)))
     has_majority = target >= 0
-    votes, labels, logits, target = (
-        votes[has_majority],
-        labels[has_majority],
-        logits[has_majority],
-        target[has_majority],
-    )
+    votes, labels, logits, target = (values[has_majority] for values in (votes, labels, logits, target))
     chosen = _of_classes(votes, classes)
     raters = votes.sum(axis=1)
     row = np.arange(len(labels))
@@ -239,10 +234,7 @@ def _counted(reasons: npt.NDArray[np.object_]) -> dict[str, int]:
 
 
 def _share(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    n = len(right)
-    if not n:
-        return {"n": 0, "value": None, "interval": None}
-    return {"n": n, "value": float(right.mean()), "interval": list(wilson(int(right.sum()), n))}
+    return proportion(right) if len(right) else {"n": 0, "value": None, "interval": None}
 
 
 def _mean(values: Values, most: float = np.inf) -> dict[str, Any]:

@@ -4,8 +4,6 @@ C. G. Northcutt, L. Jiang, I. L. Chuang (2021), Confident learning: estimating u
 Artificial Intelligence Research 70, sections 3.1 and 3.2: the confident joint and the rows off its diagonal.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,16 +16,13 @@ from mien.data.dataset import Dataset, open_dataset
 from mien.data.votes import majority_labels, read_votes
 from mien.errors import MienError
 from mien.experiment.yamlfile import read_yaml
-from mien.files import write_bytes, write_json, write_text
-from mien.intervals import percent, wilson
+from mien.files import csv_text, write_bytes, write_json, write_text
+from mien.intervals import Values, percent, proportion, wilson
 from mien.metrics.calibration import probabilities
-from mien.metrics.classification import confusion
+from mien.metrics.classification import Labels, confusion
 from mien.runs.predictions import Predictions, read_predictions, told
 from mien.runs.run import Run, find_runs
 from mien.workspace import Workspace
-
-Labels = npt.NDArray[np.int64]
-Values = npt.NDArray[np.float64]
 
 COLUMNS = ("rank", "split", "id", "given", "suggested", "p_given", "p_suggested", "apply")
 _SHOWN = 64
@@ -233,14 +228,12 @@ def as_csv(predicted: OutOfFold, rows: Labels, suggested: Labels) -> str:
     `apply` is "yes" everywhere: whoever looks through the list writes "no" where the given label is right.
     """
     classes = predicted.dataset.card.classes
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    lines: list[Sequence[object]] = [COLUMNS]
     for rank, (row, new) in enumerate(zip(rows.tolist(), suggested.tolist(), strict=True), start=1):
         old = int(predicted.labels[row])
         sure = [f"{predicted.given[row, label]:.4f}" for label in (old, new)]
-        writer.writerow([rank, *predicted.rows[row], classes[old], classes[new], *sure, "yes"])
-    return text.getvalue()
+        lines.append([rank, *predicted.rows[row], classes[old], classes[new], *sure, "yes"])
+    return csv_text(lines)
 
 
 def majority_of_suspects(predicted: OutOfFold, rows: Labels, suggested: Labels) -> dict[str, Any] | None:
@@ -268,21 +261,16 @@ def majority_of_suspects(predicted: OutOfFold, rows: Labels, suggested: Labels) 
     return {
         "n": len(said),
         "dropped": int((~decided).sum()),
-        "suggested": _proportion(new),
-        "given": _proportion(old),
-        "neither": _proportion(~new & ~old),
-        "others": _proportion(most[others] == predicted.labels[others]),
+        "suggested": proportion(new),
+        "given": proportion(old),
+        "neither": proportion(~new & ~old),
+        "others": proportion(most[others] == predicted.labels[others]),
         "first": [
-            {"rows": number, "suggested": _proportion(new[: known[number]]), "given": _proportion(old[: known[number]])}
+            {"rows": number, "suggested": proportion(new[: known[number]]), "given": proportion(old[: known[number]])}
             for number in _FIRST
             if number < len(rows)
         ],
     }
-
-
-def _proportion(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    n = len(right)
-    return {"n": n, "value": float(right.mean()) if n else None, "interval": list(wilson(int(right.sum()), n))}
 
 
 def _gallery(predicted: OutOfFold, rows: Labels, suggested: Labels) -> bytes:

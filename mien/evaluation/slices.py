@@ -11,7 +11,7 @@ from mien.audit.scan import scan
 from mien.data.dataset import POINTS_COLUMN, Dataset
 from mien.data.labels import FERPLUS
 from mien.data.votes import read_votes
-from mien.errors import MienError, nearest
+from mien.errors import MienError, unknown
 from mien.metrics.classification import Labels, Logits, measure
 
 # Below this, an interval of accuracy is some .35 wide: a number would be read for more than it is.
@@ -106,12 +106,8 @@ def _own(dataset: Dataset, column: str, split: str) -> list[Any]:
     known = [name for name in dataset.card.columns if name not in ("id", "image", "label", "votes", POINTS_COLUMN)]
     made = ["class", "contrast", *(["agreement"] if "votes" in dataset.card.columns else []), *FLAGS]
     if column not in known:
-        raise MienError(
-            f"data set '{dataset.card.name}' has no column '{column}' to part its rows by",
-            key="--by",
-            expected="one of " + ", ".join([*made, *known]),
-            nearest=nearest(column, [*made, *known]),
-        )
+        message = f"data set '{dataset.card.name}' has no column '{column}' to part its rows by"
+        raise unknown(message, column, [*made, *known], key="--by")
     values: list[Any] = dataset.table(split, [column])[column].to_pylist()
     if any(isinstance(value, list | dict | bytes) for value in values):
         raise MienError(f"column '{column}' holds no single values", key="--by", expected="text, numbers or truths")

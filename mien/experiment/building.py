@@ -16,7 +16,7 @@ from mien.augment import Pipeline
 from mien.data.dataset import Dataset
 from mien.data.labels import FER2013, SCHEMES, LabelScheme, scheme_named
 from mien.data.votes import by_majority, labels_under
-from mien.errors import MienError, nearest, reason
+from mien.errors import MienError, reason, unknown
 from mien.experiment.problems import problem_at
 from mien.experiment.schema import Experiment
 from mien.images import Pixels
@@ -115,12 +115,7 @@ def scheme_for(experiment: Experiment, dataset: Dataset | None) -> LabelScheme:
         return FER2013
     if wanted not in SCHEMES:
         known = list(dict.fromkeys([*SCHEMES, *([dataset.card.labels] if dataset else [])]))
-        raise MienError(
-            f"no label scheme is called '{wanted}'",
-            key="dataset.labels",
-            expected="one of " + ", ".join(known),
-            nearest=nearest(wanted, known),
-        )
+        raise unknown(f"no label scheme is called '{wanted}'", wanted, known, key="dataset.labels")
     return scheme_named(wanted)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from mien.errors import MienError, nearest
+from mien.errors import unknown
 from mien.experiment.schema import EXPLANATIONS
 
 
@@ -10,8 +10,4 @@ def check_names(names: Iterable[str]) -> None:
     """Raise MienError for the first name that no explanation has."""
     for name in names:
         if name not in EXPLANATIONS:
-            raise MienError(
-                f"no explanation is called '{name}'",
-                expected="one of " + ", ".join(EXPLANATIONS),
-                nearest=nearest(name, EXPLANATIONS),
-            )
+            raise unknown(f"no explanation is called '{name}'", name, EXPLANATIONS)

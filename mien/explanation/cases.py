@@ -3,17 +3,15 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mien.data.votes import majority_labels, read_votes
 from mien.explanation.context import Context
-from mien.explanation.rows import Values, probabilities_of, row_facts
+from mien.explanation.rows import Indices, probabilities_of, row_facts
 from mien.explanation.storage import Arrays
-from mien.intervals import wilson
+from mien.intervals import Values, wilson
 from mien.registry import register
 
 SHOWN = 18
-Indices = npt.NDArray[np.int64]
 
 
 def confident_errors(labels: Indices, given: Values) -> Indices:

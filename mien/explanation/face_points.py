@@ -12,7 +12,7 @@ from mien.faces.ibug import POINTS
 from mien.faces.regions import MEAN_SHAPE, mean_points
 from mien.images import decode
 from mien.landmarks.checks import check_points
-from mien.landmarks.stored_points import PointModel, predict_points
+from mien.landmarks.stored_points import PointModel, points_of
 
 Points = npt.NDArray[np.float32]
 
@@ -38,31 +38,18 @@ def face_points(dataset: Dataset, rows: Sequence[tuple[str, str]], landmarker: P
     """
     found: dict[tuple[str, str], tuple[Points, bool]] = {}
     splits = list(dict.fromkeys(split for split, _ in rows))
-    kept = None if landmarker is None else predict_points(dataset, landmarker, splits)
-    for split in splits:
+    by_split, model = points_of(dataset, landmarker, splits)
+    for split, (points, mirror) in by_split.items():
         sizes = _sizes(dataset, split)
-        if kept is None:
-            points, mirror = stored_points(dataset, split), None
-        else:
-            points, mirror = kept[split].points, kept[split].mirror
         fallback = ~check_points(points, sizes, mirror).ok
-        if kept is None and "source" in dataset.card.columns:
+        if landmarker is None and "source" in dataset.card.columns:
             # In what was cut out of a face, most of it lies outside; how it was cut says whether its points are known.
             fallback = np.array([one == "mean_shape" for one in dataset.table(split, ["source"])["source"].to_pylist()])
         used = np.where(fallback[:, None, None], mean_points(sizes), points)
         shares = ((used + 0.5) / sizes[:, None, :]).astype(np.float32)
         for id_, own, away in zip(dataset.ids(split), shares, fallback.tolist(), strict=True):
             found[split, id_] = own, away
-    model = {
-        "name": "stored" if landmarker is None else landmarker.name,
-        "digest": "" if landmarker is None else landmarker.digest,
-        "limits": "" if landmarker is None else landmarker.limits,
-    }
-    return FacePoints(
-        np.stack([found[row][0] for row in rows]),
-        np.array([found[row][1] for row in rows]),
-        model,
-    )
+    return FacePoints(np.stack([found[row][0] for row in rows]), np.array([found[row][1] for row in rows]), model)
 
 
 def outline(dataset: Dataset, splits: Sequence[str]) -> Points:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from mien.errors import MienError, nearest
+from mien.errors import MienError, unknown
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Layer:
 
 
 @contextmanager
-def _heard(model: nn.Module, names: Sequence[str], hear: Callable[[str, Any, Any], None]) -> Iterator[None]:
+def heard(model: nn.Module, names: Sequence[str], hear: Callable[[str, Any, Any], None]) -> Iterator[None]:
     """While this is open, `hear` is told the name, input and output of each call of these layers."""
     modules = dict(model.named_modules())
     hooks = []
@@ -61,7 +61,7 @@ def map_layers(model: nn.Module, inputs: Tensor) -> tuple[Layer, ...]:
             kind = modules[name]
             found[name] = Layer(name, type(kind).__name__, (channels, height, width), isinstance(kind, _ConvNd))
 
-    with torch.inference_mode(), _heard(model, list(modules), hear):
+    with torch.inference_mode(), heard(model, list(modules), hear):
         model(inputs[:1])
     return tuple(found.values())
 
@@ -81,12 +81,8 @@ def choose_layers(layers: Sequence[Layer], names: Sequence[str], only_convolutio
     for name in names:
         if name not in allowed:
             there = any(layer.name == name for layer in layers)
-            raise MienError(
-                f"layer '{name}' has no filters" if there else f"no layer that gives maps is called '{name}'",
-                key="--layer",
-                expected="one of " + ", ".join(allowed),
-                nearest=nearest(name, allowed),
-            )
+            message = f"layer '{name}' has no filters" if there else f"no layer that gives maps is called '{name}'"
+            raise unknown(message, name, allowed, key="--layer")
     return [allowed[name] for name in dict.fromkeys(names)]
 
 
@@ -100,7 +96,7 @@ def outputs_of(model: nn.Module, names: Sequence[str], inputs: Tensor) -> dict[s
             # A ReLU that works in place would change it afterwards.
             found[name] = output.detach().clone().cpu()
 
-    with _heard(model, names, hear):
+    with heard(model, names, hear):
         model(inputs)
     return found
 
@@ -114,7 +110,7 @@ def inputs_of(model: nn.Module, name: str, inputs: Tensor) -> Tensor:
         if not found:
             found.append(given[0].detach().clone().cpu())
 
-    with _heard(model, [name], hear):
+    with heard(model, [name], hear):
         model(inputs)
     return found[0]
 
@@ -130,7 +126,7 @@ def feature_layer(model: nn.Module, inputs: Tensor) -> str:
     modules = dict(model.named_modules())
     kinds = {"linear": nn.Linear, "convolution": _ConvNd}
     names = [name for name, module in modules.items() if name and isinstance(module, (*kinds.values(),))]
-    with torch.inference_mode(), _heard(model, names, lambda name, _, __: called.append(name)):
+    with torch.inference_mode(), heard(model, names, lambda name, _, __: called.append(name)):
         model(inputs[:1])
     for kind in kinds.values():
         of_kind = [name for name in called if isinstance(modules[name], kind)]

@@ -14,16 +14,15 @@ from torch import Tensor
 from mien.audit import copies
 from mien.explanation.context import Context, fit_samples, split_and_id
 from mien.explanation.layers import feature_layer, flat, inputs_of
-from mien.explanation.rows import Values, probabilities_of, row_facts, typical_rows
+from mien.explanation.rows import Indices, probabilities_of, row_facts, typical_rows
 from mien.explanation.storage import Arrays
-from mien.intervals import wilson
+from mien.intervals import Values, proportion
 from mien.progress import progress
 from mien.protocols.batches import EVALUATION_BATCH, Samples
 from mien.registry import register
 
 NEAREST = 5
 _COPIES, _LIKEST = 3, 4
-Indices = npt.NDArray[np.int64]
 # Why a row is shown.
 ASKED, TYPICAL, COPIED, ALIKE = (
     "asked for",
@@ -84,8 +83,8 @@ def neighbours(context: Context, chosen: Sequence[int] = ()) -> tuple[dict[str, 
         "features": feature_layer(context.network.model, context.inputs([0])),
         "copies": int(copied.sum()),
         "found": int(found.sum()),
-        "same_label": _share(fit.labels[nearest] == context.labels),
-        "as_predicted": _share(fit.labels[nearest] == context.predicted),
+        "same_label": proportion(fit.labels[nearest] == context.labels),
+        "as_predicted": proportion(fit.labels[nearest] == context.predicted),
         "rows": rows,
     }
     return result, {
@@ -93,11 +92,6 @@ def neighbours(context: Context, chosen: Sequence[int] = ()) -> tuple[dict[str, 
         "nearest": np.stack(pictures),
         "similarity": similarity[:, 0].astype(np.float32),
     }
-
-
-def _share(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    n, number = len(right), int(right.sum())
-    return {"n": n, "value": number / n, "interval": list(wilson(number, n))}
 
 
 def _nearest(context: Context, fit: Samples, fit_rows: list[tuple[str, str]]) -> tuple[Indices, Values]:

@@ -9,10 +9,10 @@ import numpy.typing as npt
 from mien.data.labels import LabelScheme, canonical
 from mien.errors import MienError, nearest
 from mien.explanation.context import Context
+from mien.intervals import Values
 from mien.metrics.calibration import probabilities
 
 Indices = npt.NDArray[np.int64]
-Values = npt.NDArray[np.float64]
 
 # The expressions of the 2021 report's figures of activations.
 TYPICAL = ("happy", "surprise", "angry")

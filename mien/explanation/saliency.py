@@ -21,8 +21,10 @@ from mien.errors import MienError
 from mien.experiment.building import build_model
 from mien.explanation.context import Context
 from mien.explanation.face_points import outline
+from mien.explanation.layers import heard
 from mien.explanation.rows import RULE, probabilities_of, row_facts, typical_rows
 from mien.explanation.storage import Arrays
+from mien.images import Pixels
 from mien.inference.network import Network
 from mien.intervals import Values, percentile_interval, resampled_means
 from mien.progress import progress
@@ -30,7 +32,6 @@ from mien.registry import register
 
 Maps = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
-Images = npt.NDArray[np.uint8]
 
 ALL = "all"
 
@@ -72,22 +73,14 @@ def last_map(model: nn.Module, inputs: Tensor) -> MapLayer:
     outputs: dict[str, Tensor] = {}
     modules = {name: module for name, module in model.named_modules() if name}
 
-    def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hear(module: nn.Module, _: Any, output: Any) -> None:
-            calls.append(name)
-            convolved = bool(outputs) or any(isinstance(inner, nn.Conv2d) for inner in module.modules())
-            if convolved and isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
-                outputs[name] = output
+    def hear(name: str, _: Any, output: Any) -> None:
+        calls.append(name)
+        convolved = bool(outputs) or any(isinstance(inner, nn.Conv2d) for inner in modules[name].modules())
+        if convolved and isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
+            outputs[name] = output
 
-        return hear
-
-    hooks = [module.register_forward_hook(hook(name)) for name, module in modules.items()]
-    try:
-        with torch.no_grad():
-            model(inputs[:1])
-    finally:
-        for one in hooks:
-            one.remove()
+    with torch.no_grad(), heard(model, list(modules), hear):
+        model(inputs[:1])
     once = [name for name in outputs if calls.count(name) == 1]
     if not once:
         raise MienError("the model gives no map that Grad-CAM could show", key="gradcam", expected="convolutions")
@@ -125,7 +118,7 @@ def gradcam_maps(model: nn.Module, layer: nn.Module, inputs: Tensor, targets: La
     return np.asarray(found.detach().float().cpu().numpy()[:, 0], dtype=np.float32)
 
 
-def occlusion_maps(network: Network, images: Images, targets: Labels, device: str, temperature: float = 1.0) -> Maps:
+def occlusion_maps(network: Network, images: Pixels, targets: Labels, device: str, temperature: float = 1.0) -> Maps:
     """How much of a class's probability goes when a square of each image is covered, float32 (m, s, s).
 
     The square is a sixth of the side and moves by a twelfth; it is filled with the image's mean gray. A pixel has the

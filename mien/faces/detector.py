@@ -17,7 +17,7 @@ import cv2.data
 import numpy as np
 
 from mien.errors import MienError, nearest
-from mien.faces.squares import WIDEN
+from mien.faces.squares import WIDEN, Square
 from mien.images import Pixels
 
 # Longest sides of the photo at which YuNet looks: it finds faces of about 25 to 400 pixels.
@@ -47,14 +47,6 @@ class Box(NamedTuple):
     def side(self) -> float:
         """The side of the square of the same area."""
         return float(np.sqrt(self.width * self.height))
-
-
-class Square(NamedTuple):
-    """A square of whole pixels, which may reach beyond the image: the first column and row, and how many of each."""
-
-    left: int
-    top: int
-    side: int
 
 
 class Face(NamedTuple):
@@ -136,17 +128,6 @@ def open_detector(given: str) -> Detector:
     if given == "cascade":
         return _cascade()
     return _yunet(Path(given))
-
-
-def crop(image: Pixels, square: Square) -> Pixels:
-    """A square of an image (height, width, channels) as a copy; beyond the image its edges are repeated.
-
-    >>> crop(np.arange(4, dtype=np.uint8).reshape(2, 2, 1), Square(-1, 0, 3))[:, :, 0].tolist()
-    [[0, 0, 1], [2, 2, 3], [2, 2, 3]]
-    """
-    rows = np.clip(np.arange(square.top, square.top + square.side), 0, image.shape[0] - 1)
-    columns = np.clip(np.arange(square.left, square.left + square.side), 0, image.shape[1] - 1)
-    return np.ascontiguousarray(image[rows[:, None], columns])
 
 
 def _cascade() -> Detector:

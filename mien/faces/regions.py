@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mien.errors import MienError, nearest
+from mien.errors import unknown
 from mien.faces.ibug import GROUPS, POINTS, PUPILS
 
 Points = npt.NDArray[np.floating]
@@ -81,12 +81,7 @@ def region_named(name: str) -> Region:
     0.0
     """
     if name not in REGIONS:
-        raise MienError(
-            f"no region is called '{name}'",
-            key="--region",
-            expected="one of " + ", ".join(REGIONS),
-            nearest=nearest(name, REGIONS),
-        )
+        raise unknown(f"no region is called '{name}'", name, REGIONS, key="--region")
     return REGIONS[name]
 
 

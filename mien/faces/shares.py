@@ -16,12 +16,6 @@ def as_shares(points: Tensor, side: int) -> Tensor:
     return shares.flatten(1)
 
 
-def as_pixels(shares: Tensor, side: int) -> Tensor:
-    """The inverse of `as_shares`: (n, 136) as points (n, 68, 2)."""
-    points: Tensor = shares.unflatten(1, (-1, 2))
-    return (points + 0.5) * side - 0.5
-
-
 def normalized_errors(outputs: Tensor, targets: Tensor) -> Tensor:
     """The NME of each image, (n,), by the true outer eye corners; outputs and targets are (n, 136).
 

@@ -1,7 +1,7 @@
 """Squares about faces, and the pixels and points in them: wide ones for training, or as a detector would frame them."""
 
 import hashlib
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,6 +18,14 @@ Squares = npt.NDArray[np.float64]
 WIDEN, SIDE_SD, MIDDLE_SD = 1.25, 0.06, 0.04
 # The side of a wide square over the longer side of the points' box.
 ROOM = 2.0
+
+
+class Square(NamedTuple):
+    """A square of whole pixels, which may reach beyond the image: the first column and row, and how many of each."""
+
+    left: int
+    top: int
+    side: int
 
 
 def face_squares(points: Points) -> Squares:
@@ -51,6 +59,17 @@ def detector_squares(points: Points, ids: list[str]) -> Squares:
     return squares
 
 
+def crop(image: Pixels, square: Square) -> Pixels:
+    """A square of an image (height, width, channels) as a copy; beyond the image its edges are repeated.
+
+    >>> crop(np.arange(4, dtype=np.uint8).reshape(2, 2, 1), Square(-1, 0, 3))[:, :, 0].tolist()
+    [[0, 0, 1], [2, 2, 3], [2, 2, 3]]
+    """
+    rows = np.clip(np.arange(square.top, square.top + square.side), 0, image.shape[0] - 1)
+    columns = np.clip(np.arange(square.left, square.left + square.side), 0, image.shape[1] - 1)
+    return np.ascontiguousarray(image[rows[:, None], columns])
+
+
 def cut(image: Pixels, square: npt.NDArray[np.float64], size: int) -> Pixels:
     """A square of an image, uint8 (h, w, c), as uint8 (size, size, c): antialiased, the image's edge carried on.
 
@@ -62,10 +81,7 @@ def cut(image: Pixels, square: npt.NDArray[np.float64], size: int) -> Pixels:
     # First cut the covered pixels and a few more, so that shrinking costs no more than it must.
     left, top = int(np.floor(x - side / 2)) - 1, int(np.floor(y - side / 2)) - 1
     reach = int(np.ceil(side)) + 4
-    height, width = image.shape[:2]
-    columns = np.clip(np.arange(left, left + reach), 0, width - 1)
-    rows = np.clip(np.arange(top, top + reach), 0, height - 1)
-    part = image[rows[:, None], columns[None, :]]
+    part = crop(image, Square(left, top, reach))
     factor = side / size
     if factor > 1:
         # Each pixel of the result is the mean of the pixels that it covers.

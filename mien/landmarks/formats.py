@@ -1,7 +1,5 @@
 """Writes points of faces as text: CSV, JSON, and the .pts files of 300-W."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mien import files
 from mien.data.importers.face_points import Header, upright
 from mien.faces.detector import Face
 from mien.faces.ibug import POINTS
@@ -56,16 +55,14 @@ def as_dict(photo: Photo) -> dict[str, Any]:
 
 def csv_text(photos: Sequence[Photo]) -> str:
     """One line a face: image, face (from 1), score, box, what the coordinates are, then x1, y1 … x68, y68."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     names = [f"{axis}{number}" for number in range(1, POINTS + 1) for axis in "xy"]
-    writer.writerow(["image", "face", "score", "left", "top", "width", "height", "coordinates", *names])
+    lines: list[list[Any]] = [["image", "face", "score", "left", "top", "width", "height", "coordinates", *names]]
     for photo in photos:
         for face in as_dict(photo)["faces"]:
             score = "" if face["score"] is None else face["score"]
             flat = [value for point in face["points"] for value in point]
-            writer.writerow([photo.image, face["face"], score, *face["box"], COORDINATES, *flat])
-    return text.getvalue()
+            lines.append([photo.image, face["face"], score, *face["box"], COORDINATES, *flat])
+    return files.csv_text(lines)
 
 
 def pts_texts(photo: Photo) -> list[str]:

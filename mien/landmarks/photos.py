@@ -9,7 +9,8 @@ import numpy as np
 
 from mien.data.importers.face_points import header
 from mien.errors import FailedError, MienError, reason
-from mien.faces.detector import Detector, Face, crop
+from mien.faces.detector import Detector, Face
+from mien.faces.squares import crop
 from mien.files import write_bytes, write_json, write_text
 from mien.images import Pixels, decode, encode_png
 from mien.landmarks.drawing import overlay

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.data.dataset import Dataset
+from mien.data.framing import stored_points
 from mien.errors import MienError
 from mien.files import replacing
 from mien.images import Pixels, decode
@@ -79,6 +80,21 @@ def predict_points(dataset: Dataset, model: PointModel, splits: Iterable[str] | 
                 parts.append(part)
             found[split] = Predicted(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     return found
+
+
+def points_of(
+    dataset: Dataset, model: PointModel | None, splits: Iterable[str]
+) -> tuple[dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]], dict[str, str]]:
+    """The points of some splits' rows, with their distances as `Predicted` has them, and what found them.
+
+    Without a model they are the data set's own, which have no such distances. What found them is told by `name`,
+    `digest` and `limits`. Raises MienError for a data set without points of its own.
+    """
+    if model is None:
+        own = {split: (stored_points(dataset, split), None) for split in splits}
+        return dict(own), {"name": "stored", "digest": "", "limits": ""}
+    about = {"name": model.name, "digest": model.digest, "limits": model.limits}
+    return dict(predict_points(dataset, model, splits)), about
 
 
 def _parts(dataset: Dataset, split: str, folder: Path, model: PointModel) -> Iterator[Predicted]:

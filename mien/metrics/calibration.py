@@ -10,11 +10,8 @@ from scipy.special import log_softmax, softmax
 from scipy.stats import t
 
 from mien.errors import FailedError
-from mien.intervals import CONFIDENCE
-
-Labels = npt.NDArray[np.int64]
-Logits = npt.NDArray[np.floating[Any]]
-Values = npt.NDArray[np.float64]
+from mien.intervals import CONFIDENCE, Values
+from mien.metrics.classification import Labels, Logits
 
 BINS = 15
 _DRAWS = 2000

@@ -4,8 +4,6 @@ All scores follow scikit-learn with `zero_division=0`. They are computed from th
 function gives a value and the bootstrap samples of its interval.
 """
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +12,7 @@ import numpy.typing as npt
 
 from mien import latex
 from mien.errors import FailedError
+from mien.files import csv_text
 from mien.intervals import Counts, Values, bootstrap, wilson
 
 Labels = npt.NDArray[np.int64]
@@ -192,11 +191,8 @@ Rows = list[tuple[str, list[float | None], int]]
 
 
 def _csv(rows: Rows, title: str) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["class", "precision", "recall", "f1", "support", "measured_on"])
-    writer.writerows([name, *scores, support, title] for name, scores, support in rows)
-    return text.getvalue()
+    head = ["class", "precision", "recall", "f1", "support", "measured_on"]
+    return csv_text([head, *([name, *scores, support, title] for name, scores, support in rows)])
 
 
 def _texts(rows: Rows) -> list[list[str]]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mien.errors import FailedError, MienError
 from mien.faces.ibug import GROUPS, OUTER_EYES, POINTS, PUPILS
-from mien.intervals import CONFIDENCE, DRAWS, Estimate, Values, wilson
+from mien.intervals import DRAWS, Estimate, Values, percentile_interval, wilson
 
 Points = npt.NDArray[np.floating[Any]]
 Normaliser = Literal["outer_eyes", "inter_pupil"]
@@ -104,15 +104,12 @@ def measure_points(predicted: Points, true: Points, *, draws: int = DRAWS, seed:
     }
     groups = {name: apart[:, points].mean(axis=1) / eyes for name, points in GROUPS.items()}
     table = np.stack([*means.values(), *groups.values()], axis=1)
-    values = np.append(table.mean(axis=0), np.median(errors))
+    values = np.append(table.mean(axis=0), np.median(errors)).tolist()
     samples = [[*table[rows].mean(axis=0), np.median(errors[rows])] for rows in _samples(n, draws, seed)]
-    ends = _percentiles(np.array(samples))
-    # Of a handful of skewed values the percentiles may lie on one side of the mean.
-    low, high = np.minimum(ends[0], values), np.maximum(ends[1], values)
+    ends = [list(percentile_interval(*column)) for column in zip(np.array(samples).T, values, strict=True)]
 
     names = [*means, *groups, "median"]
-    by_name = dict(zip(names, values.tolist(), strict=True))
-    interval = {name: list(pair) for name, *pair in zip(names, low.tolist(), high.tolist(), strict=True)}
+    by_name, interval = dict(zip(names, values, strict=True)), dict(zip(names, ends, strict=True))
     return {
         "n": n,
         "nme_outer_eyes": by_name["nme_outer_eyes"],
@@ -149,10 +146,9 @@ def paired(a: Values, b: Values, *, draws: int = DRAWS, seed: int = 0) -> Estima
     difference = np.asarray(a, np.float64) - b
     samples = np.array([difference[rows].mean() for rows in _samples(len(difference), draws, seed)])
     value = float(difference.mean())
-    low, high = _percentiles(samples)
     rarer = min(int((samples <= 0).sum()), int((samples >= 0).sum()))
     p = min(2 * (1 + rarer) / (draws + 1), 1.0)
-    return Estimate(value, (min(float(low), value), max(float(high), value)), p)
+    return Estimate(value, percentile_interval(samples, value), p)
 
 
 def _samples(n: int, draws: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
@@ -160,9 +156,3 @@ def _samples(n: int, draws: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
     random = np.random.default_rng(seed)
     for _ in range(draws):
         yield random.integers(0, n, n)
-
-
-def _percentiles(samples: Values) -> Values:
-    """Both ends of the interval of each column of samples (draws, …)."""
-    tail = (1 - CONFIDENCE) / 2
-    return np.asarray(np.quantile(samples, [tail, 1 - tail], axis=0))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from mien.data.dataset import Dataset
-from mien.errors import MienError, nearest
+from mien.errors import MienError, unknown
 from mien.protocols.roles import ROLES, Part, Roles
 from mien.registry import Component, entry, register
 from mien.registry import names as registered
@@ -109,12 +109,7 @@ def splits(
 
 
 @register("protocol", "folder")
-def folder(
-    dataset: Dataset,
-    *,
-    share: Share = 0.1,
-    seed: Seed = 0,
-) -> Roles:
+def folder(dataset: Dataset, *, share: Share = 0.1, seed: Seed = 0) -> Roles:
     """For sets with only `train` and `test`: the choose role is a stratified share of `train`, drawn by `seed`."""
     if not {"train", "test"} <= set(dataset.card.splits):
         raise MienError(
@@ -122,9 +117,7 @@ def folder(
             + ", ".join(dataset.card.splits),
             key="protocol",
         )
-    chosen = stratified(dataset.labels("train"), share, seed)
-    everyone = np.arange(dataset.rows("train"))
-    return Roles((Part("train", np.setdiff1d(everyone, chosen)),), (Part("train", chosen),), (Part("test"),))
+    return splits(dataset, fit=["train"], report=["test"], share=share, seed=seed)
 
 
 @register("protocol", "k-fold")
@@ -245,12 +238,8 @@ def grouped(groups: Indices, share: float, seed: int) -> Indices:
 def _check_splits(dataset: Dataset, names: Sequence[str], key: str) -> None:
     for index, name in enumerate(names):
         if name not in dataset.card.splits:
-            raise MienError(
-                f"data set '{dataset.card.name}' has no split '{name}'",
-                key=f"protocol.{key}.{index}",
-                expected="one of " + ", ".join(dataset.card.splits),
-                nearest=nearest(name, dataset.card.splits),
-            )
+            message = f"data set '{dataset.card.name}' has no split '{name}'"
+            raise unknown(message, name, dataset.card.splits, key=f"protocol.{key}.{index}")
 
 
 def _column(dataset: Dataset, names: Sequence[str], column: str, key: str = "column") -> Indices:
@@ -258,12 +247,10 @@ def _column(dataset: Dataset, names: Sequence[str], column: str, key: str = "col
     place: dict[str, Any] = {"key": f"protocol.{key}"}
     known = [name for name in dataset.card.columns if name not in ("id", "image", "label", "votes")]
     if column not in known:
-        raise MienError(
-            f"data set '{dataset.card.name}' has no column '{column}'",
-            **place,
-            expected="one of " + ", ".join(known) if known else "a data set with such a column",
-            nearest=nearest(column, known),
-        )
+        message = f"data set '{dataset.card.name}' has no column '{column}'"
+        if not known:
+            raise MienError(message, **place, expected="a data set with such a column")
+        raise unknown(message, column, known, **place)
     values: list[Any] = []
     for name in names:
         values += dataset.table(name, [column])[column].to_pylist()

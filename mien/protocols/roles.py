@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from mien.audit import FLAGS, found_flags
 from mien.data.dataset import Dataset
-from mien.errors import FailedError, MienError, nearest
+from mien.errors import FailedError, MienError, unknown
 
 Bools = npt.NDArray[np.bool_]
 Role = Literal["fit", "choose", "report"]
@@ -96,12 +96,7 @@ def without(dataset: Dataset, roles: Roles, flags: Sequence[str]) -> tuple[Roles
         return roles, {}
     for flag in flags:
         if flag not in FLAGS:
-            raise MienError(
-                f"no flag is called '{flag}'",
-                key="exclude",
-                expected="one of " + ", ".join(FLAGS),
-                nearest=nearest(flag, FLAGS),
-            )
+            raise unknown(f"no flag is called '{flag}'", flag, FLAGS, key="exclude")
     try:
         table = found_flags(dataset, flags)
     except MienError as error:

@@ -1,36 +1,18 @@
 """The figures of filters, activations, nearest fit rows and single cases, drawn from what a run's folder holds."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
-from mien.explanation.storage import Arrays, read
-from mien.report.explain_pictures import Drawing, Picture, caption
+from mien.explanation.storage import Arrays
+from mien.report.explain_pictures import Draw, Drawing, Result, caption
 from mien.report.explain_tiles import SIGNED, Tile, Values, colored, grid, matrix, picture
 from mien.report.style import Caption
 from mien.report.wording import seeds
-from mien.runs.run import Run
-
-Result = Mapping[str, Any]
 
 # Of the values of a channel's maps, in per cent: a few that stick out don't make all others pale.
 REACH = 99
 _ACROSS = 16  # small pictures in a line, where they aren't numbered by lines and columns
-
-
-def pictures(run: Run, public: bool = False) -> list[Picture]:
-    """The pictures of the run's filters, activations, neighbours and cases, as far as they are there.
-
-    Public ones show drawn faces for the activations, and none of neighbours and cases: those are tables of row ids.
-    """
-    found = []
-    draws = {"filters": filters, "activations": activations, "neighbours": neighbours, "cases": cases}
-    for name, draw in draws.items():
-        stored = read(run, name)
-        if stored is not None:
-            found += [one.picture(name) for one in draw(*stored, public)]
-    return found
 
 
 def filters(result: Result, arrays: Arrays, public: bool = False) -> Iterator[Drawing]:
@@ -132,6 +114,15 @@ def cases(result: Result, arrays: Arrays, public: bool = False) -> Iterator[Draw
         total = f"{len(rows)} of {result['wrong']:,} errors" if name == "errors" else f"{len(rows)} rows"
         made = grid(heading, caption(result, f"{total} · {what}"), tiles, 6)
         yield Drawing(f"cases-{name}", made, f"{heading}: {'; '.join(_spoken(row) for row in rows)}.")
+
+
+# Public ones are drawn faces for the activations, and none for neighbours and cases: those are tables of row ids.
+FIGURES: dict[str, Draw] = {
+    "filters": filters,
+    "activations": activations,
+    "neighbours": neighbours,
+    "cases": cases,
+}
 
 
 def _about(result: Result, public: bool, told: str) -> Caption:

@@ -1,19 +1,26 @@
 """The explanations on a run's page: sentences, pictures and tables, read from the run's folder."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mien.explanation.storage import folder, read
 from mien.files import write_bytes
 from mien.intervals import percent
 from mien.report import explain_figures
-from mien.report.explain_pictures import Picture, rows_of
+from mien.report.explain_pictures import Draw, Result, rows_of
+from mien.report.style import png
 from mien.report.tables import Cell
 from mien.report.wording import seeds, span, warning
 from mien.runs.run import Run
 
-Result = Mapping[str, Any]
+
+class Picture(NamedTuple):
+    """A PNG of an explanation: the file's stem, and what it shows in words."""
+
+    name: str
+    png: bytes
+    text: str
 
 
 @dataclass(frozen=True)
@@ -43,15 +50,15 @@ def sections(run: Run, public: bool = False) -> list[Section]:
 
     Raises FailedError for a file that is broken.
     """
-    drawn = _pictures(run, public)
     found = []
     for name, title in TITLES.items():
         stored = read(run, name)
         if stored is not None:
-            result, own = stored[0], [picture for picture in drawn if picture.explanation == name]
+            result = stored[0]
+            pictures = [Picture(stem, png(figure), text) for stem, figure, text in _draw(name)(*stored, public)]
             rows = f"{rows_of(result)}, protocol {result['protocol']}, {seeds(result)}"
             words, tables = _SAID[name](result)
-            found.append(Section(name, title, rows, warning(result), words, own, tables))
+            found.append(Section(name, title, rows, warning(result), words, pictures, tables))
     return found
 
 
@@ -61,16 +68,13 @@ def sentences(run: Run) -> dict[str, list[str]]:
     return {name: _SAID[name](stored[0])[0] for name, stored in found if stored is not None}
 
 
-def _pictures(run: Run, public: bool) -> list[Picture]:
-    if not any(folder(run).glob("*.json")):
-        return []
-    found = explain_figures.pictures(run, public)
-    if any((folder(run) / f"{name}.json").is_file() for name in ("gradcam", "occlusion", "regions")):
-        # It needs torch, which pages of other runs do without.
-        from mien.report import saliency_figures
+def _draw(name: str) -> Draw:
+    if name in explain_figures.FIGURES:
+        return explain_figures.FIGURES[name]
+    # It needs torch, which pages of other runs do without.
+    from mien.report.saliency_figures import FIGURES
 
-        found += saliency_figures.pictures(run, public)
-    return found
+    return FIGURES[name]
 
 
 def write_pictures(run: Run, found: Sequence[Section]) -> None:

@@ -1,33 +1,20 @@
-"""What the pictures of all explanations share: a caption that names their rows, and how they are stored.
+"""What the figures of all explanations share: a caption that names their rows, and what they are drawn from.
 
-`explain_figures` and `saliency_figures` each give `pictures(run, public)`: those of the explanations that a run's
-folder holds. Public ones show no row of the data set.
+`explain_figures` and `saliency_figures` each have `FIGURES`, the functions that draw an explanation by its name. They
+take its result and arrays, as a run's folder holds them, and whether the figures are public: then they show no row of
+the data set.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from mien.report.rendering import data_uri
-from mien.report.style import Caption, png
+from mien.explanation.storage import Arrays
+from mien.report.style import Caption
 from mien.report.wording import seeds, warning
 
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG of an explanation: the file's stem, the explanation that it belongs to, and what it shows in words."""
-
-    name: str
-    explanation: str
-    png: bytes
-    text: str
-
-    @property
-    def source(self) -> str:
-        """The picture as a data URI."""
-        return data_uri(self.png)
+Result = Mapping[str, Any]
 
 
 class Drawing(NamedTuple):
@@ -37,18 +24,17 @@ class Drawing(NamedTuple):
     figure: Figure
     text: str
 
-    def picture(self, explanation: str) -> Picture:
-        """The figure as a PNG."""
-        return Picture(self.name, explanation, png(self.figure), self.text)
+
+Draw = Callable[[Result, Arrays, bool], Iterator[Drawing]]
 
 
-def caption(result: Mapping[str, Any], *more: str) -> Caption:
+def caption(result: Result, *more: str) -> Caption:
     """What every picture of an explanation says: run, protocol, role, split, seed and n, then what else there is."""
     where = f"{result['run']} · protocol {result['protocol']} · {rows_of(result)} · {seeds(result)}"
     return Caption((where, *more), warning(result))
 
 
-def rows_of(result: Mapping[str, Any]) -> str:
+def rows_of(result: Result) -> str:
     """The rows of an explanation in a few words.
 
     >>> rows_of({"role": "choose", "dataset": "fer2013", "split": "PublicTest", "n": 3589})

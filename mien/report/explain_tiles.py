@@ -10,10 +10,10 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image
 
+from mien.images import Pixels
 from mien.report.style import BLUE, VERMILION, Caption, figure, styled
 
 Values = npt.NDArray[np.floating[Any]]
-Pixels = npt.NDArray[np.uint8]
 
 WIDTH = 7.2
 # Below zero, zero, above; Okabe and Ito's blue and vermilion differ in hue for everyone.

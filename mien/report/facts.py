@@ -6,13 +6,35 @@ from typing import Any
 
 from mien.experiment.yamlfile import read_yaml
 from mien.report import figures, wording
-from mien.report.reading import read_ledger
+from mien.report.pictures import curve_caption, curve_pictures
+from mien.report.reading import read_content, read_history, read_ledger
 from mien.runs.run import Run
 from mien.tasks import ACCURACY, LOSS, Score
 
 # What a page shows in a place of its own, or twice.
 _ELSEWHERE = ("dataset", "command", "sessions")
 _OF_DATASET = ("excluded", "notes")
+
+
+def common(run: Run, measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What every task's page says of a run, by the names that the templates use; `measured` are its metrics by role.
+
+    The curves are written into the run's folder.
+    """
+    environment, score = read_content(run.folder / "environment.json"), run.task.score
+    history = read_history(run.history, score.key)
+    said, rows = curve_caption(run, environment, measured)
+    return {
+        "name": run.name,
+        "about": about(run, environment),
+        "state": run.state,
+        "reason": read_content(run.folder / "status.json").get("reason"),
+        "opened": "report" in measured,
+        "ledger": opened(run, measured.get("report")),
+        "curves": curve_pictures(run, history, said, rows, (LOSS, score)) if history else [],
+        "training": training(run, history, score),
+        **record(run, environment),
+    }
 
 
 def record(run: Run, environment: Mapping[str, Any]) -> dict[str, Any]:

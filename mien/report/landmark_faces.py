@@ -1,10 +1,8 @@
 """Faces with a landmark run's points: the measured ones for its own folder, drawn ones for public pages."""
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from mien.data.dataset import open_dataset
 from mien.data.framing import faces
@@ -13,10 +11,9 @@ from mien.errors import FailedError, MienError
 from mien.faces.squares import cut, detector_squares, into
 from mien.images import Pixels
 from mien.inference.model import load_run
-from mien.metrics.nme import image_errors, measure_points
-from mien.report.landmark_figures import Points, overlays
+from mien.metrics.nme import Points, image_errors, measure_points
+from mien.report.landmark_figures import overlays
 from mien.report.landmark_tables import bracketed
-from mien.report.rendering import data_uri
 from mien.report.style import Caption, png
 from mien.report.wording import seeds, warning
 from mien.runs.predictions import read_points
@@ -29,18 +26,12 @@ _CANVAS, _SEED = 256, 68
 _NAME = 26  # letters of a row's id that a face has room for
 
 
-@dataclass(frozen=True)
-class Gallery:
+class Gallery(NamedTuple):
     """A picture of faces as PNG, its heading, and what it shows in words."""
 
     heading: str
     picture: bytes
     text: str
-
-    @property
-    def source(self) -> str:
-        """The picture as a data URI."""
-        return data_uri(self.picture)
 
 
 class Galleries(NamedTuple):
@@ -89,7 +80,7 @@ def measured_faces(run: Run, metrics: dict[str, Any]) -> Galleries:
                 caption=Caption(lines, warning(metrics)),
             )
             worst = ", ".join(f"{100 * errors[at]:.1f} %" for at in chosen)
-            found.append(_gallery(heading, made, f"Faces with predicted and true points, the {name}: NME {worst}."))
+            found.append(Gallery(heading, png(made), f"Faces with predicted and true points, the {name}: NME {worst}."))
     except (MienError, FailedError, FileNotFoundError) as error:
         reason = error.message if isinstance(error, MienError) else f"{file.name} is missing"
         return Galleries([], f"No faces are shown: {reason}.")
@@ -121,14 +112,10 @@ def drawn_faces(run: Run) -> Galleries:
     made = overlays(images, predicted, true, captions, heading=heading, caption=Caption(lines))
     text = f"Drawn faces with predicted and true points: NME {', '.join(f'{100 * error:.1f} %' for error in errors)}."
     return Galleries(
-        [_gallery(heading, made, text)],
+        [Gallery(heading, png(made), text)],
         "Drawn faces, which no one's picture is needed for. The faces that the run was measured on aren't published: "
         "they are in the report of the run's own folder.",
     )
-
-
-def _gallery(heading: str, made: Figure, text: str) -> Gallery:
-    return Gallery(heading, png(made), text)
 
 
 def _pixels(shares: Points) -> Points:

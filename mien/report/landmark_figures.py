@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -19,12 +18,11 @@ from PIL import Image
 
 from mien.faces.ibug import GROUPS, POINTS
 from mien.images import Pixels
-from mien.metrics.nme import LIMIT
+from mien.metrics.nme import LIMIT, Points
 from mien.report.style import BLUE, FAINT, GREEN, INK, ORANGE, VERMILION, Caption, figure, styled
 from mien.report.wording import in_percent, scored
 
 Results = Mapping[str, Mapping[str, Any]]
-Points = npt.NDArray[np.floating[Any]]
 
 _OF = "% of the distance of the outer eye corners"
 _LOOKS = ((BLUE, "-"), (VERMILION, "--"), (GREEN, "-."), (ORANGE, ":"), (INK, (0, (1, 2))))

@@ -1,6 +1,5 @@
 """A landmark run as one HTML file, with its figures beside it; all read from the run's folder."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,13 @@ from markupsafe import Markup
 from mien.files import write_text
 from mien.report import landmark_tables as tables
 from mien.report import wording
-from mien.report.facts import about, opened, record, training
-from mien.report.figures import History
+from mien.report.facts import common
 from mien.report.landmark_faces import Galleries, measured_faces
 from mien.report.landmark_pictures import error_pictures
-from mien.report.pictures import curve_caption, curve_pictures
-from mien.report.reading import read_content, read_history, read_metrics, read_others
+from mien.report.reading import read_metrics, read_others
 from mien.report.rendering import render
 from mien.report.tables import Cell
 from mien.runs.run import Run
-from mien.tasks import LOSS, NME
-
-_PANELS = (LOSS, NME)
 
 
 @dataclass(frozen=True)
@@ -53,8 +47,6 @@ def landmark_page(run: Run, galleries: Galleries | None) -> str:
 
     The figures are written into the run's folder.
     """
-    environment = read_content(run.folder / "environment.json")
-    history = read_history(run.history, NME.key)
     measured = {role: _measured(run, role) for role in ("report", "choose") if run.metrics_file(role).is_file()}
     first = next(iter(measured.values()), None)
     own = measured["report"].metrics if "report" in measured else None
@@ -62,20 +54,12 @@ def landmark_page(run: Run, galleries: Galleries | None) -> str:
     if galleries is None:
         galleries = measured_faces(run, first.metrics) if first else Galleries([], "")
     content = {
-        "name": run.name,
-        "about": about(run, environment),
-        "state": run.state,
-        "reason": read_content(run.folder / "status.json").get("reason"),
+        **common(run, {role: of.metrics for role, of in measured.items()}),
         "measured": list(measured.values()),
         "first": first,
-        "opened": own is not None,
-        "ledger": opened(run, own),
         "others": tables.other_rows(others, own) if others else [],
         "columns": [(label, meaning) for label, meaning, _ in tables.MEASURES.values()],
         "galleries": galleries,
-        "curves": _curves(run, history, environment, measured) if history else [],
-        "training": training(run, history, NME),
-        **record(run, environment),
     }
     return render("landmarks.html.j2", content)
 
@@ -93,10 +77,3 @@ def _measured(run: Run, role: str) -> Measured:
         sizes=tables.size_rows(metrics),
         pictures=error_pictures(run, metrics),
     )
-
-
-def _curves(
-    run: Run, history: History, environment: Mapping[str, Any], measured: Mapping[str, Measured]
-) -> list[Markup]:
-    said, rows = curve_caption(run, environment, {role: of.metrics for role, of in measured.items()})
-    return curve_pictures(run, history, said, rows, _PANELS)

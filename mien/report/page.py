@@ -1,6 +1,5 @@
 """A run as one HTML file, and its figures and tables as files of their own; all read from the run's folder."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ from mien.errors import MienError
 from mien.evaluation.slices import MINIMUM
 from mien.files import write_text
 from mien.metrics.classification import classification_report, confusion, predict
-from mien.report import figures, pictures, tables, wording
+from mien.report import pictures, tables, wording
 from mien.report.explain_page import Section, sections, write_pictures
-from mien.report.facts import about, opened, record, training
-from mien.report.reading import read_content, read_history, read_metrics, read_others
+from mien.report.facts import common
+from mien.report.reading import read_content, read_metrics, read_others
 from mien.report.rendering import render
 from mien.runs.predictions import read_predictions
 from mien.runs.run import Run
@@ -68,31 +67,21 @@ def write_class_report(run: Run) -> Path:
 
 def run_page(run: Run, explained: list[Section], public: bool = False) -> str:
     """The page with these explanations (`public` ones show no row); its figures are written into the run's folder."""
-    folder = run.folder
-    environment = read_content(folder / "environment.json")
-    history = read_history(run.history)
     measured = {role: _measured(run, role) for role in ("report", "choose") if run.metrics_file(role).is_file()}
     own = measured["report"].metrics if "report" in measured else None
-    others = read_others(folder)
+    others = read_others(run.folder)
     contaminated = [one for one in [*([own] if own else []), *others] if one["contaminated"]]
+    environment = read_content(run.folder / "environment.json")
     fit = environment.get("dataset", {}).get("roles", {}).get("fit")
     content = {
-        "name": run.name,
-        "about": about(run, environment),
-        "state": run.state,
-        "reason": read_content(folder / "status.json").get("reason"),
+        **common(run, {role: of.metrics for role, of in measured.items()}),
         "measured": list(measured.values()),
         "first": next(iter(measured.values()), None),
-        "opened": own is not None,
-        "ledger": opened(run, own),
         "others": tables.other_rows(others, own) if others else [],
         "why_high": [wording.why_high(one, fit) for one in contaminated],
         "minimum": MINIMUM,
-        "curves": _curves(run, history, environment, measured) if history else [],
-        "training": training(run, history),
         "explained": explained,
         "public": public,
-        **record(run, environment),
     }
     return render("page.html.j2", content)
 
@@ -130,10 +119,3 @@ def _measured(run: Run, role: str) -> Measured:
         slices=tables.slice_tables(metrics),
         votes=tables.vote_table(metrics["votes"]) if metrics["votes"] else [],
     )
-
-
-def _curves(
-    run: Run, history: figures.History, environment: Mapping[str, Any], measured: Mapping[str, Measured]
-) -> list[Markup]:
-    said, rows = pictures.curve_caption(run, environment, {role: of.metrics for role, of in measured.items()})
-    return pictures.curve_pictures(run, history, said, rows)

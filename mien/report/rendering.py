@@ -15,7 +15,8 @@ def render(template: str, content: Mapping[str, Any], *folders: Path) -> str:
     """The HTML of a template here or in further `folders`, with `content` by name; text is escaped, Markup is not.
 
     A template extends `base.html.j2` (blocks `title`, `style`, `header`, `main`) and imports from `macros.html.j2`.
-    Filters beside Jinja's: `firm` keeps numbers and their signs on one line, `thousands` writes 3589 as 3,589.
+    Filters beside Jinja's: `firm` keeps numbers and their signs on one line, `thousands` writes 3589 as 3,589,
+    `data_uri` puts a picture into the page.
     """
     templates = Environment(
         loader=FileSystemLoader([Path(__file__).parent, *folders]),
@@ -25,6 +26,7 @@ def render(template: str, content: Mapping[str, Any], *folders: Path) -> str:
         lstrip_blocks=True,
     )
     templates.filters["firm"] = firm
+    templates.filters["data_uri"] = data_uri
     templates.filters["thousands"] = "{:,}".format
     return templates.get_template(template).render({**content, "version": __version__})
 

@@ -1,27 +1,23 @@
 """The figures of Grad-CAM, occlusion and regions, drawn from what a run's folder holds."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mien.explanation.by_region import ALL, PARTS
-from mien.explanation.storage import Arrays, read
+from mien.explanation.storage import Arrays
 from mien.faces.ibug import GROUPS
+from mien.images import Pixels
 from mien.intervals import percent, with_interval
-from mien.report.explain_pictures import Drawing, Picture, caption
-from mien.report.explain_tiles import SIGNED, Pixels, Tile, colored, grid, picture
+from mien.report.explain_pictures import Draw, Drawing, Result, caption
+from mien.report.explain_tiles import SIGNED, WIDTH, Tile, Values, colored, grid, picture
 from mien.report.style import BLUE, FAINT, INK, VERMILION, Caption, figure, styled
-from mien.runs.run import Run
 
-Result = Mapping[str, Any]
-Values = npt.NDArray[np.floating[Any]]
-
-_WIDTH = 7.2
 # Pixels of a tile that a map is drawn on; the outline's gray, and that of places without a cell.
 _SIDE = 144
 _LINE, _OUTSIDE = (96, 104, 112), (232, 234, 237)
@@ -39,19 +35,6 @@ _CURVES: tuple[tuple[range, bool], ...] = (
     (range(60, 68), True),
 )
 _TITLES = {"gradcam": "Grad-CAM", "occlusion": "Occlusion"}
-
-
-def pictures(run: Run, public: bool = False) -> list[Picture]:
-    """The pictures of the run's Grad-CAM, occlusion and regions, as far as they are there.
-
-    Public ones are drawn over the outline of the data set's middle face, and show no row.
-    """
-    found = []
-    for name, draw in (("gradcam", maps), ("occlusion", maps), ("regions", regions)):
-        stored = read(run, name)
-        if stored is not None:
-            found += [one.picture(name) for one in draw(name, *stored, public)]
-    return found
 
 
 def maps(name: str, result: Result, arrays: Arrays, public: bool = False) -> Iterator[Drawing]:
@@ -165,7 +148,7 @@ def _overlaid(image: Pixels, values: Values, result: Result) -> Pixels:
     return np.asarray(np.rint(large + _STRONG * share * (full - large)).clip(0, 255), dtype=np.uint8)
 
 
-def regions(name: str, result: Result, arrays: Arrays, public: bool = False) -> Iterator[Drawing]:
+def regions(result: Result, arrays: Arrays, public: bool = False) -> Iterator[Drawing]:
     """The loss of the true class's probability by part and class, beside random patches; and what is blurred."""
     found = {(entry["part"], entry["class"]): entry for entry in result["parts"]}
     parts = [part for part in PARTS if (part, ALL) in found]
@@ -175,7 +158,7 @@ def regions(name: str, result: Result, arrays: Arrays, public: bool = False) -> 
             f"{_span(found[part, ALL], 'difference', 'difference_interval')}"
             for part in parts
         )
-        yield Drawing(name, _losses(result, found, parts), f"Loss of the true class's probability: {text}.")
+        yield Drawing("regions", _losses(result, found, parts), f"Loss of the true class's probability: {text}.")
     yield _blurred(result, arrays, public)
 
 
@@ -192,7 +175,7 @@ def _losses(result: Result, found: Mapping[tuple[str, str], Any], parts: list[st
         "points aren't here"
     )
     with styled():
-        made, axes = figure("Loss by region", caption(result, told), 0.9 + 0.28 * len(labels), len(parts), _WIDTH)
+        made, axes = figure("Loss by region", caption(result, told), 0.9 + 0.28 * len(labels), len(parts), WIDTH)
         ends = [end for one in found.values() for side in (one, one["random"]) for end in side["interval"]]
         for ax, part in zip(axes, parts, strict=True):
             _panel(ax, part, labels, found, (min(ends), max(ends)))
@@ -250,3 +233,11 @@ def _blurred(result: Result, arrays: Arrays, public: bool) -> Drawing:
     blur = f"Gaussian, sd {result['sd']:g} px; parts by the points of {result['landmarks']['name']}"
     made = grid("What is blurred", Caption((*said.lines, f"{blur} · {told}"), said.warning), tiles, columns, side=1.1)
     return Drawing("regions-blurred", made, f"Faces without {', '.join(names)}: {blur}.")
+
+
+# Public ones are drawn over the outline of the data set's middle face.
+FIGURES: dict[str, Draw] = {
+    "gradcam": partial(maps, "gradcam"),
+    "occlusion": partial(maps, "occlusion"),
+    "regions": regions,
+}

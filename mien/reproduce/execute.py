@@ -64,9 +64,8 @@ def _trained(workspace: Workspace, planned: Planned, command: Sequence[str]) -> 
     try:
         train_to_end(run, command)
     except MienError:
-        if (
-            planned.run is None and run.state != "finished" and not run.checkpoint.exists()
-        ):  # It never came to anything.
+        # It never came to anything.
+        if planned.run is None and run.state != "finished" and not run.checkpoint.exists():
             shutil.rmtree(run.folder, ignore_errors=True)
         raise
     return replace(planned, state="finished", run=run, why="", epochs_done=done(run))

@@ -4,9 +4,8 @@ Pictures of a data set's rows stay in the workspace. Public ones show faces that
 """
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from mien.faces.regions import region_named
 from mien.files import write_bytes, write_text
 from mien.images import Pixels
 from mien.report import explain_figures, figures, saliency_figures
-from mien.report.explain_pictures import Drawing
 from mien.report.landmark_faces import drawn_faces, measured_faces
 from mien.report.pictures import curve_caption, inline_svg
 from mien.report.reading import read_history, read_metrics
@@ -261,12 +259,6 @@ def explained(run: Run, name: str, *, public: bool) -> Iterator[PaperFigure]:
     stored = read(run, name)
     if stored is None:
         raise MienError(f"nobody has looked yet: mien explain {run.name} {name}")
-    for one in _EXPLAINED[name](*stored, public):
-        yield _drawn(one.name, one.name, one.text, one.figure)
-
-
-_EXPLAINED: Mapping[str, Callable[..., Iterator[Drawing]]] = {
-    "activations": explain_figures.activations,
-    "filters": explain_figures.filters,
-    "regions": partial(saliency_figures.regions, "regions"),
-}
+    draw = {**explain_figures.FIGURES, **saliency_figures.FIGURES}[name]
+    for stem, made, text in draw(*stored, public):
+        yield _drawn(stem, stem, text, made)

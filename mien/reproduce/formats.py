@@ -1,11 +1,10 @@
 """The tables of a reproduced report, as CSV and LaTeX."""
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mien import latex
+from mien.files import csv_text
 from mien.intervals import with_interval
 
 
@@ -47,18 +46,16 @@ class PaperTable(NamedTuple):
 def as_csv(table: PaperTable) -> str:
     """The table as CSV; a score has four columns, of its value, the ends of its interval, and sd."""
     scores = [any(isinstance(row[place], ScoreCell) for row in table.rows) for place in range(len(table.columns))]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     head: list[str] = []
     for name, score in zip(table.columns, scores, strict=True):
         head += [name, f"{name}, low", f"{name}, high", f"{name}, sd"] if score else [name]
-    writer.writerow([*head, "measured on"])
+    lines: list[list[Any]] = [[*head, "measured on"]]
     for row in table.rows:
         line: list[Any] = []
         for cell, score in zip(row, scores, strict=True):
             line += _spread(cell) if score else [cell]
-        writer.writerow([*line, table.where])
-    return text.getvalue()
+        lines.append([*line, table.where])
+    return csv_text(lines)
 
 
 def _spread(cell: Cell) -> list[Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from mien.errors import MienError, nearest
+from mien.errors import unknown
 
 REPORT = "paper-2021"
 Kind = Literal["cnn", "googlenet", "pretraining", "points"]
@@ -100,12 +100,7 @@ def part_named(name: str) -> Part:
     """
     names = [part.name for part in PARTS]
     if name not in names:
-        raise MienError(
-            f"no part of {REPORT} is called '{name}'",
-            key="--only",
-            expected="one of " + ", ".join(names),
-            nearest=nearest(name, names),
-        )
+        raise unknown(f"no part of {REPORT} is called '{name}'", name, names, key="--only")
     return PARTS[names.index(name)]
 
 

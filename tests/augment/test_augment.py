@@ -16,28 +16,11 @@ from PIL import Image, ImageEnhance
 from pydantic import ValidationError
 from scipy import ndimage
 
-from mien.augment import (
-    Affine,
-    Blur,
-    Brightness,
-    Contrast,
-    Crop,
-    Degrade,
-    Erasing,
-    Flip,
-    Frame,
-    Gamma,
-    Gray,
-    Hue,
-    Jpeg,
-    Noise,
-    Normalize,
-    Pipeline,
-    RepeatChannels,
-    Resize,
-    Saturation,
-)
-from mien.augment.jpeg import CHROMA, LUMA, tables
+from mien.augment import Gray, Normalize, Pipeline, RepeatChannels, Resize
+from mien.augment.geometry import Affine, Crop, Flip, Frame
+from mien.augment.jpeg import CHROMA, LUMA, Jpeg, tables
+from mien.augment.light import Brightness, Contrast, Gamma, Hue, Saturation
+from mien.augment.quality import Blur, Degrade, Erasing, Noise
 from mien.errors import MienError
 from mien.faces import ibug
 from mien.registry import build, entry, names
@@ -800,6 +783,10 @@ def test_kornia_is_imported_when_an_op_needs_it():
     code = """
 import sys
 from mien.augment import *
+from mien.augment.geometry import Flip
+from mien.augment.jpeg import Jpeg
+from mien.augment.light import Brightness, Contrast, Gamma, Saturation
+from mien.augment.quality import Degrade, Noise
 Pipeline([Brightness(), Contrast(), Gamma(), Noise(), Degrade(), Jpeg(), RepeatChannels(), Saturation(), Gray()])
 Pipeline([Resize(size=9), Normalize()])
 assert "kornia" not in sys.modules, "too early"

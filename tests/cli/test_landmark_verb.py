@@ -24,7 +24,8 @@ from mien.data.dataset import open_dataset
 from mien.data.importers import import_dataset
 from mien.data.importers.pts import parse_pts
 from mien.errors import FailedError, MienError
-from mien.faces.detector import Box, Detector, Face, Fit, Square, open_detector
+from mien.faces.detector import Box, Detector, Face, Fit, open_detector
+from mien.faces.squares import Square
 from mien.images import Pixels, decode, encode_png
 from mien.landmarks.drawing import overlay
 from mien.landmarks.formats import COORDINATES, Photo, csv_text, pts_text, pts_texts

@@ -1,7 +1,6 @@
 """Decoded pixels: made once, equal to decoding each row, whole or not there."""
 
 import mmap
-import os
 import resource
 from pathlib import Path
 
@@ -84,7 +83,7 @@ def test_nothing_half_made_is_left(tiny: Dataset, monkeypatch: pytest.MonkeyPatc
         return decode(data, color, size)
 
     monkeypatch.setattr(cache, "decode", failing)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr("mien.parallel.THREADS", 1)
     with pytest.raises(error):
         pixels(tiny, "train", 24, "gray")
     assert files(tiny) == []

@@ -26,7 +26,8 @@ from mien.experiment.building import (
 )
 from mien.experiment.schema import load_experiment
 from mien.images import encode_png
-from mien.protocols import Part, stratified
+from mien.protocols import Part
+from mien.protocols.named import stratified
 from mien.workspace import Workspace
 
 PAPER = REPOSITORY / "experiments/paper-2021"

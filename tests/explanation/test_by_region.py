@@ -30,7 +30,7 @@ from mien.explanation.face_points import face_points, outline
 from mien.explanation.storage import read, store
 from mien.faces.regions import MEAN_SHAPE
 from mien.inference.weights import save_weights
-from mien.report.saliency_figures import pictures
+from mien.report.explain_page import sections
 from mien.runs.run import new_run
 from mien.workspace import Workspace
 
@@ -234,7 +234,7 @@ def test_pictures_of_regions(context: Context) -> None:
     made = regions(context, face_points(context.dataset, context.rows, None))
     store(context.run, "regions", *made)
     assert read(context.run, "regions")[0] == made[0]
-    shown, public = pictures(context.run), pictures(context.run, public=True)
+    ((shown,), (public,)) = ([of.pictures for of in sections(context.run, public)] for public in (False, True))
     assert [one.name for one in shown] == [one.name for one in public] == ["regions", "regions-blurred"]
     assert shown[0].png == public[0].png
     assert shown[1].png != public[1].png

@@ -40,7 +40,8 @@ from mien.intervals import percentile_interval, resampled_means
 from mien.models.cnn import CNN
 from mien.models.googlenet import GoogLeNet
 from mien.models.resnet import ResNet
-from mien.report.saliency_figures import outlined, pictures, placed
+from mien.report.explain_page import sections
+from mien.report.saliency_figures import outlined, placed
 from mien.runs.run import new_run
 from mien.workspace import Workspace
 
@@ -257,19 +258,19 @@ def test_pictures_come_from_the_files_and_public_ones_show_no_row(
     for name, made in (("gradcam", gradcam(context)), ("occlusion", occlusion(context, per_class=1))):
         store(context.run, name, *made)
         assert read(context.run, name)[0] == made[0]
-    found = {one.name: one for one in pictures(context.run)}
+    found = {one.name: (section.name, one) for section in sections(context.run) for one in section.pictures}
     assert list(found) == ["gradcam-classes", "gradcam-rows", "occlusion-classes", "occlusion-rows"]
-    public = [one.name for one in pictures(context.run, public=True)]
+    public = [one.name for section in sections(context.run, public=True) for one in section.pictures]
     assert public == ["gradcam-classes", "occlusion-classes"]
-    assert all(one.explanation == one.name.partition("-")[0] for one in found.values())
-    assert "all (n = 35): alike" in found["gradcam-classes"].text
-    assert max(len(one.png) for one in found.values()) < 200_000
-    assert Image.open(io.BytesIO(found["gradcam-rows"].png)).width == 1152
+    assert all(section == name.partition("-")[0] for name, (section, _) in found.items())
+    assert "all (n = 35): alike" in found["gradcam-classes"][1].text
+    assert max(len(one.png) for _, one in found.values()) < 200_000
+    assert Image.open(io.BytesIO(found["gradcam-rows"][1].png)).width == 1152
 
 
 def test_nothing_stored_is_no_picture(tmp_path: Path, context: Context) -> None:
     run = replace(context).run.__class__(tmp_path / "runs" / "none" / "1")
-    assert pictures(run) == []
+    assert sections(run) == []
 
 
 @settings(max_examples=20, deadline=None)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from mien.data.synthetic import faces
 from mien.errors import MienError
-from mien.faces.detector import Box, Detector, Face, Fit, Square, crop, open_detector
-from mien.faces.squares import WIDEN
+from mien.faces.detector import Box, Detector, Face, Fit, open_detector
+from mien.faces.squares import WIDEN, Square, crop
 from mien.images import Pixels, decode
 
 EXPECTED = "YuNet's weights, face_detection_yunet_2023mar.onnx of OpenCV's model zoo, or cascade, or none"

@@ -16,25 +16,17 @@ from mien.data.dataset import Dataset, open_dataset, write_dataset
 from mien.data.labels import FER2013
 from mien.errors import FailedError, MienError
 from mien.images import decode, encode_png
-from mien.protocols import (
-    ROLES,
-    Part,
-    Role,
-    Roles,
-    check_roles,
+from mien.protocols import ROLES, Part, Role, Roles, check_roles, folds, overlap, role_ids, without
+from mien.protocols.named import (
     folder,
-    folds,
+    grouped,
     k_fold,
     leave_one_subject_out,
     official,
-    overlap,
     paper_2021,
-    role_ids,
     splits,
     stratified,
-    without,
 )
-from mien.protocols.named import grouped
 from mien.registry import build, entry, load_plugins
 from mien.workspace import Workspace
 

@@ -6,7 +6,7 @@ An importer for another format is a function in a plugin; `mien.data.importers.s
 import contextlib
 import itertools
 import re
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from mien.data.importers.splits import SHARES, make_splits
 from mien.data.labels import SCHEMES, LabelScheme, canonical, scheme_named, scheme_of
 from mien.errors import MienError
 from mien.images import decode
-from mien.parallel import ordered_map
+from mien.parallel import chunks, ordered_map
 from mien.progress import console, progress
 from mien.registry import entry, names
 from mien.workspace import Workspace, check_name
@@ -87,11 +87,11 @@ def import_dataset(
     with (
         write_dataset(workspace, name, scheme, source=str(source), format=kind, **facts) as writer,
         progress(f"importing {name}", content.total) as done,
-        contextlib.closing(_checked(content)) as chunks,
+        contextlib.closing(_checked(content)) as checked,
     ):
         bad: list[BadRow] = []
         number = 0
-        for chunk in chunks:
+        for chunk in checked:
             for row in chunk:
                 if isinstance(row, Row) and splits is not None:
                     row = replace(row, split=splits[number])
@@ -169,29 +169,17 @@ def _read_votes(votes: Path, content: Source, kind: str) -> ferplus.Votes:
     return ferplus.read_votes(votes)
 
 
-def _chunks(rows: Iterable[Row | BadRow]) -> Iterator[list[Row | BadRow]]:
-    chunk: list[Row | BadRow] = []
-    size = 0
-    for row in rows:
-        chunk.append(row)
-        size += len(row.image) if isinstance(row, Row) else 0
-        if len(chunk) == _CHUNK_ROWS or size >= _CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    yield chunk
-
-
 def _checked(content: Source) -> Generator[list[Row | BadRow]]:
     """Chunks of rows with the sizes of their images; a row whose image doesn't decode becomes a bad row."""
-    chunks = _chunks(content.rows)
+    of_rows = chunks(content.rows, _CHUNK_ROWS, lambda row: len(row.image) if isinstance(row, Row) else 0, _CHUNK_BYTES)
     if content.checked:
-        yield from chunks
+        yield from of_rows
         return
-    first = next(chunks)
+    first = next(of_rows, [])
     size = sum(len(row.image) for row in first if isinstance(row, Row))
     # Pillow lets other threads run only while it decodes, so with small images threads slow each other down.
     work = ordered_map if size >= _LARGE_IMAGE * len(first) else map
-    yield from work(_check, itertools.chain([first], chunks))
+    yield from work(_check, itertools.chain([first], of_rows))
 
 
 def _check(chunk: list[Row | BadRow]) -> list[Row | BadRow]:

@@ -105,8 +105,5 @@ def _row(row: str, root: Path, each: _List, box: Box) -> Row | BadRow:
         points, lines = box.points()
     except MienError as error:
         return BadRow(row, face_points.COLUMN, error.message, error.expected, error.line or box.line, each.shown)
-    placed = face_points.stored_points(row, image, points, lines, each.shown)
-    if isinstance(placed, BadRow):
-        return placed
-    extra = {face_points.COLUMN: placed, face_points.GROUP: face_points.original(box.file)}
-    return Row(each.split, row, image, FACE.classes[0], path=path.name, extra=extra)
+    good = Row(each.split, row, image, FACE.classes[0], path=path.name)
+    return face_points.with_points(good, face_points.original(box.file), points, lines, each.shown)

@@ -9,7 +9,7 @@ import io
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pyarrow as pa
 from PIL import Image
 
 from mien.data.dataset import POINTS_COLUMN
-from mien.data.importers.source import BadRow
+from mien.data.importers.source import BadRow, Row
 from mien.errors import MienError
 from mien.faces.ibug import MIRROR, POINTS
 from mien.files import read_json
@@ -126,21 +126,19 @@ def upright(points: Points, header: Header) -> Points:
     return moved[list(MIRROR)] if mirrored else moved
 
 
-def stored_points(
-    row: str, image: bytes, points: Points, lines: Sequence[int] | None = None, file: str | None = None
-) -> list[float] | BadRow:
-    """The row's value of `landmarks` from points of the image as stored, or the row as a bad one.
+def with_points(row: Row, group: str, points: Points, lines: Sequence[int], file: str | None) -> Row | BadRow:
+    """The row with points of its image as stored, and its group; or the row as a bad one.
 
     `lines` are the points' lines in a text file, and `file` is that file below the source.
     """
-    stored = header(image)
-    if stored is None:
-        return _numbers(points)
-    far = far_outside(points, stored)
-    if far is None:
-        return _numbers(upright(points, stored))
-    index, reason, expected = far
-    return BadRow(row, COLUMN, reason, expected, lines[index] if lines else None, file)
+    stored = header(row.image)
+    if stored is not None:
+        far = far_outside(points, stored)
+        if far is not None:
+            index, reason, expected = far
+            return BadRow(row.id, COLUMN, reason, expected, lines[index], file)
+        points = upright(points, stored)
+    return replace(row, extra={COLUMN: _numbers(points), GROUP: group})
 
 
 def listed_points(row: str, column: str, image: bytes, values: Sequence[Any]) -> list[float] | BadRow:

@@ -17,6 +17,7 @@ from mien.data.importers.source import OFFICIAL_SPLITS, BadRow, Row, Source
 from mien.data.labels import FER2013
 from mien.errors import MienError
 from mien.images import Pixels, stored_pngs
+from mien.parallel import chunks
 from mien.registry import register
 
 _COLUMNS = ("emotion", "pixels", "usage")
@@ -76,27 +77,15 @@ def _rows(source: Path, columns: list[str]) -> Iterator[Row | BadRow]:
     label, pixels, usage = (columns.index(name) for name in _COLUMNS)
     with source.open("rb", buffering=2**20) as file:
         file.readline(_MAX_LINE)
-        chunks = _chunks(_lines(file))
-        first = next(chunks)
+        of_lines = chunks(_lines(file), _CHUNK_ROWS, lambda line: len(line[2]), _CHUNK_BYTES)
+        first = next(of_lines, [])
         side = _side([text.split(b",")[pixels] for _, _, text in first if text.count(b",") >= pixels])
         # glibc gives free memory back to the system, and takes it anew for each block's arrays, which is slower than to
         # parse them; once a larger piece was freed, it keeps as much (mallopt(3), M_MMAP_THRESHOLD).
         np.empty(2**23, np.uint8)
         # One thread: numpy's calls are so short here that two threads would mostly wait for each other.
-        for chunk in chain([first], chunks):
+        for chunk in chain([first], of_lines):
             yield from _parse(chunk, len(columns), label, pixels, usage, side)
-
-
-def _chunks(lines: Iterator[Line]) -> Iterator[list[Line]]:
-    chunk: list[Line] = []
-    size = 0
-    for line in lines:
-        chunk.append(line)
-        size += len(line[2])
-        if len(chunk) == _CHUNK_ROWS or size >= _CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    yield chunk
 
 
 def _lines(file: BinaryIO) -> Iterator[Line]:

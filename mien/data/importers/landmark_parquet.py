@@ -5,29 +5,16 @@ Points are 136 numbers, x and y in turn, or 68 pairs: pixel centres from 0 of th
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mien.data.importers import face_points
+from mien.data.importers import face_points, tables
 from mien.data.importers.parquet import CONVENTION, IDS, LABELS
 from mien.data.importers.source import BadRow, Row, Source
-from mien.data.importers.tables import (
-    BATCH_ROWS,
-    are_ids,
-    column_called,
-    extra_columns,
-    image_of,
-    is_image,
-    open_parquet,
-    paths_of,
-    readable,
-    rows_in,
-    split_of,
-    values_of,
-)
 from mien.data.labels import FACE
 from mien.errors import MienError
 from mien.registry import register
@@ -47,11 +34,6 @@ class _File:
     split_column: str | None
     split: str | None
 
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns and their types."""
-        return self.opened.schema_arrow
-
 
 @register("importer", "landmark-parquet")
 def landmark_parquet(source: Path) -> Source | None:
@@ -59,12 +41,12 @@ def landmark_parquet(source: Path) -> Source | None:
 
     Files of one folder need not have the same columns; the data set has those that all files share.
     """
-    files = [_file(path) for path in paths_of(source)]
+    files = [_file(path) for path in tables.paths_of(source)]
     if not files or None in files:
         return None
     known = [file for file in files if file is not None]
     paths = [file.path for file in known]
-    total = rows_in((file.opened for file in known), source)
+    total = tables.rows_in((file.opened for file in known), source)
     named = [file.split_column is not None or file.split is not None for file in known]
     if any(named) and not all(named):
         path = known[named.index(False)].path
@@ -72,12 +54,14 @@ def landmark_parquet(source: Path) -> Source | None:
         raise MienError("nothing says of which split its rows are", file=str(path), expected=expected)
 
     schema, left_out = _shared(known)
-    key = column_called(schema, _IDS)
-    if key is not None and not are_ids(values_of(paths, key), total):
+    key = tables.column_called(schema, _IDS)
+    if key is not None and not tables.are_ids(tables.values_of(paths, key), total):
         key = None
-    extra, of_no_type = extra_columns(schema, {key})
+    extra, of_no_type = tables.extra_columns(schema, {key})
     left_out += of_no_type
-    splits = [value for file in known if file.split_column for value in values_of([file.path], file.split_column)]
+    splits = [
+        value for file in known if file.split_column for value in tables.values_of([file.path], file.split_column)
+    ]
     limited = face_points.restricted(source, {*splits, *(file.path.stem for file in known)})
     notes = face_points.notes(CONVENTION, limited)
     if len(known) > 1 and left_out:
@@ -95,23 +79,23 @@ def landmark_parquet(source: Path) -> Source | None:
 
 def _file(path: Path) -> _File | None:
     """A file of landmarks; None for one that has labels or no points."""
-    opened = open_parquet(path)
+    opened = tables.open_parquet(path)
     schema = opened.schema_arrow
-    image, label, split = (column_called(schema, names) for names in (("image",), LABELS, _SPLITS))
-    points = column_called(schema, (face_points.COLUMN,))
-    if label is not None or points is None or image is None or not is_image(schema.field(image).type):
+    image, label, split = (tables.column_called(schema, names) for names in (("image",), LABELS, _SPLITS))
+    points = tables.column_called(schema, (face_points.COLUMN,))
+    if label is not None or points is None or image is None or not tables.is_image(schema.field(image).type):
         return None
-    return _File(path, opened, image, points, split, None if split else split_of(path))
+    return _File(path, opened, image, points, split, None if split else tables.split_of(path))
 
 
 def _shared(files: list[_File]) -> tuple[pa.Schema, list[str]]:
     """The extra columns that every file has, with types that hold all values; and the names of the others."""
     fields, left_out = [], []
-    for name in dict.fromkeys(name for file in files for name in file.schema.names):
-        having = [file for file in files if name in file.schema.names]
+    for name in dict.fromkeys(name for file in files for name in file.opened.schema_arrow.names):
+        having = [file for file in files if name in file.opened.schema_arrow.names]
         if any(name in (file.image, file.points, file.split_column) for file in having):
             continue
-        schemas = [pa.schema([file.schema.field(name)]) for file in having]
+        schemas = [pa.schema([file.opened.schema_arrow.field(name)]) for file in having]
         try:
             unified = pa.unify_schemas(schemas, promote_options="permissive")
         except pa.ArrowException:
@@ -124,14 +108,11 @@ def _shared(files: list[_File]) -> tuple[pa.Schema, list[str]]:
 
 
 def _rows(files: list[_File], key: str | None, extra: dict[str, tuple[str, pa.DataType]]) -> Iterator[Row | BadRow]:
-    number = 0
+    number = count()
     for file in files:
         wanted = [name for name in (file.image, file.points, file.split_column, key, *extra) if name is not None]
-        with open_parquet(file.path) as opened, readable(file.path):
-            for batch in opened.iter_batches(BATCH_ROWS, columns=wanted, use_threads=False):
-                for values in batch.to_pylist():
-                    yield _row(values, str(number if key is None else values[key]), file, extra)
-                    number += 1
+        for values in tables.rows_of(file.path, wanted):
+            yield _row(values, str(next(number) if key is None else values[key]), file, extra)
 
 
 def _row(values: dict[str, Any], row: str, file: _File, extra: dict[str, tuple[str, pa.DataType]]) -> Row | BadRow:
@@ -140,7 +121,7 @@ def _row(values: dict[str, Any], row: str, file: _File, extra: dict[str, tuple[s
         split = values[file.split_column]
         if not isinstance(split, str):
             return BadRow(row, file.split_column, "no split")
-    image = image_of(values[file.image], row, file.image)
+    image = tables.image_of(values[file.image], row, file.image)
     if isinstance(image, BadRow):
         return image
     if not isinstance(values[file.points], list):

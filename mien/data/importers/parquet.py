@@ -3,28 +3,14 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from mien.data.importers import face_points
+from mien.data.importers import face_points, tables
 from mien.data.importers.source import OFFICIAL_SPLITS, BadRow, Row, Source
-from mien.data.importers.tables import (
-    BATCH_ROWS,
-    are_ids,
-    column_called,
-    extra_columns,
-    image_of,
-    is_image,
-    is_text,
-    open_parquet,
-    paths_of,
-    readable,
-    rows_in,
-    split_of,
-    values_of,
-)
 from mien.data.labels import FER2013
 from mien.errors import MienError
 from mien.registry import register
@@ -39,27 +25,27 @@ CONVENTION = "Parquet, pixel centres from 0"
 @register("importer", "parquet")
 def parquet(source: Path) -> Source | None:
     """A Parquet file, or a folder of `<split>-*.parquet`."""
-    paths = paths_of(source)
+    paths = tables.paths_of(source)
     if not paths:
         return None
-    files = [open_parquet(path) for path in paths]
+    files = [tables.open_parquet(path) for path in paths]
     schema = files[0].schema_arrow
     for path, file in zip(paths, files, strict=True):
         if not file.schema_arrow.equals(schema):
             raise MienError(f"its columns differ from those of {paths[0].name}", file=str(path))
-    total = rows_in(files, source)
-    image, label, split, key = (column_called(schema, names) for names in (("image",), LABELS, _SPLITS, IDS))
-    if image is None or not is_image(schema.field(image).type):
+    total = tables.rows_in(files, source)
+    image, label, split, key = (tables.column_called(schema, names) for names in (("image",), LABELS, _SPLITS, IDS))
+    if image is None or not tables.is_image(schema.field(image).type):
         raise MienError("there is no column of images", file=str(source), expected="'image' as bytes or {bytes, path}")
     if label is None:
         raise MienError("there is no column of labels", file=str(source), expected="one of " + ", ".join(LABELS))
-    splits = [split_of(path) for path in paths]
+    splits = [tables.split_of(path) for path in paths]
     if split is None and None in splits and any(splits):
         raise MienError("some files are called by their split and others aren't", file=str(source))
 
     classes, usages = _classes(schema, label), None
-    if classes is None and is_text(schema.field(label).type):
-        classes = tuple(sorted({value for value in values_of(paths, label) if value is not None}))
+    if classes is None and tables.is_text(schema.field(label).type):
+        classes = tuple(sorted({value for value in tables.values_of(paths, label) if value is not None}))
     elif not pa.types.is_integer(schema.field(label).type):
         kind = schema.field(label).type
         raise MienError(f"the labels have the type {kind}", file=str(source), key=label, expected="integers or text")
@@ -67,14 +53,14 @@ def parquet(source: Path) -> Source | None:
         # The challenge itself has these two columns, with these values.
         classes, usages = FER2013.classes, OFFICIAL_SPLITS
 
-    ids = values_of(paths, key) if key is not None else []
-    if not are_ids(ids, total):
+    ids = tables.values_of(paths, key) if key is not None else []
+    if not tables.are_ids(ids, total):
         key = None
-    extra, left_out = extra_columns(schema, {image, label, split, key})
+    extra, left_out = tables.extra_columns(schema, {image, label, split, key})
     details: dict[str, Any] = {"left_out": left_out} if left_out else {}
     notes: list[str] = []
     if dict(extra.values()).get(face_points.COLUMN) == face_points.KIND:
-        restricted = face_points.restricted(source, [*splits, *(values_of(paths, split) if split else [])])
+        restricted = face_points.restricted(source, [*splits, *(tables.values_of(paths, split) if split else [])])
         details |= face_points.details(CONVENTION, restricted)
         notes = face_points.notes(CONVENTION, restricted)
     return Source(
@@ -82,7 +68,7 @@ def parquet(source: Path) -> Source | None:
         classes=classes,
         total=total,
         columns=dict(extra.values()),
-        labels=values_of(paths, label) if split is None and None in splits else None,
+        labels=tables.values_of(paths, label) if split is None and None in splits else None,
         label_column=label,
         numbered=len(files) == 1 if key is None else {str(value) for value in ids} == set(map(str, range(total))),
         details=details,
@@ -123,13 +109,10 @@ def _classes(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
 
 
 def _rows(files: list[tuple[str | None, Path]], columns: _Columns) -> Iterator[Row | BadRow]:
-    number = 0
+    number = count()
     for split, path in files:
-        with open_parquet(path) as file, readable(path):
-            for batch in file.iter_batches(BATCH_ROWS, columns=columns.names, use_threads=False):
-                for values in batch.to_pylist():
-                    yield _row(values, split, number, columns)
-                    number += 1
+        for values in tables.rows_of(path, columns.names):
+            yield _row(values, split, next(number), columns)
 
 
 def _row(values: dict[str, Any], split: str | None, number: int, columns: _Columns) -> Row | BadRow:
@@ -140,7 +123,7 @@ def _row(values: dict[str, Any], split: str | None, number: int, columns: _Colum
             return BadRow(row, columns.split, f"'{split}' is no usage", ", ".join(columns.usages))
         if not isinstance(split, str):
             return BadRow(row, columns.split, "no split")
-    image = image_of(values[columns.image], row, columns.image)
+    image = tables.image_of(values[columns.image], row, columns.image)
     if isinstance(image, BadRow):
         return image
     extra = {new: values[name] for name, (new, _) in columns.extra.items()}

@@ -148,11 +148,8 @@ def _row(source: Path, root: Path, face: _Face, split: str | None, group: str) -
         points, lines = parse_pts(read(face.points, _MAX_BYTES))
     except MienError as error:
         return BadRow(face.id, face_points.COLUMN, error.message, error.expected, error.line, file)
-    placed = face_points.stored_points(face.id, pixels, points - 1, lines, file)
-    if isinstance(placed, BadRow):
-        return placed
-    extra = {face_points.COLUMN: placed, face_points.GROUP: group}
-    return Row(split, face.id, pixels, FACE.classes[0], path=image.name, extra=extra)
+    row = Row(split, face.id, pixels, FACE.classes[0], path=image.name)
+    return face_points.with_points(row, group, points - 1, lines, file)
 
 
 def parse_pts(content: bytes) -> tuple[face_points.Points, list[int]]:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from mien.data.dataset import Dataset, open_dataset, write_dataset
 from mien.data.labels import LabelScheme, canonical
-from mien.errors import MienError, nearest
+from mien.errors import MienError, unknown
 from mien.images import decode
 from mien.progress import progress
 from mien.workspace import Workspace
@@ -146,14 +146,7 @@ def _class(text: str, scheme: LabelScheme, column: str, file: Path, line: int) -
     for index, name in enumerate(scheme.classes):
         if canonical(name) == canonical(text):
             return index
-    raise MienError(
-        f"'{text}' is no class",
-        file=str(file),
-        line=line,
-        key=column,
-        expected="one of " + ", ".join(scheme.classes),
-        nearest=nearest(text, scheme.classes),
-    )
+    raise unknown(f"'{text}' is no class", text, scheme.classes, file=str(file), line=line, key=column)
 
 
 def _applies(text: str, file: Path, line: int) -> bool:
@@ -174,14 +167,8 @@ def _check_rows(dataset: Dataset, changes: dict[tuple[str, str], Change], file: 
         raise MienError(f"data set '{dataset.card.name}' has rows of one split with the same id", file=str(file))
     for key, change in changes.items():
         if change.split not in ids:
-            raise MienError(
-                f"data set '{dataset.card.name}' has no split '{change.split}'",
-                file=str(file),
-                line=change.line,
-                key="split",
-                expected="one of " + ", ".join(ids),
-                nearest=nearest(change.split, ids),
-            )
+            message = f"data set '{dataset.card.name}' has no split '{change.split}'"
+            raise unknown(message, change.split, ids, file=str(file), line=change.line, key="split")
         if key not in labels:
             raise MienError(
                 f"data set '{dataset.card.name}' has no row '{change.id}' in {change.split}",

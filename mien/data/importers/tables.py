@@ -17,7 +17,7 @@ from mien.errors import MienError
 _SHARD = re.compile(r"(\w+?)-\d{4,}(-of-\d+)?(-[0-9a-f]+)?")
 # Names of the writer's own columns; a source's columns with such a name get a new one.
 _TAKEN = frozenset({"id", "image", "label", "split", "size", "path", "self"})
-BATCH_ROWS = 64
+_BATCH_ROWS = 64
 _MAX_ROWS = 20_000_000
 
 
@@ -84,6 +84,13 @@ def is_image(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return kind.get_field_index("bytes") >= 0 and _is_bytes(kind.field("bytes").type)
     return _is_bytes(kind)
+
+
+def rows_of(path: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
+    """The values of these columns by name, row after row."""
+    with open_parquet(path) as file, readable(path):
+        for batch in file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
+            yield from batch.to_pylist()
 
 
 def values_of(paths: Iterable[Path], column: str) -> list[Any]:

@@ -10,6 +10,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mien.faces.ibug import MIRROR, POINTS
+
 Array = NDArray[np.float32]
 Move = tuple[float, float, float]
 Name = int | str
@@ -191,19 +193,13 @@ SHAPES: dict[str, dict[Name, Move]] = {
     "ears": _stretch(("ear2", "ear3", "ear4", "ear5", "ear6"), (70, 5, -76), (0.25, 0.08, 0)),
 }  # fmt: skip
 
-_PAIRS = {
-    **{n: 18 - n for n in range(1, 9)}, **{n: 45 - n for n in range(18, 23)}, 32: 36, 33: 35,
-    37: 46, 38: 45, 39: 44, 40: 43, 41: 48, 42: 47, 49: 55, 50: 54, 51: 53, 60: 56, 59: 57,
-    61: 65, 62: 64, 68: 66,
-}  # fmt: skip
-
 # Row of each point in the arrays below: landmarks first, in iBUG's order, then the others, left and right.
 LEFT: dict[Name, int] = {}
 RIGHT: dict[Name, int] = {}
 for _name in TEMPLATE:
     if isinstance(_name, int):
-        LEFT[_name], RIGHT[_name] = _name - 1, _PAIRS.get(_name, _name) - 1
-_count = 68
+        LEFT[_name], RIGHT[_name] = _name - 1, MIRROR[_name - 1]
+_count = POINTS
 for _name, _at in TEMPLATE.items():
     if isinstance(_name, str):
         LEFT[_name] = _count

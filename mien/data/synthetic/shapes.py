@@ -13,6 +13,9 @@ from mien.data.synthetic.anatomy import LEFT, OUTLINE, RIGHT, Array, N, Name, ar
 
 POINTS = N + OUTLINE  # the head's points, then its outline
 
+_TURN = np.linspace(0, 2 * np.pi, 24, endpoint=False, dtype=np.float32)
+CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], 1)
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -123,10 +126,9 @@ def _side(side: int) -> dict[str, Curve]:
     out = -1 if side == 0 else 1
     ear = at("ear1", "ear2", "ear3", "ear4", "ear5", "ear6", "ear7", side=side).smooth(4)
     wing = at("wing1", "wing2", 32, side=side).smooth()
-    circle = np.stack([np.cos(_TURN), np.sin(_TURN)], 1)
-    nostril = _points([(LEFT, RIGHT)[side]["nostril"]] * len(circle))
-    nostril = Curve(nostril.weights, circle * array([3.9, 0]) + array([0, 0.7]) * circle[:, :1] * out,
-                    circle * array([0, 1.8]))  # fmt: skip
+    nostril = _points([(LEFT, RIGHT)[side]["nostril"]] * len(CIRCLE))
+    nostril = Curve(nostril.weights, CIRCLE * array([3.9, 0]) + array([0, 0.7]) * CIRCLE[:, :1] * out,
+                    CIRCLE * array([0, 1.8]))  # fmt: skip
     return {
         "ear": ear,
         "ear hollow": ear.toward(middle(ear), 0.4),
@@ -212,9 +214,6 @@ def _rest() -> dict[str, Curve]:
         "mane": outline(46, OUTLINE + 19),  # the same from jaw to jaw
     }
 
-
-_TURN = np.linspace(0, 2 * np.pi, 24, endpoint=False, dtype=np.float32)
-CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], 1)
 
 _curves = _rest()
 for _side_ in (0, 1):
