@@ -12,6 +12,7 @@ from mien.comparison.tables import Compared, Table, pair_cells
 from mien.errors import MienError
 from mien.intervals import with_interval
 from mien.metrics.nme import image_errors, measure_points
+from mien.runs.model_file import ModelFile
 from mien.runs.predictions import SIZES, read_points
 from mien.runs.run import Run
 from mien.tasks import NME
@@ -24,7 +25,7 @@ def compare_landmarks(workspace: Workspace, references: Sequence[str], predictio
     return Compared(result, point_tables(result))
 
 
-def compare_points(runs: Sequence[Run]) -> dict[str, Any]:
+def compare_points(runs: Sequence[Run | ModelFile]) -> dict[str, Any]:
     """All pairs of two or more landmark runs that were measured on the same faces, as plain data.
 
     `contenders` gives for each run and size its `name`, `size`, `nme_outer_eyes` and `interval`. `pairs` gives `a`,

@@ -179,7 +179,8 @@ class ForeignBackend:
         low, high = self.given.range
         colors = images[..., ::-1] if self.given.color == "bgr" else images
         scaled = colors.astype(np.float32) * np.float32((high - low) / 255) + np.float32(low)
-        ready = (scaled - np.float32(self.given.mean)) / np.float32(self.given.sd)
+        mean, sd = (np.asarray(values, np.float32) for values in (self.given.mean, self.given.sd))
+        ready = (scaled - mean) / sd
         if self.given.layout == "nchw":
             ready = ready.transpose(0, 3, 1, 2)
         if np.issubdtype(self.dtype, np.integer):

@@ -22,6 +22,7 @@ import onnxruntime
 import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper, parser
 from torch import Tensor
+from torch.onnx.utils import register_custom_op_symbolic, unregister_custom_op_symbolic
 
 from mien.errors import FailedError, reason
 from mien.faces.ibug import POINTS
@@ -223,7 +224,7 @@ def _traced(network: Network, channels: int, size: int) -> ModelProto:
             torch.onnx.export(
                 network.cpu().eval(),
                 (example,),
-                written,
+                written,  # type: ignore[arg-type]  # A stream is taken, too.
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=["pixels"],
@@ -263,11 +264,11 @@ def _resizing() -> Iterator[None]:
         return graph.op("MatMul", graph.op("Constant", value_t=down), narrow)
 
     name = "aten::_upsample_bilinear2d_aa"
-    torch.onnx.register_custom_op_symbolic(name, resize, OPSET)
+    register_custom_op_symbolic(name, resize, OPSET)
     try:
         yield
     finally:
-        torch.onnx.unregister_custom_op_symbolic(name, OPSET)
+        unregister_custom_op_symbolic(name, OPSET)
 
 
 def _weights(length: int, size: int) -> Tensor:
@@ -307,7 +308,7 @@ def _quantised(model: ModelProto, calibration: npt.NDArray[np.float32] | None) -
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):
         def __init__(self, images: npt.NDArray[np.float32]) -> None:
             self._batches = iter([images[start : start + 64] for start in range(0, len(images), 64)])
 
