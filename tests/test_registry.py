@@ -95,7 +95,7 @@ def test_unknown_names_come_with_the_nearest() -> None:
 def test_every_component_of_mien_can_be_checked() -> None:
     load_plugins([])  # Other tests' plugins are forgotten.
     kinds = {kind: names(kind) for kind in SUPPLIED}
-    assert kinds["model"] == ["cnn", "googlenet", "landmarks-small", "mobilenet_v2", "resnet", "xception"]
+    assert kinds["model"] == ["cnn", "compact", "googlenet", "landmarks-small", "mobilenet_v2", "resnet", "xception"]
     assert kinds["loss"] == ["cross_entropy", "l1", "mse", "soft_cross_entropy", "wing"]
     assert kinds["optimizer"] == ["adam", "adamw", "sgd"]
     assert kinds["schedule"] == ["constant", "cosine", "step"]

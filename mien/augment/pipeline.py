@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mien.augment.input import Normalize
+from mien.augment.input import Normalize, Standardize
 from mien.augment.op import Moved, Op
 from mien.errors import MienError
 
@@ -13,7 +13,7 @@ from mien.errors import MienError
 class Pipeline:
     """Runs ops one after the other; without ops, images and points stay as they are.
 
-    `normalize` is the last op, since all others expect values 0 … 255: another order is a MienError.
+    `normalize` or `standardize` is the last op, since all others expect values 0 … 255: another order is a MienError.
 
     >>> from mien.augment import RepeatChannels, Resize
     >>> pipeline = Pipeline([RepeatChannels(n=3), Resize(size=64)])
@@ -22,8 +22,10 @@ class Pipeline:
     """
 
     def __init__(self, ops: Sequence[Op]) -> None:
-        if any(isinstance(op, Normalize) for op in ops[:-1]):
-            raise MienError("an op stands after normalize", expected="normalize as the last op")
+        for op in ops[:-1]:
+            if isinstance(op, Normalize | Standardize):
+                name = type(op).__name__.lower()
+                raise MienError(f"an op stands after {name}", expected=f"{name} as the last op")
         self.ops = tuple(ops)
 
     def __call__(self, images: Tensor, points: Tensor | None = None) -> Moved:

@@ -61,7 +61,8 @@ def _either(choices: Sequence[str]) -> str:
 class TrainSection(Section):
     """How long, in which order and precision, on what; `keep`: the last weights or the best by `monitor`.
 
-    Without `monitor`, it is the task's score on the choose role.
+    Without `monitor`, it is the task's score on the choose role. `ema` is the decay of the weights' moving average,
+    `mixup` and `cutmix` the alpha by which images are mixed: see `mien.training.mixing`.
     """
 
     epochs: Annotated[int, Field(ge=1)]
@@ -74,6 +75,9 @@ class TrainSection(Section):
     monitor: Annotated[str, PlainValidator(_monitor), WithJsonSchema({"type": "string"})] = "choose_accuracy"
     early_stopping: Annotated[int, Field(ge=1)] | None = None
     gradient_clip: Annotated[float, Field(gt=0)] | None = None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    mixup: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    cutmix: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     tensorboard: bool = False
 
 
@@ -115,8 +119,10 @@ class Experiment(Section):
 
     def to_yaml(self) -> str:
         """The whole experiment, defaults included, as a file that can be trained again."""
-        # The key `explain` changes no number; without it, runs from before there was the key match later seeds.
-        return dump_yaml(self.model_dump(mode="json", exclude=None if self.explain else {"explain"}))
+        # Unused, these keys change no number; without them, runs from before there were the keys match later seeds.
+        unused = {key: True for key in ("ema", "mixup", "cutmix") if getattr(self.train, key) is None}
+        without: dict[str, Any] = {"train": unused, **({} if self.explain else {"explain": True})}
+        return dump_yaml(self.model_dump(mode="json", exclude=without))
 
 
 # The sections that are lists of ops.

@@ -23,6 +23,8 @@ from mien.images import Pixels
 # Longest sides of the photo at which YuNet looks: it finds faces of about 25 to 400 pixels.
 _YUNET_SIDES = (1280, 320)
 _YUNET_SCORE = 0.7
+# The net halves an image five times.
+_YUNET_LEAST = 32
 _YUNET_OVERLAP = 0.3
 # The cascade searches all sizes from 24 pixels on; its time and its mistakes grow with the photo's side
 # and with every smaller size of faces, so both are limited.
@@ -169,6 +171,9 @@ def _yunet(file: Path) -> Detector:
             raise MienError("this file holds no YuNet face detector", file=str(file), expected=_EXPECTED) from error
 
     def find(image: Pixels) -> list[tuple[Box, float]]:
+        # On images of a few pixels OpenCV now and then reads beyond them, and finds faces of any size.
+        low, narrow = (max(0, _YUNET_LEAST - side) for side in image.shape[:2])
+        image = np.pad(image, ((0, low), (0, narrow), (0, 0)), mode="edge")
         net.setInputSize((image.shape[1], image.shape[0]))
         _, rows = net.detect(np.ascontiguousarray(image[:, :, ::-1]))
         return [] if rows is None else [(Box(*row[:4]), row[14]) for row in rows]

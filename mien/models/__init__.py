@@ -1,5 +1,5 @@
 """The models that a file can name; importing this package registers them."""
 
-from mien.models import cnn, googlenet, landmarks, mobilenet, resnet, xception
+from mien.models import cnn, compact, googlenet, landmarks, mobilenet, resnet, xception
 
-__all__ = ["cnn", "googlenet", "landmarks", "mobilenet", "resnet", "xception"]
+__all__ = ["cnn", "compact", "googlenet", "landmarks", "mobilenet", "resnet", "xception"]

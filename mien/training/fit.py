@@ -131,6 +131,9 @@ def _fit(
         batch_size=section.batch_size,
         shuffle=section.shuffle,
         seed=section.seed,
+        ema=section.ema,
+        mixup=section.mixup,
+        cutmix=section.cutmix,
     )
     recorder = Recorder(run, section.monitor, section.keep == "best", section.early_stopping)
     shown = Bar(run.name, section.epochs, len(fit), experiment.task.score)
@@ -139,7 +142,7 @@ def _fit(
     _trainer(run, experiment, [shown, recorder, *listeners]).fit(module, ckpt_path=resumed, weights_only=True)
     if shown.rates:
         run.write_environment({**run.environment, "images_per_second": round(statistics.median(shown.rates), 1)})
-    state = recorder.best if section.keep == "best" else model.state_dict()
+    state = recorder.best if section.keep == "best" else module.kept.state_dict()
     fingerprint, begun = dataset.card.fingerprint, made.get("start_weights")
     save_weights(run.weights, state, experiment, names, fingerprint, limits(dataset), begun)
 

@@ -12,12 +12,15 @@ from mien.inference.network import Network
 from mien.optimizers import Factor
 from mien.protocols.batches import EVALUATION_BATCH, Batch, Batches, Samples, epoch_order, step_seed
 from mien.tasks import Task
+from mien.training.mixing import Average, mix
 
 
 class Training(pl.LightningModule):
     """One step of fitting and of choosing, with running sums of loss and score.
 
-    The score is the task's, of each image; where that is right or wrong, its mean is the accuracy.
+    The score is the task's, of each image; where that is right or wrong, its mean is the accuracy. Of two images that
+    are mixed to fit on, the class of the one with the larger share is right. With `ema` the averaged weights are those
+    that are chosen by, and kept.
     """
 
     def __init__(
@@ -35,21 +38,32 @@ class Training(pl.LightningModule):
         batch_size: int,
         shuffle: bool,
         seed: int,
+        ema: float | None = None,
+        mixup: float | None = None,
+        cutmix: float | None = None,
     ) -> None:
         super().__init__()
         self.task = task
         self.model = model
+        self.average = None if ema is None else Average(model, ema)
+        self.mixup, self.cutmix = mixup, cutmix
         self.loss = loss
         self.targets = getattr(loss, "targets", "label")
         self.augment = augment
         # Its `forward` alone: a checkpoint holds the model's tensors once, as `model.…`.
         self.outputs = Network(model, preprocess).forward
+        self.outputs_of_kept = Network(self.kept, preprocess).forward
         self.optimizer, self.factor = optimizer, factor
         self.fit_samples, self.choose_samples = fit, choose
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         # Loss times images, score, images; in float64, so that sums are exact enough to compare.
         self.fitted = torch.zeros(3, dtype=torch.float64)
         self.chosen = torch.zeros(3, dtype=torch.float64)
+
+    @property
+    def kept(self) -> nn.Module:
+        """The model whose weights are chosen by and kept: the one that is trained, or its average."""
+        return self.model if self.average is None else self.average.model
 
     def train_dataloader(self) -> Batches:
         """The fit role in this epoch's order; Lightning asks anew before each epoch."""
@@ -75,8 +89,13 @@ class Training(pl.LightningModule):
         self.chosen = torch.zeros(3, dtype=torch.float64, device=self.device)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Fix this step's randomness: of augmentation, and of dropout."""
+        """Fix this step's randomness: of augmentation, of mixing, and of dropout."""
         torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx))
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Take the step's weights into the average."""
+        if self.average is not None:
+            self.average.update(self.model)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch; one that isn't a number ends the training."""
@@ -86,9 +105,16 @@ class Training(pl.LightningModule):
             with torch.autocast(images.device.type, enabled=False):
                 images, moved = self.augment(images, batch.points if batch.points.shape[1] else None)
                 batch = batch if moved is None else batch._replace(points=moved)
+        others, share = None, 1.0
+        if self.mixup is not None or self.cutmix is not None:
+            images, others, share = mix(images, self.mixup, self.cutmix)
         outputs = self.outputs(images)
         targets = self.task.batch_targets(self.targets, batch, images.shape[-1])
         loss: Tensor = self.loss(outputs, targets)
+        if others is not None:
+            loss = share * loss + (1 - share) * self.loss(outputs, targets[others])
+            if share < 0.5:
+                batch = batch._replace(labels=batch.labels[others])
         if not torch.isfinite(loss):
             rate = self.optimizer.param_groups[0]["lr"]
             raise FailedError(
@@ -103,7 +129,7 @@ class Training(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and score of a batch of the choose role, in float32 whatever the training's precision."""
         with torch.autocast(batch.images.device.type, enabled=False):
-            outputs = self.outputs(batch.images)
+            outputs = self.outputs_of_kept(batch.images)
             targets = self.task.batch_targets(self.targets, batch, batch.images.shape[-1])
             self.chosen += self._sums(self.loss(outputs, targets), outputs, targets, batch)
 

@@ -63,7 +63,7 @@ class Recorder(Checkpoint):
         if self.best_epoch == 0 or self._score(row[0]) > self._score(self.best_epoch):
             self.best_epoch = row[0]
             if self.keep_best:
-                self.best = {name: tensor.clone() for name, tensor in pl_module.model.state_dict().items()}
+                self.best = {name: tensor.clone() for name, tensor in pl_module.kept.state_dict().items()}
         if self.exhausted:
             trainer.should_stop = True
         self.write_history()

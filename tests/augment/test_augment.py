@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from mien.augment import Gray, Normalize, Pipeline, RepeatChannels, Resize
 from mien.augment.geometry import Affine, Crop, Flip, Frame
+from mien.augment.input import Standardize
 from mien.augment.jpeg import CHROMA, LUMA, Jpeg, tables
 from mien.augment.light import Brightness, Contrast, Gamma, Hue, Saturation
 from mien.augment.quality import Blur, Degrade, Erasing, Noise
@@ -43,7 +44,7 @@ RANDOM = {
     "jpeg": {"quality": [20, 90], "p": 0.7},
     "degrade": {"side": [16, 40], "p": 0.7},
 }
-FIXED = {"normalize": {}, "resize": {"size": 40}, "repeat_channels": {}, "gray": {}}
+FIXED = {"normalize": {}, "standardize": {}, "resize": {"size": 40}, "repeat_channels": {}, "gray": {}}
 MOVING = {"flip", "affine", "crop", "frame", "resize"}
 COLOUR = {"saturation", "hue"}
 WITH_P = [name for name, parameters in RANDOM.items() if "p" in parameters]
@@ -651,6 +652,26 @@ class TestNormalize:
         with pytest.raises(MienError) as error:
             Pipeline([Normalize(), Resize(size=64)])
         assert str(error.value) == "an op stands after normalize; expected normalize as the last op"
+
+
+class TestStandardize:
+    def test_light_and_contrast_of_an_image_tell_nothing(self):
+        images = faces(channels=3)
+        out, points = Standardize()(images)
+        assert points is None
+        values = images.double().numpy()
+        mean, variance = (of(values, axis=(1, 2, 3), keepdims=True) for of in (np.mean, np.var))
+        np.testing.assert_allclose(out.numpy(), (values - mean) / np.sqrt(variance + 64), atol=1e-5)
+        dim, _ = Standardize()(images * 0.5 + 40)
+        np.testing.assert_allclose(dim.numpy(), out.numpy(), atol=0.1)
+
+    def test_a_blank_image_is_zero(self):
+        assert Standardize()(torch.full((2, 1, 4, 4), 255.0))[0].abs().max() == 0
+
+    def test_is_the_last_op(self):
+        with pytest.raises(MienError) as error:
+            Pipeline([Standardize(), Resize(size=64)])
+        assert str(error.value) == "an op stands after standardize; expected standardize as the last op"
 
 
 class TestResize:

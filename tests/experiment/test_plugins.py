@@ -88,8 +88,8 @@ def test_without_its_file_the_model_is_unknown(file: Path) -> None:
     assert call("check", file).code == 0
     file.write_text(FILE)
     assert told(file) == (
-        "mien: 4: model.name: no model is called 'mynet'; expected 'name' as one of cnn, googlenet, "
-        "landmarks-small, mobilenet_v2, resnet, xception\n"
+        "mien: 4: model.name: no model is called 'mynet'; expected 'name' as one of cnn, compact, "
+        "googlenet, landmarks-small, mobilenet_v2, resnet, xception\n"
     )
 
 

@@ -17,7 +17,7 @@ from mien.data.labels import FACE
 from mien.data.synthetic.dataset import write_faces
 from mien.errors import MienError
 from mien.experiment.json_schema import json_schema
-from mien.experiment.schema import Experiment, import_components, load_experiment, read_protocol
+from mien.experiment.schema import Experiment, TrainSection, import_components, load_experiment, read_protocol
 from mien.experiment.yamlfile import read_yaml
 from mien.images import encode_png
 from mien.registry import names
@@ -66,11 +66,12 @@ def refused(home: Path, text: str, *overrides: str) -> list[str]:
     return [line.removeprefix("mien: ") for line in lines]
 
 
-MODELS = "cnn, googlenet, landmarks-small, mobilenet_v2, resnet, xception"
+MODELS = "cnn, compact, googlenet, landmarks-small, mobilenet_v2, resnet, xception"
 LOSSES = "cross_entropy, l1, mse, soft_cross_entropy, wing"
 OPS = ", ".join(names("op")) if import_components() is None else ""
 TRAIN = (
-    "epochs, batch_size, shuffle, seed, precision, device, keep, monitor, early_stopping, gradient_clip, tensorboard"
+    "epochs, batch_size, shuffle, seed, precision, device, keep, monitor, early_stopping, gradient_clip, ema, mixup, "
+    "cutmix, tensorboard"
 )
 NAME = "1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit"
 MODEL = "model: {name: cnn, channels: [4], kernel_size: 5, fc: [16], dropout: 0.2}"
@@ -462,6 +463,9 @@ def test_defaults(tmp_path: Path) -> None:
             "monitor": "choose_accuracy",
             "early_stopping": None,
             "gradient_clip": None,
+            "ema": None,
+            "mixup": None,
+            "cutmix": None,
             "tensorboard": False,
         },
         "exclude": (),
@@ -484,8 +488,11 @@ def test_the_resolved_file_is_the_same_experiment(file: Path, tmp_path: Path) ->
     assert again == experiment
     assert again.to_yaml() == experiment.to_yaml()
     content, _ = read_yaml(resolved)
-    # Nothing to be explained is not told, so that runs of before there was the key still make one group.
+    # Nothing to be explained, averaged or mixed is not told, so that runs of before there were these keys still make
+    # one group.
     assert list(content) == [key for key in Experiment.model_fields if key != "explain" or experiment.explain]
+    unused = {key for key in ("ema", "mixup", "cutmix") if getattr(experiment.train, key) is None}
+    assert list(content["train"]) == [key for key in TrainSection.model_fields if key not in unused]
 
 
 def test_a_later_override_is_in_the_resolved_file(tiny_file: Path) -> None:
@@ -713,6 +720,10 @@ MISFITS: dict[str, tuple[tuple[str, str], str]] = {
         ("epochs: 1", "epochs: 1, monitor: choose_accuracy"),
         "x.yaml:8: train.monitor: 'choose_accuracy' isn't measured when the task is landmarks; "
         "expected choose_nme or choose_loss",
+    ),
+    "images mixed": (
+        ("epochs: 1", "epochs: 1, cutmix: 1"),
+        "x.yaml:8: train.cutmix: points can't be mixed; expected no such key",
     ),
     "frame not first": (
         ("[{op: frame}, {op: brightness}]", "[{op: frame}, {op: brightness}, {op: frame}]"),

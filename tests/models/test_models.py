@@ -11,6 +11,7 @@ from mien.errors import MienError
 from mien.faces.ibug import POINTS
 from mien.models import resnet, xception
 from mien.models.cnn import CNN
+from mien.models.compact import Compact, DropPath
 from mien.models.googlenet import GoogLeNet
 from mien.models.landmarks import LandmarksSmall, mean_places
 from mien.models.mobilenet import InvertedResidual, MobileNetV2
@@ -33,7 +34,9 @@ def images(n: int = 4, channels: int = 3, size: int = 48, seed: int = 0) -> torc
 def test_importing_the_package_registers_the_models():
     files = {module.name for module in pkgutil.iter_modules(mien.models.__path__)}
     assert mien.models.__all__ == sorted(files - {"published", "summary"})
-    assert {"cnn", "googlenet", "landmarks-small", "mobilenet_v2", "resnet", "xception"} <= set(names("model"))
+    assert {"cnn", "compact", "googlenet", "landmarks-small", "mobilenet_v2", "resnet", "xception"} <= set(
+        names("model")
+    )
 
 
 class TestCNN:
@@ -254,6 +257,61 @@ class TestResNet:
             ResNet(1, 8, 7, width=2, blocks=(1, 1, 1, 1, 1))
 
 
+class TestCompact:
+    def test_its_stem_and_each_later_stage_halve_the_image(self):
+        model = Compact(1, 48, 7, width=8, blocks=(1, 2, 1))
+        x, shapes = model.conv1(images(1, 1)), []
+        for stage in model.stages:
+            x = stage(x)
+            shapes.append(tuple(x.shape[1:]))
+        assert shapes == [(8, 24, 24), (16, 12, 12), (32, 6, 6)]
+        assert [len(stage) for stage in model.stages] == [1, 2, 1]
+        rates = [block.drop_path.rate for stage in Compact(1, 48, 7, width=8, drop_path=0.2).stages for block in stage]
+        assert rates == pytest.approx([0.2 * number / 6 for number in range(1, 7)])
+
+    def test_squeeze_and_excitation_weighs_the_channels_by_their_means(self):
+        torch.manual_seed(0)
+        block = Compact(1, 48, 7, width=8, blocks=(1,)).stages[0][0].eval()
+        nn.init.ones_(block.bn2.weight)
+        x, f, state = images(2, 8, 12), nn.functional, block.state_dict()
+        assert state["se.fc1.weight"].shape == (2, 8, 1, 1)
+        inner = block.bn2(f.conv2d(torch.relu(block.bn1(block.conv1(x))), state["conv2.weight"], padding=1))
+        hidden = torch.relu(f.linear(inner.mean((2, 3)), state["se.fc1.weight"].flatten(1)))
+        weights = torch.sigmoid(f.linear(hidden, state["se.fc2.weight"].flatten(1)))
+        torch.testing.assert_close(block(x), torch.relu(inner * weights[..., None, None] + x))
+
+    def test_without_squeeze_and_excitation_it_is_a_resnet_with_another_stem(self):
+        plain = count(ResNet(1, 48, 7, width=8, blocks=(1, 2)))
+        assert count(Compact(1, 48, 7, width=8, blocks=(1, 2), se=0)) == plain + 8 * (25 - 9)
+
+    def test_stochastic_depth_zeroes_images_and_keeps_the_mean(self):
+        torch.manual_seed(0)
+        found = DropPath(0.25)(torch.ones(4000, 2, 1, 1)).flatten(1)
+        assert torch.equal(found[:, 0], found[:, 1])
+        assert found.unique().tolist() == pytest.approx([0, 4 / 3])
+        assert found.mean().item() == pytest.approx(1, abs=0.03)
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+    def test_as_onnx_it_takes_any_batch(self, tmp_path):
+        onnxruntime = pytest.importorskip("onnxruntime")
+        torch.manual_seed(0)
+        model = Compact(1, 48, 7, width=4, blocks=(1, 1), drop_path=0.5, dropout=0.5).eval()
+        nn.init.ones_(model.stages[1][0].bn2.weight)
+        file = str(tmp_path / "compact.onnx")
+        torch.onnx.export(
+            model, (images(2, 1),), file, input_names=["images"], dynamic_axes={"images": {0: "n"}}, dynamo=False
+        )
+        (logits,) = onnxruntime.InferenceSession(file).run(None, {"images": images(5, 1).numpy()})
+        torch.testing.assert_close(torch.from_numpy(logits), model(images(5, 1)).detach(), rtol=1e-4, atol=1e-5)
+
+    def test_more_stages_than_the_image_can_be_halved_are_an_error(self):
+        assert Compact(1, 8, 7, width=2, blocks=(1, 1, 1)).eval()(images(1, 1, 8)).shape == (1, 7)
+        with pytest.raises(
+            MienError, match="model: images of 8 px are too small for a compact of 4 stages; expected at least 16"
+        ):
+            Compact(1, 8, 7, width=2)
+
+
 class TestXception:
     def test_it_has_chollets_36_layers_in_14_modules(self):
         model = Xception(1, 128, 136)
@@ -444,7 +502,7 @@ class TestLandmarksSmall:
         assert mean_places(torch.zeros(1, POINTS, 4, 4)).abs().max() < 1e-7
 
 
-@pytest.mark.parametrize("name", ["cnn", "googlenet", "mobilenet_v2", "resnet", "xception"])
+@pytest.mark.parametrize("name", ["cnn", "compact", "googlenet", "mobilenet_v2", "resnet", "xception"])
 class TestEvery:
     def test_memory_format_and_batch_size_do_not_change_the_logits(self, name):
         torch.manual_seed(0)
@@ -464,7 +522,10 @@ class TestEvery:
         again = build("model", entry("model", name).spec(), **FER)
         for (key, one), (_, other) in zip(model.state_dict().items(), again.state_dict().items(), strict=True):
             assert torch.equal(one, other), key
-        if name == "resnet":  # at zero, a block's last batch norm holds back the gradients of its convolutions
+        if name in (
+            "compact",
+            "resnet",
+        ):  # at zero, a block's last batch norm holds back the gradients of its convolutions
             for module in model.modules():
                 if isinstance(module, resnet.BasicBlock):
                     nn.init.ones_(module.bn2.weight)
@@ -516,7 +577,7 @@ class TestSummary:
             ("classifier.logits", "Linear", (7,), 1_757, 1_750),
         ]
 
-    @pytest.mark.parametrize("name", ["cnn", "googlenet", "mobilenet_v2", "resnet", "xception"])
+    @pytest.mark.parametrize("name", ["cnn", "compact", "googlenet", "mobilenet_v2", "resnet", "xception"])
     def test_agrees_with_torchs_own_counter(self, name):
         from torch.utils.flop_counter import FlopCounterMode
 

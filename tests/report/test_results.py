@@ -333,7 +333,7 @@ def measured_run(tmp_path: Path) -> Run:
         "evaluations/paper-2021/predictions.parquet",
     ):
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(name)
+        (folder / name).write_text(f"name: {name}\n")
     return Run(folder)
 
 

@@ -200,6 +200,7 @@ def test_an_overview_needs_neither_plugin_nor_data_set(workspace: Workspace, tin
     assert run.metrics_file("report").name == "metrics.json"
     assert overview(run) == {
         "run": "tiny/1",
+        "task": "expression",
         "state": "interrupted",
         "dataset": "tiny",
         "protocol": "official",

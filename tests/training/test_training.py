@@ -22,6 +22,7 @@ from mien.experiment.schema import load_experiment
 from mien.protocols.batches import epoch_order, step_seed
 from mien.runs.run import Run, find_run, new_run
 from mien.training.fit import check_epochs, train
+from mien.training.mixing import mix
 from mien.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -114,6 +115,51 @@ def test_an_epoch_is_what_a_plain_loop_does(workspace: Workspace, tiny: Dataset,
         torch.testing.assert_close(trained[name], tensor, rtol=1e-3, atol=1e-5)
 
 
+def test_averaged_weights_are_those_chosen_by_and_kept(workspace: Workspace, tiny: Dataset, tiny_file: Path) -> None:
+    overrides = ["augment=[]", "model.dropout=0", "train.epochs=1", "schedule=constant", "train.keep=last"]
+    run = fit(workspace, tiny_file, *overrides, "train.ema=0.3")
+
+    experiment = load_experiment(tiny_file, overrides)
+    samples = build_samples(experiment, tiny, build_roles(experiment, tiny), "fit", tiny.card.scheme)
+    model = build_model(experiment, tiny.card.scheme)
+    average = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True)
+    order = epoch_order(len(samples), shuffle=True, seed=1, epoch=0)
+    for step, start in enumerate(range(0, len(order), 32)):
+        rows = order[start : start + 32]
+        images = (torch.from_numpy(samples.images(rows)).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), torch.from_numpy(samples.labels[rows])).backward()
+        optimizer.step()
+        decay = min(0.3, (1 + step) / (10 + step))
+        for name, tensor in model.state_dict().items():
+            average[name] = decay * average[name] + (1 - decay) * tensor
+    kept = load_file(run.weights)
+    for name, tensor in average.items():
+        torch.testing.assert_close(kept[name], tensor, rtol=1e-3, atol=1e-5)
+    assert evaluate(workspace, run, "choose")["accuracy"] == pytest.approx(history(run)[-1]["choose_accuracy"])
+
+
+def test_mixed_images_are_fit_by_the_shares_of_both(workspace: Workspace, tiny: Dataset, tiny_file: Path) -> None:
+    # A single step whose weights stay as they are, so that the history tells the loss of the start.
+    still = ["augment=[]", "model.dropout=0", "train.epochs=1", "optimizer.lr=1e-30", "train.batch_size=1000"]
+    run = fit(workspace, tiny_file, *still, "train.mixup=1")
+
+    experiment = load_experiment(tiny_file, still)
+    samples = build_samples(experiment, tiny, build_roles(experiment, tiny), "fit", tiny.card.scheme)
+    model = build_model(experiment, tiny.card.scheme)
+    batch = samples.batch(epoch_order(len(samples), shuffle=True, seed=1, epoch=0))
+    torch.manual_seed(step_seed(1, 0, 0))
+    images, others, share = mix(batch.images.float(), 1.0, None)
+    logits = model((images / 255 - 0.5) / 0.5)
+    loss = share * F.cross_entropy(logits, batch.labels)
+    loss += (1 - share) * F.cross_entropy(logits, batch.labels[others])
+    right = logits.argmax(1) == (batch.labels if share >= 0.5 else batch.labels[others])
+    assert 0.01 < share < 0.99
+    assert history(run)[0]["fit_loss"] == pytest.approx(loss.item(), rel=1e-4)
+    assert history(run)[0]["fit_accuracy"] == pytest.approx(right.float().mean().item())
+
+
 def test_it_learns_and_keeps_the_best_epoch(workspace: Workspace, tiny_file: Path) -> None:
     run = fit(workspace, tiny_file, "train.epochs=6", "train.keep=best")
     accuracies = [row["choose_accuracy"] for row in history(run)]
@@ -134,12 +180,22 @@ def test_early_stopping_ends_after_so_many_epochs_without_a_better_one(workspace
     assert not run.checkpoint.exists()
 
 
-@pytest.mark.parametrize("kill", [{"KILL_STEP": "12"}, {"KILL_SAVE": "2"}], ids=["in an epoch", "in a save"])
+@pytest.mark.parametrize(
+    ("kill", "levers"),
+    [
+        ({"KILL_STEP": "12"}, ""),
+        ({"KILL_SAVE": "2"}, ""),
+        ({"KILL_STEP": "12"}, "ema: 0.9, keep: last, "),
+        ({"KILL_STEP": "12"}, "ema: 0.9, mixup: 0.2, cutmix: 1.0, "),
+    ],
+    ids=["in an epoch", "in a save", "averaged", "averaged and mixed"],
+)
 def test_a_killed_run_goes_on_to_the_same_weights(
-    workspace: Workspace, tiny_file: Path, mien: Mien, tmp_path: Path, kill: dict[str, str]
+    workspace: Workspace, tiny_file: Path, mien: Mien, tmp_path: Path, kill: dict[str, str], levers: str
 ) -> None:
     (tmp_path / "killer.py").write_text(KILLER)
     text = tiny_file.read_text().replace("{name: cnn, channels: [4], kernel_size: 5, fc: [16], dropout: 0.2}", "killer")
+    text = text.replace("train: {", "train: {" + levers)
     tiny_file.write_text(text + "plugins: [killer.py]\n")
 
     whole = mien("train", tiny_file, "--json")
