@@ -131,10 +131,10 @@ def test_a_model_is_found_by_run_folder_file_and_name(model: Model, home: Worksp
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("tinny", "there is no model 'tinny'; expected a weights file, a run of {home}, or a shipped model: "),
+        ("tinny", "there is no model 'tinny'; expected a weights or ONNX file, a run of {home}, or a shipped model: "),
         ("landmark-small", "there is no model 'landmark-small'; "),
         ("none.safetensors", "none.safetensors: there is no such weights file"),
-        ("made.yaml", "made.yaml: these aren't weights that mien wrote ("),
+        ("made.yaml", "made.yaml:4: model: "),
     ],
 )
 def test_what_is_no_model(home: Workspace, monkeypatch: pytest.MonkeyPatch, reference: str, message: str) -> None:
