@@ -171,7 +171,7 @@ def _yunet(file: Path) -> Detector:
             raise MienError("this file holds no YuNet face detector", file=str(file), expected=_EXPECTED) from error
 
     def find(image: Pixels) -> list[tuple[Box, float]]:
-        # On images of a few pixels OpenCV now and then reads beyond them, and finds faces of any size.
+        # On images of a few pixels it now and then, not at every call, finds faces of any size.
         low, narrow = (max(0, _YUNET_LEAST - side) for side in image.shape[:2])
         image = np.pad(image, ((0, low), (0, narrow), (0, 0)), mode="edge")
         net.setInputSize((image.shape[1], image.shape[0]))

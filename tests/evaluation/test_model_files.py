@@ -24,7 +24,7 @@ def test_a_peer_has_its_known_scores(real_data: Path, workspace: Workspace, tmp_
     (tmp_path / "big.yaml").write_text(YAML.format(file=real_data.parent / "peers" / "big_xception.onnx"))
     measured = evaluate_file(ModelFile(tmp_path / "big.yaml", workspace), dataset="fer2013")
     assert (measured["split"], measured["n"], measured["protocol"]) == ("PrivateTest", 3589, "official")
-    # How 48 pixels become 64 moves single rows.
+    # Single rows may move by how 48 pixels become 64.
     assert measured["accuracy"] == pytest.approx(0.6684, abs=5e-4)
     assert measured["clean"]["n"] == 3275
     assert measured["clean"]["accuracy"] == pytest.approx(0.6464, abs=5e-4)
