@@ -17,7 +17,7 @@ def export(
     ] = None,
     precision: Annotated[
         Literal["float32", "float16", "int8"],
-        typer.Option(help="float16 halves the file; int8 quarters it and is the fastest, see docs/export.md."),
+        typer.Option(help="float16 halves the file, int8 is smaller still; see docs/export.md."),
     ] = "float32",
     workspace: Home = None,
     as_json: Json = False,

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from mien.data.importers import import_dataset
 from mien.evaluation import evaluate_file
 from mien.runs.ledger import entries
@@ -24,10 +22,9 @@ def test_a_peer_has_its_known_scores(real_data: Path, workspace: Workspace, tmp_
     (tmp_path / "big.yaml").write_text(YAML.format(file=real_data.parent / "peers" / "big_xception.onnx"))
     measured = evaluate_file(ModelFile(tmp_path / "big.yaml", workspace), dataset="fer2013")
     assert (measured["split"], measured["n"], measured["protocol"]) == ("PrivateTest", 3589, "official")
-    # Single rows may move by how 48 pixels become 64.
-    assert measured["accuracy"] == pytest.approx(0.6684, abs=5e-4)
-    assert measured["clean"]["n"] == 3275
-    assert measured["clean"]["accuracy"] == pytest.approx(0.6464, abs=5e-4)
+    assert round(measured["accuracy"] * 3589) == 2399
+    # One row less than the published .6464, which OpenCV's bilinear gives; data sets are resized as Pillow does it.
+    assert (measured["clean"]["n"], round(measured["clean"]["accuracy"] * 3275)) == (3275, 2116)
     (line,) = entries(workspace.root)
     assert (line["run"], line["split"], line["n"]) == ("big.yaml", "PrivateTest", 3589)
     assert sorted(path.name for path in (real_data.parent / "peers").iterdir() if "big" in path.name) == [
