@@ -23,6 +23,7 @@ from mien.runs.model_file import ModelFile
 from mien.runs.run import Run, find_runs, new_group, new_run
 from mien.training.fit import check_epochs, train
 from mien.training.start_weights import check as check_start
+from mien.training.teachers import find_teachers
 from mien.workspace import Workspace
 
 _DRAWN: dict[str, Any] = {"n": 4000, "size": 48, "color": "gray", "seed": 0}
@@ -62,6 +63,7 @@ def new_runs(
         for one in group or [experiment]:
             check(one, dataset)
         check_start(experiment, scheme_for(experiment, dataset), workspace)
+        find_teachers(experiment, dataset, workspace)
     except MienError as error:
         raise located(error, file, overrides) from error
     return new_group(workspace, group) if group else [new_run(workspace, experiment)]

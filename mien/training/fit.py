@@ -37,6 +37,8 @@ from mien.training.module import Training
 from mien.training.recorder import Bar, Listener, Recorder, StoppedError
 from mien.training.session import begin_session, end_session, keep_roles, same_start
 from mien.training.start_weights import start
+from mien.training.teachers import find_teachers, load_teachers, same_teachers
+from mien.training.votes_head import VotesHead
 from mien.workspace import Workspace
 
 
@@ -116,15 +118,19 @@ def _fit(
     resumed = run.checkpoint if run.checkpoint.exists() else None
     if resumed is None:
         made["start_weights"] = same_start(run, start(model, experiment, workspace), made.get("start_weights"))
+    teachers = find_teachers(experiment, dataset, workspace)
+    if teachers:
+        made["teachers"] = same_teachers(run, teachers, made.get("teachers"))
     run.write_environment(made)
     steps = -(-len(fit) // section.batch_size)
+    head = VotesHead(model, len(names)) if section.votes is not None else None
     module = Training(
         experiment.task,
         model,
         build_loss(experiment, class_counts(dataset, roles.fit, names)),
         build_pipeline(experiment.augment),
         build_pipeline(experiment.preprocess),
-        build_optimizer(experiment, model),
+        build_optimizer(experiment, model, *([head] if head else [])),
         build_schedule(experiment, steps),
         fit,
         choose,
@@ -134,6 +140,9 @@ def _fit(
         ema=section.ema,
         mixup=section.mixup,
         cutmix=section.cutmix,
+        votes_head=head,
+        votes_weight=section.votes or 0.0,
+        teachers=load_teachers(teachers, experiment, made["device"]),
     )
     recorder = Recorder(run, section.monitor, section.keep == "best", section.early_stopping)
     shown = Bar(run.name, section.epochs, len(fit), experiment.task.score)

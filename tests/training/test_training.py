@@ -23,6 +23,7 @@ from mien.protocols.batches import epoch_order, step_seed
 from mien.runs.run import Run, find_run, new_run
 from mien.training.fit import check_epochs, train
 from mien.training.mixing import mix
+from mien.training.votes_head import VotesHead
 from mien.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -172,6 +173,30 @@ def test_votes_are_soft_targets(workspace: Workspace, tiny_file: Path) -> None:
     assert history(run)[-1]["fit_loss"] < np.log(7)
 
 
+def test_a_second_head_learns_votes_and_is_left_behind(workspace: Workspace, tiny: Dataset, tiny_file: Path) -> None:
+    # A single step; plain SGD without momentum moves the shared layers by the gradient of both losses.
+    once = ["augment=[]", "model.dropout=0", "train.epochs=1", "train.batch_size=1000", "train.keep=last"]
+    once += ["optimizer={name: sgd, lr: 0.01, momentum: 0, nesterov: false}"]
+    plain, run = fit(workspace, tiny_file, *once), fit(workspace, tiny_file, *once, "train.votes=3")
+
+    experiment = load_experiment(tiny_file, [*once, "train.votes=3"])
+    samples = build_samples(experiment, tiny, build_roles(experiment, tiny), "fit", tiny.card.scheme)
+    model = build_model(experiment, tiny.card.scheme)
+    head = VotesHead(model, 7)
+    batch = samples.batch(epoch_order(len(samples), shuffle=True, seed=1, epoch=0))
+    logits = model((batch.images.float() / 255 - 0.5) / 0.5)
+    (F.cross_entropy(logits, batch.labels) + 3 * head.loss(batch.votes)).backward()
+    kept, without = load_file(run.weights), load_file(plain.weights)
+    assert set(kept) == set(without) == set(model.state_dict())
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(kept[name], (parameter - 0.01 * parameter.grad).detach(), rtol=1e-3, atol=1e-6)
+    first = next(iter(kept))
+    assert not torch.allclose(kept[first], without[first], atol=1e-7)
+    # What the history tells is the labels' loss alone.
+    assert history(run)[0]["fit_loss"] == history(plain)[0]["fit_loss"]
+
+
 def test_early_stopping_ends_after_so_many_epochs_without_a_better_one(workspace: Workspace, tiny_file: Path) -> None:
     still = ["optimizer.lr=1e-30", "train.epochs=9", "train.early_stopping=2"]
     run = fit(workspace, tiny_file, *still)
@@ -186,9 +211,9 @@ def test_early_stopping_ends_after_so_many_epochs_without_a_better_one(workspace
         ({"KILL_STEP": "12"}, ""),
         ({"KILL_SAVE": "2"}, ""),
         ({"KILL_STEP": "12"}, "ema: 0.9, keep: last, "),
-        ({"KILL_STEP": "12"}, "ema: 0.9, mixup: 0.2, cutmix: 1.0, "),
+        ({"KILL_STEP": "12"}, "ema: 0.9, mixup: 0.2, cutmix: 1.0, votes: 0.5, "),
     ],
-    ids=["in an epoch", "in a save", "averaged", "averaged and mixed"],
+    ids=["in an epoch", "in a save", "averaged", "averaged, mixed and with a second head"],
 )
 def test_a_killed_run_goes_on_to_the_same_weights(
     workspace: Workspace, tiny_file: Path, mien: Mien, tmp_path: Path, kill: dict[str, str], levers: str
