@@ -34,7 +34,7 @@ from mien.inference.weights import save_weights
 from mien.runs.epochs import Epoch
 from mien.runs.run import Run
 from mien.training.module import Training
-from mien.training.recorder import Bar, Listener, Recorder, StoppedError
+from mien.training.recorder import Bar, Deadline, Listener, Recorder, StoppedError
 from mien.training.session import begin_session, end_session, keep_roles, same_start
 from mien.training.start_weights import start
 from mien.training.teachers import find_teachers, load_teachers, same_teachers
@@ -61,12 +61,14 @@ def train(
     *,
     epochs: int | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    stop_after: float | None = None,
 ) -> None:
     """Train a run to its end, from its beginning or from its last whole epoch.
 
     `epochs` replaces the experiment's. `on_epoch` is told of each epoch when its state is saved; what it raises stops
-    the training there. Raises FailedError when the loss isn't a number, MienError when the data set
-    isn't the one that the run began with or another process works on the run.
+    the training there. A TimeUpError stops it between epochs, before `stop_after` minutes are over. Raises FailedError
+    when the loss isn't a number, MienError when the data set isn't the one that the run began with or another process
+    works on the run.
     """
     with run.working():
         experiment = run.experiment
@@ -79,7 +81,7 @@ def train(
         begin_session(run, experiment, dataset, command)
         run.set_state("running")
         try:
-            _fit(workspace, run, experiment, dataset, on_epoch)
+            _fit(workspace, run, experiment, dataset, on_epoch, stop_after)
         except (KeyboardInterrupt, SystemExit):
             run.set_state("stopped")
             raise
@@ -101,6 +103,7 @@ def _fit(
     experiment: Experiment,
     dataset: Dataset,
     on_epoch: Callable[[Epoch], None] | None,
+    stop_after: float | None,
 ) -> None:
     section = experiment.train
     names = scheme_for(experiment, dataset)
@@ -147,7 +150,8 @@ def _fit(
     recorder = Recorder(run, section.monitor, section.keep == "best", section.early_stopping)
     shown = Bar(run.name, section.epochs, len(fit), experiment.task.score)
     shown.quiet = on_epoch is not None
-    listeners = [Listener(on_epoch, recorder, shown)] if on_epoch else []
+    listeners: list[Callback] = [Listener(on_epoch, recorder, shown)] if on_epoch else []
+    listeners += [Deadline(stop_after)] if stop_after is not None else []
     _trainer(run, experiment, [shown, recorder, *listeners]).fit(module, ckpt_path=resumed, weights_only=True)
     if shown.rates:
         run.write_environment({**run.environment, "images_per_second": round(statistics.median(shown.rates), 1)})
