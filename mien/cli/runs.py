@@ -225,6 +225,9 @@ def report(
     to: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also copy what can be shown to everyone into this folder.")
     ] = None,
+    card: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write a model card of a measured run, as Markdown.")
+    ] = None,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -241,6 +244,8 @@ def report(
 
     home = find_workspace(workspace)
     if is_group(run):
+        if card is not None:
+            raise MienError("a card is of one model", key="--card", expected="one of the group's runs")
         from mien.comparison.seeds_and_folds import publish_group
         from mien.report.console import group as group_lines
 
@@ -255,6 +260,11 @@ def report(
         from mien.report.publishing import publish
 
         publish(found, to)
+    if card is not None:
+        from mien.files import write_text
+        from mien.report.model_card import model_card
+
+        write_text(card, model_card(found, found.name))
     lines = read_ledger(found.folder)
 
     def show() -> None:
