@@ -64,7 +64,7 @@ def test_a_folder_that_came_in_between_is_not_overwritten(tmp_path: Path) -> Non
             target.mkdir()
             (target / "theirs").write_text("theirs")
 
-    with pytest.raises(OSError, match="not empty"):
+    with pytest.raises(OSError, match="File exists"):
         fill_late()
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "theirs"]
 

@@ -250,6 +250,8 @@ def report(
         print_result(as_json, group, lambda: _show(group_lines(group)))
         return
     found = find_run(home, run)
+    if to is not None:
+        found.workspace.check_public(to)
     page = write_report(found.folder)
     if to is not None:
         from mien.report.publishing import publish
