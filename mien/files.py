@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mien.errors import MienError
 
@@ -65,16 +65,10 @@ def _beside(path: Path, called: Path | None = None) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", suffix=".partial", dir=path.parent))
+    folder, lock = _locked(path)
     temporary = folder / path.name
     try:
-        with (folder / f"{_LOCK}.new").open("w") as lock:
-            # Where a file system has no locks, nobody can lock it to see whether the process lives.
-            with contextlib.suppress(OSError):
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            # By this name others look for it, so it is locked before it has it.
-            Path(lock.name).rename(folder / _LOCK)
-            yield temporary
+        yield temporary
     except OSError as error:
         # Python names no file when writing to an open one fails; and a user knows nothing of the temporary one.
         named = str(error.filename2 or error.filename or temporary)
@@ -82,24 +76,34 @@ def _beside(path: Path, called: Path | None = None) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        lock.close()
 
 
-def _of_a_dead(partial: Path) -> bool:
-    """Whether a folder that `_beside` made was left by a process that is gone."""
-    try:
-        with (partial / _LOCK).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+def _locked(path: Path) -> tuple[Path, IO[str]]:
+    """A new folder beside a path, and the lock in it."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}.", suffix=".partial", dir=path.parent))
+        try:
+            lock = (folder / _LOCK).open("w")
+        except FileNotFoundError:
+            continue  # Without a lock, another process took it for one that was left.
+        with contextlib.suppress(OSError):  # Where a file system has no locks, nobody else can hold it either.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / _LOCK).exists():
+            return folder, lock
+        lock.close()  # Another process was there before the lock was.
 
 
 # Once is enough: a process that was killed before this one began is dead for all of its life.
 @functools.cache
 def _sweep(folder: Path) -> None:
     """Remove what processes that were killed left half made in a folder."""
-    for partial in folder.glob(".*.partial"):
-        if _of_a_dead(partial):
+    for partial in folder.glob(".*.????????.partial"):
+        with contextlib.suppress(OSError):
+            # An empty one was to be locked next; should its process live, it makes another.
+            partial.rmdir()
+        with contextlib.suppress(OSError), (partial / _LOCK).open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -112,15 +116,21 @@ def leftovers(folder: Path) -> list[Path]:
     for root, folders, files in os.walk(folder):
         partials = [name for name in (*folders, *files) if name.startswith(".") and name.endswith(".partial")]
         folders[:] = [name for name in folders if name not in partials]
-        found += (path for name in partials if _of_a_dead(path := Path(root, name)) or _forgotten(path))
+        found += (path for name in partials if _is_left(path := Path(root, name)))
     return sorted(found)
 
 
-def _forgotten(partial: Path) -> bool:
+def _is_left(partial: Path) -> bool:
     try:
-        return not (partial / _LOCK).exists() and partial.lstat().st_mtime < time.time() - _DAY
-    except FileNotFoundError:  # It is whole by now.
-        return False
+        with (partial / _LOCK).open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except (FileNotFoundError, NotADirectoryError):
+        with contextlib.suppress(FileNotFoundError):  # It is whole by now.
+            return partial.lstat().st_mtime < time.time() - _DAY
+    except OSError:
+        pass
+    return False
 
 
 @contextlib.contextmanager
