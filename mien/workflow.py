@@ -116,7 +116,7 @@ def unfinished(workspace: Workspace, reference: str, overrides: Sequence[str] = 
     there may be `train.epochs=N` alone, and that for a single run.
     """
     runs = find_runs(workspace, reference)
-    left = [run for run in runs if not (run.state == "finished" and _measured(run) and run.page.is_file())]
+    left = [run for run in runs if run.state != "finished" or _lacks(run)]
     if not left:
         which = f"run {runs[0].name} is" if len(runs) == 1 else f"runs {reference} are"
         raise MienError(f"{which} finished", file=str(runs[0].folder), expected="a run that was stopped")
@@ -139,6 +139,11 @@ def unfinished(workspace: Workspace, reference: str, overrides: Sequence[str] = 
 
 def _measured(run: Run) -> bool:
     return run.metrics_file("choose").is_file() and run.predictions("choose").is_file()
+
+
+def _lacks(run: Run) -> bool:
+    """Whether a finished run lacks what can be made of its weights."""
+    return run.weights.is_file() and not (_measured(run) and run.page.is_file())
 
 
 def train_to_end(
