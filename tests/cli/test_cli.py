@@ -348,7 +348,7 @@ def stop_at_first_partial(number: int) -> None:
 def test_what_is_stopped_outside_of_training_says_so(
     tiny: Dataset, home: Workspace, tmp_path: Path, number: int, verb: str
 ) -> None:
-    (tmp_path / "tiny.csv").write_text("pixels,emotion\n" + f"{'7 ' * 2304},3\n" * 20)
+    (tmp_path / "tiny.csv").write_text("pixels,emotion,Usage\n" + f"{'7 ' * 2304},3,Training\n" * 20)
     arguments = verb.replace("tiny.csv", str(tmp_path / "tiny.csv")).split()
     told = apart(tmp_path, mien, home.root, arguments, partial(stop_at_first_partial, number))
     message = "stopped; what was half made is gone"

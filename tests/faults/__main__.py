@@ -10,13 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-# As pytest has it, also for the processes that it starts.
-_TESTS = str(Path(__file__).parent.parent)
-sys.path.insert(0, _TESTS)
-os.environ["PYTHONPATH"] = os.pathsep.join([_TESTS, str(Path(_TESTS).parent)])
-os.environ["OMP_NUM_THREADS"] = "1"
-
-RESULTS = Path(__file__).parent.parent.parent / "results"
+TESTS = Path(__file__).parent.parent
+RESULTS = TESTS.parent / "results"
 
 
 def page() -> str:
@@ -48,4 +43,7 @@ def main(part: str, n: str, seed: str = "0") -> int:
 
 
 if __name__ == "__main__":
+    # As pytest has it, also for the processes that are started.
+    sys.path.insert(0, str(TESTS))
+    os.environ.update(PYTHONPATH=os.pathsep.join([str(TESTS), str(TESTS.parent)]), OMP_NUM_THREADS="1")
     sys.exit(main(*sys.argv[1:]))
