@@ -106,7 +106,7 @@ def _holds(run: Run, workspace: Workspace, experiment: Experiment) -> bool:
     if run.folder.parent.name != experiment.name or run.experiment_file.read_text() != experiment.to_yaml():
         return False
     fingerprint = open_dataset(workspace, experiment.dataset.name).card.fingerprint
-    return run.state == "waiting" or run.environment["dataset"]["fingerprint"] == fingerprint
+    return not (run.folder / "environment.json").is_file() or run.environment["dataset"]["fingerprint"] == fingerprint
 
 
 def unfinished(workspace: Workspace, reference: str, overrides: Sequence[str] = ()) -> tuple[list[Run], int | None]:
@@ -116,7 +116,7 @@ def unfinished(workspace: Workspace, reference: str, overrides: Sequence[str] = 
     there may be `train.epochs=N` alone, and that for a single run.
     """
     runs = find_runs(workspace, reference)
-    left = [run for run in runs if run.state != "finished" or _lacks(run)]
+    left = [run for run in runs if not is_complete(run)]
     if not left:
         which = f"run {runs[0].name} is" if len(runs) == 1 else f"runs {reference} are"
         raise MienError(f"{which} finished", file=str(runs[0].folder), expected="a run that was stopped")
@@ -141,9 +141,9 @@ def _measured(run: Run) -> bool:
     return run.metrics_file("choose").is_file() and run.predictions("choose").is_file()
 
 
-def _lacks(run: Run) -> bool:
-    """Whether a finished run lacks what can be made of its weights."""
-    return run.weights.is_file() and not (_measured(run) and run.page.is_file())
+def is_complete(run: Run) -> bool:
+    """Whether a run is finished and lacks nothing that can be made of its weights."""
+    return run.state == "finished" and ((_measured(run) and run.page.is_file()) or not run.weights.is_file())
 
 
 def train_to_end(
