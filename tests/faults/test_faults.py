@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from faults import disks, kills
 from faults.__main__ import page
-from faults.scenes import SCENES, Stage
+from faults.scenes import SCENES, Stage, used
 
 BY_NAME = {scene.name: scene for scene in SCENES}
 
@@ -36,6 +36,18 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(tmp_path: Path, name: s
     with disks.disk(stage.home) if mounted else contextlib.nullcontext():
         when, wrong = disks.filled(stage, BY_NAME[name], random.Random(1), mounted)
     assert wrong == [], when
+
+
+def test_no_memory_map_grows_on_a_full_disk(tmp_path: Path) -> None:
+    """That would end the process without a word (SIGBUS); here room is left for all but the pictures of an audit."""
+    if not disks.can_mount():
+        pytest.skip("this process may not mount a file system")
+    stage, scene = Stage(tmp_path), BY_NAME["data audit"]
+    with disks.disk(stage.home):
+        stage.begin(scene)
+        disks.resize(stage.home, used(stage.home) + 50 * 4096)
+        told = stage.call(scene.arguments)
+    assert (told.code, told.err) == (1, "mien: there is no space left on the disk\n")
 
 
 def test_what_differs_is_told(stage: Stage) -> None:
