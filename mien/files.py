@@ -64,7 +64,7 @@ def _beside(path: Path, called: Path | None = None) -> Iterator[Path]:
     Errors of the system tell of `called`, else of `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent)
+    sweep(path.parent)
     folder, lock = _locked(path)
     temporary = folder / path.name
     try:
@@ -96,7 +96,7 @@ def _locked(path: Path) -> tuple[Path, IO[str]]:
 
 # Once is enough: a process that was killed before this one began is dead for all of its life.
 @functools.cache
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
     """Remove what processes that were killed left half made in a folder."""
     for partial in folder.glob(".*.????????.partial"):
         with contextlib.suppress(OSError):
@@ -161,7 +161,7 @@ def check_public(folder: Path) -> None:
     if _listed(folder / PUBLISHED) is not None or not folder.exists():
         return
     if folder.is_dir():
-        _sweep(folder)
+        sweep(folder)
         if not any(folder.iterdir()):
             return
     raise MienError(

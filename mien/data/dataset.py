@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mien import __version__
 from mien.data.labels import LabelScheme
 from mien.errors import FailedError, MienError, nearest, unknown
-from mien.files import TakenError, new_folder, read_json, write_json
+from mien.files import TakenError, new_folder, read_json, sweep, write_json
 from mien.workspace import Workspace, check_name
 
 _SHARD_BYTES = 256 * 2**20
@@ -340,6 +340,7 @@ def write_dataset(
 def free_name(workspace: Workspace, name: str) -> Path:
     """The folder of a new data set; MienError for a name that is taken, or can't be one."""
     target = workspace.datasets / check_name(name, "a data set")
+    sweep(workspace.datasets)
     if target.exists():
         raise _taken(target)
     return target
