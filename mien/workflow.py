@@ -15,6 +15,7 @@ from mien.experiment.building import check, located, scheme_for
 from mien.experiment.schema import Experiment, load_experiment, read_protocol
 from mien.experiment.yamlfile import parse_value
 from mien.explanation.execute import explain
+from mien.files import read_json
 from mien.protocols import folds as number_of_folds
 from mien.report.explain_page import sentences
 from mien.report.page import write_report
@@ -105,16 +106,17 @@ def _holds(run: Run, workspace: Workspace, experiment: Experiment) -> bool:
     if run.folder.parent.name != experiment.name or run.experiment_file.read_text() != experiment.to_yaml():
         return False
     fingerprint = open_dataset(workspace, experiment.dataset.name).card.fingerprint
-    return run.state == "waiting" or run.environment["dataset"]["fingerprint"] == fingerprint
+    return not (run.folder / "environment.json").is_file() or run.environment["dataset"]["fingerprint"] == fingerprint
 
 
 def unfinished(workspace: Workspace, reference: str, overrides: Sequence[str] = ()) -> tuple[list[Run], int | None]:
-    """The runs of a reference that still have epochs to go, and the number of epochs if it is to be another.
+    """The runs of a reference that lack something, and the number of epochs if it is to be another.
 
-    Of `overrides` there may be `train.epochs=N` alone, and that for a single run.
+    They have epochs to go, or a kill or a full disk came before the choose role's numbers or the page. Of `overrides`
+    there may be `train.epochs=N` alone, and that for a single run.
     """
     runs = find_runs(workspace, reference)
-    left = [run for run in runs if run.state != "finished"]
+    left = [run for run in runs if not is_complete(run)]
     if not left:
         which = f"run {runs[0].name} is" if len(runs) == 1 else f"runs {reference} are"
         raise MienError(f"{which} finished", file=str(runs[0].folder), expected="a run that was stopped")
@@ -129,8 +131,19 @@ def unfinished(workspace: Workspace, reference: str, overrides: Sequence[str] = 
                 key=key,
                 expected="the stored experiment; only train.epochs=N can be given to --resume",
             )
+        if left[0].state == "finished":
+            raise MienError(f"run {left[0].name} has no epochs to go", key=key, expected="--resume without it")
         epochs = check_epochs(left[0], parse_value(value))
     return left, epochs
+
+
+def _measured(run: Run) -> bool:
+    return run.metrics_file("choose").is_file() and run.predictions("choose").is_file()
+
+
+def is_complete(run: Run) -> bool:
+    """Whether a run is finished and lacks nothing that can be made of its weights."""
+    return run.state == "finished" and ((_measured(run) and run.page.is_file()) or not run.weights.is_file())
 
 
 def train_to_end(
@@ -143,16 +156,30 @@ def train_to_end(
 ) -> Outcome:
     """Train a run from where it stands, measure its choose role, explain what its experiment names, write its page.
 
-    `epochs` replaces the experiment's. `on_epoch` is called after each epoch, when its state is saved; what it raises
-    stops the training, which can go on later; so does `stop_after`, in minutes, by a TimeUpError. The reporting role
-    stays closed.
+    Of a finished run only what is missing is made; the page comes last, so where it stands all is there. `epochs`
+    replaces the experiment's. `on_epoch` is called after each epoch, when its state is saved; what it raises stops the
+    training, which can go on later; so does `stop_after`, in minutes, by a TimeUpError. The reporting role stays
+    closed.
     """
-    train(run.workspace, run, command, epochs=epochs, on_epoch=on_epoch, stop_after=stop_after)
-    metrics = evaluate(run.workspace, run, "choose")
-    page = write_report(run.folder)
+
+    def measure_choose() -> dict[str, Any]:
+        return evaluate(run.workspace, run, "choose")
+
+    if run.state != "finished":
+        train(
+            run.workspace,
+            run,
+            command,
+            epochs=epochs,
+            on_epoch=on_epoch,
+            stop_after=stop_after,
+            measure=measure_choose,
+        )
+    elif not _measured(run):
+        measure_choose()
     if run.experiment.explain:
-        explain_run(run, (), ())
-    return Outcome(run, metrics, page)
+        explain(run.workspace, run)
+    return Outcome(run, read_json(run.metrics_file("choose")), write_report(run.folder))
 
 
 def measure(run: Run, command: Sequence[str], *, protocol: str | None = None, dataset: str | None = None) -> Outcome:

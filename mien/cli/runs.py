@@ -114,8 +114,9 @@ def _train_list(runs: "Sequence[Run]", at_once: int, stop_after: float | None, a
     from mien.runs.run import overview
     from mien.side_by_side import train_at_once
     from mien.tasks import headline
+    from mien.workflow import is_complete
 
-    left = [run for run in runs if run.state != "finished"]
+    left = [run for run in runs if not is_complete(run)]
     ended = {one.run.name: one for one in train_at_once(left, at_once, stop_after)}
     failed = [one for one in ended.values() if one.error]
     rows = []
@@ -255,6 +256,8 @@ def report(
         print_result(as_json, group, lambda: _show(group_lines(group)))
         return
     found = find_run(home, run)
+    if to is not None:
+        found.workspace.check_public(to)
     page = write_report(found.folder)
     if to is not None:
         from mien.report.publishing import publish

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mien.errors import FailedError
+from mien.files import append_line
 from mien.runs.model_file import ModelFile
 from mien.runs.run import Run
 from mien.workspace import Workspace
@@ -23,9 +24,7 @@ def record(workspace: Workspace, run: Run | ModelFile, asked: dict[str, Any]) ->
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     line = json.dumps({"when": now, "who": who, "run": run.name, **asked}, ensure_ascii=False) + "\n"
     for folder in (run.folder, workspace.root):
-        # One short write in append mode stays whole beside other processes.
-        with (folder / FILE).open("a", encoding="utf-8") as file:
-            file.write(line)
+        append_line(folder / FILE, line)
 
 
 def entries(folder: Path) -> list[dict[str, Any]]:

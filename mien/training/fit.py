@@ -7,6 +7,7 @@ was never stopped. Only the fit and choose roles are opened.
 import logging
 import statistics
 import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,14 +45,33 @@ from mien.workspace import Workspace
 
 def check_epochs(run: Run, epochs: Any) -> int:
     """`epochs` if a stopped run can be trained for so many; else an error that says why not."""
-    done = 0
-    if run.checkpoint.exists():
-        done = torch.load(run.checkpoint, map_location="meta", weights_only=True)["epoch"] + 1
+    done = _epochs_done(run)
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < max(done, 1):
         raise MienError(
             f"{epochs} can't stand here", key="train.epochs", expected=f"a number of epochs, at least {max(done, 1)}"
         )
     return epochs
+
+
+def _epochs_done(run: Run) -> int:
+    """How many whole epochs a run's checkpoint holds; MienError for one that is damaged."""
+    if not run.checkpoint.exists():
+        return 0
+    try:
+        with zipfile.ZipFile(run.checkpoint) as file:
+            damaged = file.testzip()
+        if damaged is not None:
+            raise ValueError(f"the digest of {damaged} is another")
+        state = torch.load(run.checkpoint, map_location="meta", weights_only=True)
+        return int(state["epoch"]) + 1
+    except OSError:
+        raise
+    except Exception as error:  # Whatever pickles and archives raise.
+        raise MienError(
+            f"the state to go on from is damaged ({reason(error)})",
+            file=str(run.checkpoint),
+            expected=f"that file removed: then mien train --resume {run.name} begins anew, to the same weights",
+        ) from error
 
 
 def train(
@@ -62,26 +82,32 @@ def train(
     epochs: int | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     stop_after: float | None = None,
+    measure: Callable[[], object] | None = None,
 ) -> None:
     """Train a run to its end, from its beginning or from its last whole epoch.
 
     `epochs` replaces the experiment's. `on_epoch` is told of each epoch when its state is saved; what it raises stops
-    the training there. A TimeUpError stops it between epochs, before `stop_after` minutes are over. Raises FailedError
-    when the loss isn't a number, MienError when the data set isn't the one that the run began with or another process
-    works on the run.
+    the training there. A TimeUpError stops it between epochs, before `stop_after` minutes are over. `measure` is called
+    when the weights are written, and only after it the run is finished. Raises FailedError when the loss isn't a
+    number, MienError when the data set isn't the one that the run began with, its checkpoint is damaged or another
+    process works on the run.
     """
     with run.working():
         experiment = run.experiment
         if epochs is not None and epochs != experiment.train.epochs:
             experiment = experiment.model_copy(update={"train": experiment.train.model_copy(update={"epochs": epochs})})
             write_text(run.experiment_file, experiment.to_yaml())
-        for left in run.folder.glob(".*.partial"):  # From a save that was cut off.
-            left.unlink()
+        _epochs_done(run)  # An error before anything is written.
         dataset = open_dataset(workspace, experiment.dataset.name)
         begin_session(run, experiment, dataset, command)
         run.set_state("running")
         try:
-            _fit(workspace, run, experiment, dataset, on_epoch, stop_after)
+            try:
+                _fit(workspace, run, experiment, dataset, on_epoch, stop_after)
+            finally:
+                end_session(run)
+            if measure is not None:
+                measure()
         except (KeyboardInterrupt, SystemExit):
             run.set_state("stopped")
             raise
@@ -91,8 +117,6 @@ def train(
         except BaseException as error:
             run.set_state("failed", str(error).splitlines()[0] if str(error) else type(error).__name__)
             raise
-        finally:
-            end_session(run)
         run.set_state("finished")
         run.checkpoint.unlink(missing_ok=True)
 
