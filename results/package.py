@@ -1,8 +1,10 @@
-"""Puts a measured landmark run's weights into the package, with a card of its numbers and the terms they are under.
+"""Puts a measured run into the package, with a card of its numbers and the terms it is under.
 
-    python results/package.py landmarks-small
+    python results/package.py landmarks-small RUN
+    python results/package.py mien-m RUN
 
-The run is of the workspace (MIEN_HOME), measured by `mien evaluate`. What stands in the card comes from its folder.
+The run is of the workspace (MIEN_HOME), measured by `mien evaluate`. What stands in the card comes from its folder; a
+model of expressions goes in as ONNX, in float16 and int8, and each file is measured by itself.
 """
 
 import hashlib
@@ -11,12 +13,19 @@ import sys
 from typing import Any
 
 from mien.errors import MienError
-from mien.files import read_json, write_text
+from mien.files import write_text
+from mien.inference.export import export_run
+from mien.inference.graph import Precision
+from mien.inference.model import SHIPPED
+from mien.landmarks.predict import NAME as LANDMARKER
 from mien.landmarks.predict import PACKAGED
-from mien.report.wording import in_percent
+from mien.report.model_card import model_card
+from mien.report.wording import in_percent, scored
+from mien.runs.model_file import ModelFile
 from mien.runs.run import Run, find_run
 from mien.tasks import LANDMARKS, require
-from mien.workspace import find_workspace
+from mien.workflow import measure_file
+from mien.workspace import Workspace, find_workspace
 
 LARGEST = 6_000_000  # bytes
 
@@ -35,17 +44,39 @@ photos: V. Le, J. Brandt, Z. Lin, L. Bourdev, T. S. Huang, "Interactive Facial F
 
 def main() -> None:
     """Copy the weights, write the card and the terms."""
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 3 or sys.argv[1] not in SHIPPED:
         raise SystemExit(__doc__)
-    run = find_run(find_workspace(None), sys.argv[1])
-    metrics: dict[str, Any] = read_json(run.metrics_file("report"))
+    name, home = sys.argv[1], find_workspace(None)
+    run = find_run(home, sys.argv[2])
+    SHIPPED[name].parent.mkdir(exist_ok=True)
+    if name == LANDMARKER:
+        package_landmarks(run)
+    else:
+        package_expressions(run, name, home)
+
+
+def package_landmarks(run: Run) -> None:
+    """The weights as they are, a card, and the terms of the annotations."""
+    metrics = run.measured()
     require(run.task, LANDMARKS, run.name, str(run.folder))
     if run.weights.stat().st_size > LARGEST:
         raise MienError(f"{run.weights.stat().st_size:,} bytes are too many", expected=f"at most {LARGEST:,}")
-    PACKAGED.parent.mkdir(exist_ok=True)
     shutil.copyfile(run.weights, PACKAGED)
     write_text(PACKAGED.parent / "LICENSE.txt", TERMS)
     write_text(PACKAGED.parent / "README.md", card(run, metrics))
+
+
+def package_expressions(run: Run, name: str, home: Workspace) -> None:
+    """The run as ONNX in both precisions, each measured on the report role, and the card."""
+    rows = []
+    precisions: dict[str, Precision] = {name: "float16", f"{name}-int8": "int8"}
+    for called, precision in precisions.items():
+        path = SHIPPED[called]
+        done = export_run(run, path, precision)
+        measured = measure_file(ModelFile(path, home), ["results/package.py"], dataset=run.measured()["dataset"])
+        told = [f"{scored(of)} (n = {of['n']:,})" for of in (measured, measured["clean"])]
+        rows.append((path.name, f"{done['bytes']:,}", *told, done["sha256"]))
+    write_text(SHIPPED[name].with_suffix(".md"), model_card(run, name, rows))
 
 
 def card(run: Run, metrics: dict[str, Any]) -> str:

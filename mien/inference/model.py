@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -27,8 +27,11 @@ from mien.workspace import Workspace, find_workspace
 Floats = npt.NDArray[np.float32]
 
 # What mien ships, by name; licences and cards stand beside the files.
+_HERE = Path(__file__).with_name("packaged")
 SHIPPED: Mapping[str, Path] = MappingProxyType(
     {
+        "mien-m": _HERE / "mien-m.onnx",
+        "mien-m-int8": _HERE / "mien-m-int8.onnx",
         "landmarks-small": Path(__file__).parents[1] / "landmarks" / "packaged" / "landmarks-small.safetensors",
     }
 )
@@ -144,7 +147,7 @@ def load(reference: str | Path, workspace: Workspace | None = None, *, threads: 
         run = find_run(home, str(reference))
     except MienError as error:
         if str(reference) in SHIPPED:
-            return load_shipped(str(reference))
+            return load_shipped(str(reference), threads)
         known = [*SHIPPED, *(name for run in list_runs(home) for name in (run.folder.parent.name, run.name))]
         shipped = ", ".join(SHIPPED)
         raise MienError(
@@ -160,26 +163,39 @@ def list_shipped() -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "task": read_header(path)["task"],
+            "task": _header(path)["task"],
             "bytes": path.stat().st_size,
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            "card": str(path.with_name("README.md")),
+            "card": str(_card(name)),
         }
         for name, path in SHIPPED.items()
         if path.is_file()
     ]
 
 
-def load_shipped(name: str) -> Model:
+def _header(path: Path) -> dict[str, Any]:
+    """What a shipped file says of itself."""
+    header = read_about(open_session(path, 1)[0], path) if path.suffix == ".onnx" else read_header(path)
+    assert header is not None
+    return header
+
+
+def _card(name: str) -> Path:
+    """The file that says what a shipped model is for: it is of all its precisions."""
+    path = SHIPPED[name]
+    return path.with_name("README.md") if path.suffix == ".safetensors" else path.with_name("mien-m.md")
+
+
+def load_shipped(name: str, threads: int | None = None) -> Model:
     """The model of that name that mien ships; raises MienError where it was installed without."""
     path = SHIPPED[name]
     if not path.is_file():
         raise MienError(
-            "this mien was installed without its landmark model",
+            f"this mien was installed without its model {name}",
             file=str(path),
-            expected="a landmark run of the workspace, by name",
+            expected="a run of the workspace, by name",
         )
-    return _opened(name, path)
+    return replace(load_file(path, threads), name=name) if path.suffix == ".onnx" else _opened(name, path)
 
 
 def load_file(path: Path, threads: int | None = None) -> Model:

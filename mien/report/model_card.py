@@ -14,6 +14,7 @@ _TERMS = {
     "own; the FER+ votes are under the MIT licence. The weights hold no image. Whether a use of them is lawful where "
     "you are is for you to find out.",
 }
+_FILES = ("file", "bytes", "accuracy", "without exact copies", "SHA-256")
 _NOT_FOR = """It tells which of the classes people would name for a face in a picture, no more. A face that looks sad
 is not a person who is sad: it can't tell what somebody feels, thinks, intends or is like. It is not for judging persons
 or deciding about them: in hiring, at work, in schools, by police, at borders, in courts, in insurance or in health. In
@@ -21,10 +22,11 @@ the European Union the AI Act forbids inferring emotions from faces at work and 
 high-risk. It has not been measured by age, gender or skin colour, since its data don't tell them."""
 
 
-def model_card(run: Run, name: str, files: Iterable[tuple[str, int, str]] = ()) -> str:
+def model_card(run: Run, name: str, files: Sequence[Sequence[str]] = ()) -> str:
     """The card of a measured run on expressions, as Markdown, for a model that goes by `name`.
 
-    `files` are its files as name, bytes and SHA-256. Raises MienError for a run that isn't measured or on another task.
+    `files` are its files, each with name, bytes, accuracy, the same without exact copies, and SHA-256. Raises MienError
+    for a run that isn't measured or on another task.
     """
     metrics, made = run.measured(), run.environment
     require(run.task, EXPRESSION, run.name, str(run.folder))
@@ -73,7 +75,7 @@ def model_card(run: Run, name: str, files: Iterable[tuple[str, int, str]] = ()) 
         ),
         *_calibration(metrics),
         *_slices(metrics),
-        *_files(files),
+        *(["## Files", _table(_FILES, files)] if files else []),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -107,21 +109,11 @@ def _calibration(metrics: dict[str, Any]) -> list[str]:
 def _slices(metrics: dict[str, Any]) -> list[str]:
     if "agreement" not in metrics["slices"]:
         return []
-    rows = [
-        (
-            one["slice"],
-            f"{one['n']:,}",
-            with_interval(one["accuracy"], wilson(round(one["accuracy"] * one["n"]), one["n"])),
-        )
-        for one in metrics["slices"]["agreement"]
-    ]
+    # Slices with too few rows have no accuracy.
+    told = [one for one in metrics["slices"]["agreement"] if one["accuracy"] is not None]
+    rows = [(one["slice"], f"{one['n']:,}", _share(one["accuracy"], one["n"])) for one in told]
     head = f"By the share of FER+ raters who agree with the label, {metrics['split']}:"
     return [head, _table(("agreement", "n", "accuracy"), rows)]
-
-
-def _files(files: Iterable[tuple[str, int, str]]) -> list[str]:
-    rows = [(name, f"{size:,}", digest) for name, size, digest in files]
-    return ["## Files", _table(("file", "bytes", "SHA-256"), rows)] if rows else []
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -34,7 +34,7 @@ def test_every_number_is_of_the_run(run: Run, mien, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     written = (tmp_path / "card.md").read_text()
     assert written == model_card(run, "tiny/1")
-    card = model_card(run, "ours", [("ours.onnx", 1234, "ab" * 32)])
+    card = model_card(run, "ours", [("ours.onnx", "1,234", ".5", ".4", "abab")])
     assert card.startswith("# ours\n\nTells angry, disgust, fear, happy, sad, surprise, neutral from a face of 24 × 24")
 
     metrics = json.loads(run.metrics_file("report").read_text())
@@ -52,4 +52,4 @@ def test_every_number_is_of_the_run(run: Run, mien, tmp_path: Path) -> None:
     assert "A second head learnt the raters' votes of the same rows." in card
     assert "is not a person who is sad" in card
     assert "In the European Union the AI Act forbids" in card
-    assert f"| ours.onnx | 1,234 | {'ab' * 32} |" in card
+    assert card.endswith("| ours.onnx | 1,234 | .5 | .4 | abab |\n")
