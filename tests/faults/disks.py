@@ -93,9 +93,9 @@ def run(folder: Path, seed: int, n: int) -> Iterator[dict[str, Any]]:
             print(f"{index + 1}/{n} {scene.name} {when}: {wrong or 'nothing lost'}", flush=True)
             yield {
                 "title": "Full disks at random byte counts",
-                "text": f"Each verb runs on a disk that gets full on the way ({how}). Counted is how often it says "
-                "so in one sentence, every older file is still there, and the next call, with space again, ends with "
-                "the same files as an undisturbed one.",
+                "text": f"{index + 1} of {n} full disks. Each verb runs on a disk that gets full on the way ({how}). "
+                "Counted is how often it says so in one sentence, every older file is still there, and the next call, "
+                "with space again, ends with the same files as an undisturbed one.",
                 "columns": ["verb", "full disks", "nothing lost"],
                 "rows": [[name, *counts] for name, counts in rows.items()],
                 "failed": sum(full - kept for full, kept in rows.values()),

@@ -41,9 +41,9 @@ def run(folder: Path, seed: int, n: int) -> Iterator[dict[str, Any]]:
         print(f"{index + 1}/{n} {scene.name} {when}: {wrong or 'as undisturbed'}", flush=True)
         yield {
             "title": "Kills at random moments",
-            "text": "Each verb is killed (SIGKILL) while it runs, half of the times at a change of files, half at a "
-            "time. Counted is how often the next call ends with the same files as an undisturbed one, bit for bit "
-            "where no time stands in them, and nothing half made is left.",
+            "text": f"{index + 1} of {n} kills. Each verb is killed (SIGKILL) while it runs, half of the times at a "
+            "change of files, half at a time. Counted is how often the next call ends with the same files as an "
+            "undisturbed one, bit for bit where no time stands in them, and nothing half made is left.",
             "columns": ["verb", "kills", "the same"],
             "rows": [[name, *counts] for name, counts in rows.items()],
             "failed": sum(kills - same for kills, same in rows.values()),
