@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mien.errors import MienError
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# What can be a folder's name everywhere, and never leads out of its parent.
+NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def find_workspace(given: Path | None = None) -> Workspace:
 
 def check_name(name: str, what: str) -> str:
     """`name` if it can be a folder's name everywhere; else an error that says what a name is made of."""
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(NAME, name):
         raise MienError(
             f"'{name}' can't be the name of {what}",
             expected="1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit",

@@ -11,8 +11,9 @@ import sys
 from typing import Any
 
 from mien.errors import MienError
-from mien.files import read_json, write_text
+from mien.files import write_text
 from mien.landmarks.predict import PACKAGED
+from mien.reading import read_json
 from mien.report.wording import in_percent
 from mien.runs.run import Run, find_run
 from mien.tasks import LANDMARKS, require

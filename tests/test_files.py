@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mien.files import new_folder, read_json, replacing, write_json, write_text
+from mien.files import new_folder, replacing, write_json, write_text
+from mien.reading import read_json
 
 
 def names(folder: Path) -> list[str]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from mien import workspace as places
 from mien.api.results import Figure, Metrics, Table, html_table
 from mien.errors import MienError, nearest
-from mien.files import read_json
 from mien.runs.epochs import Epoch, read_epochs
+from mien.runs.stored import read_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,7 @@ class Run:
     @property
     def metrics(self) -> Metrics:
         """What was measured on the report role, before `mien.evaluate` on the choose role; MienError for neither."""
-        return Metrics.of({"role": self._role, **read_json(self.stored.metrics_file(self._role))})
+        return Metrics.of({"role": self._role, **read_metrics(self.stored.metrics_file(self._role))})
 
     @property
     def _role(self) -> str:
@@ -96,7 +96,7 @@ class Run:
         if not self.stored.predictions(chosen).is_file():
             raise MienError(f"run {self.name} has no predictions of the {chosen} role", file=str(self.folder))
         rows = read_predictions(self.stored.predictions(chosen))
-        calibration = read_json(self.stored.metrics_file(chosen)).get("calibration") or {}
+        calibration = read_metrics(self.stored.metrics_file(chosen)).get("calibration") or {}
         shares = probabilities(rows.logits, calibration.get("temperature", 1.0))
         names = {
             column: [rows.classes[index] for index in indices]

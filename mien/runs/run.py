@@ -7,16 +7,16 @@ import shutil
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from mien.errors import MienError, nearest
+from mien.errors import FailedError, MienError, nearest
 from mien.experiment.schema import Experiment, load_experiment
 from mien.experiment.yamlfile import read_yaml
-from mien.files import read_json, write_json, write_text
+from mien.files import write_json, write_text
+from mien.reading import check, read_object, read_text
+from mien.runs.stored import Environment, Plan, State, Status, read_metrics
 from mien.tasks import EXPRESSION, OWN, Task
 from mien.workspace import Workspace, check_name
-
-State = Literal["waiting", "running", "stopped", "failed", "interrupted", "finished"]
 
 # `name/1-5` or `name/1,2,5`: several runs of one name.
 _GROUP = re.compile(r"(?P<name>[^/,]+)/(?P<numbers>[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*)")
@@ -58,6 +58,11 @@ class Run:
         """One line an epoch."""
         return self.folder / "history.csv"
 
+    @property
+    def epochs_done(self) -> int:
+        """How many epochs the history tells of."""
+        return max(read_text(self.history, "the history").count("\n") - 1, 0) if self.history.exists() else 0
+
     def predictions(self, role: str) -> Path:
         """Row id, split, label and a logit a class of every row of a role."""
         return self.folder / "predictions" / f"{role}.parquet"
@@ -89,6 +94,7 @@ class Run:
     def content(self) -> dict[str, Any]:
         """The stored experiment as plain data, for all that needs no component."""
         content: dict[str, Any] = read_yaml(self.experiment_file)[0]
+        check(content, Plan, self.experiment_file, "the run's experiment")
         return content
 
     def measured(self) -> dict[str, Any]:
@@ -99,14 +105,12 @@ class Run:
                 file=str(self.folder),
                 expected=f"mien evaluate {self.name} first",
             )
-        content: dict[str, Any] = read_json(self.metrics_file("report"))
-        return content
+        return read_metrics(self.metrics_file("report"))
 
     @property
     def environment(self) -> dict[str, Any]:
         """What is known of how the run was made."""
-        content: dict[str, Any] = read_json(self.folder / "environment.json")
-        return content
+        return read_object(self.folder / "environment.json", Environment, "the run's environment")
 
     def write_environment(self, content: dict[str, Any]) -> None:
         """Replace `environment.json`."""
@@ -116,8 +120,8 @@ class Run:
     def state(self) -> State:
         """How far the run is; "waiting" for others of its group, "interrupted" when its process died without a word."""
         try:
-            state: State = read_json(self.folder / "status.json")["state"]
-        except (OSError, ValueError, KeyError):
+            state: State = read_object(self.folder / "status.json", Status)["state"]
+        except (OSError, FailedError):
             return "interrupted"
         if state == "running":
             with self._lock() as alone:
@@ -265,7 +269,6 @@ def _numbers(parent: Path) -> list[int]:
 def overview(run: Run) -> dict[str, Any]:
     """What `mien runs` lists of a run, as plain data; runs no plugin."""
     content = run.content
-    done = run.history.read_text(encoding="utf-8").count("\n") - 1 if run.history.exists() else 0
     return {
         "run": run.name,
         "state": run.state,
@@ -273,9 +276,9 @@ def overview(run: Run) -> dict[str, Any]:
         "dataset": content["dataset"]["name"],
         "protocol": content["protocol"]["name"],
         "epochs": content["train"]["epochs"],
-        "epochs_done": done,
+        "epochs_done": run.epochs_done,
         **{
-            role: read_json(run.metrics_file(role)) if run.metrics_file(role).exists() else None
+            role: read_metrics(run.metrics_file(role)) if run.metrics_file(role).exists() else None
             for role in ("choose", "report")
         },
     }

@@ -25,8 +25,9 @@ from mien.audit.scan import scan, shrink
 from mien.data.dataset import Dataset, open_dataset, write_dataset
 from mien.data.labels import FER2013, FERPLUS_VOTES
 from mien.errors import MienError
-from mien.files import read_json, write_json
+from mien.files import write_json
 from mien.images import decode, encode_png
+from mien.reading import read_json
 from mien.workspace import Workspace
 
 Gray = npt.NDArray[np.uint8]

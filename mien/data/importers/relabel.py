@@ -12,8 +12,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from mien.data.dataset import Dataset, open_dataset, write_dataset
 from mien.data.labels import LabelScheme, canonical
 from mien.errors import MienError, unknown
@@ -23,7 +21,6 @@ from mien.workspace import Workspace
 
 COLUMNS = ("split", "id", "given", "suggested")
 _OWN = ("id", "image", "label")
-_BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ def relabel(workspace: Workspace, source: str, file: Path, name: str) -> Dataset
     classes = old.card.classes
     digest = hashlib.sha256(content).hexdigest()
     by_class = Counter(f"{classes[changes[key].given]} → {classes[label]}" for key, label in new.items())
-    schema = pq.read_schema(old.folder / old.card.shards[0].file)
+    schema = old.schema()
     columns = {column.name: column.type for column in schema if column.name not in _OWN}
     note = (
         f"{len(new):,} label{'s' if len(new) > 1 else ''} changed by {file.name} (SHA-256 {digest[:16]}): "
@@ -84,7 +81,7 @@ def relabel(workspace: Workspace, source: str, file: Path, name: str) -> Dataset
         progress(f"writing {name}", sum(shard.rows for shard in old.card.shards)) as done,
     ):
         for shard in old.card.shards:
-            for batch in pq.ParquetFile(old.folder / shard.file).iter_batches(batch_size=_BATCH):
+            for batch in old.batches(shard):
                 for row in batch.to_pylist():
                     label = new.get((shard.split, row["id"]), row["label"])
                     image = row["image"]
