@@ -9,7 +9,6 @@ from mien import workspace as places
 from mien.api.results import Figure, Metrics, Table, html_table
 from mien.errors import MienError, nearest
 from mien.runs.epochs import Epoch, read_epochs
-from mien.runs.stored import read_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +51,8 @@ class Run:
     @property
     def metrics(self) -> Metrics:
         """What was measured on the report role, before `mien.evaluate` on the choose role; MienError for neither."""
+        from mien.runs.stored import read_metrics
+
         return Metrics.of({"role": self._role, **read_metrics(self.stored.metrics_file(self._role))})
 
     @property
@@ -91,6 +92,7 @@ class Run:
             raise MienError("a table of predictions needs pandas", expected="pip install 'mien[notebook]'") from error
         from mien.metrics.calibration import probabilities
         from mien.runs.predictions import read_predictions
+        from mien.runs.stored import read_metrics
 
         chosen = role or self._role
         if not self.stored.predictions(chosen).is_file():

@@ -20,7 +20,7 @@ class LabelScheme:
 
     def __post_init__(self) -> None:
         """Refuse names that can't be shown on a line, wherever they come from."""
-        check_classes(self.classes, self.name)
+        _check_names(self.classes, self.name)
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -35,19 +35,25 @@ class LabelScheme:
         return tuple(index.get(canonical(name)) for name in self.classes)
 
 
-def check_classes(classes: Sequence[str], name: str) -> None:
-    """Raise MienError for too many classes, two of one name, and names that are empty, too long or not printable."""
-    if len(classes) > MAX_CLASSES:
-        raise MienError(f"there are {len(classes):,} classes", expected=f"at most {MAX_CLASSES:,}")
-    for one in (name, *classes):
-        if not isinstance(one, str) or not 1 <= len(one) <= MAX_NAME or shown(one) != one:
-            raise MienError(
-                f"'{str(one)[:MAX_NAME]}' can't be the name of a class",
-                expected=f"1 to {MAX_NAME} letters, without line breaks or control characters",
-            )
+def check_classes(classes: Sequence[str], scheme: str) -> None:
+    """Raise MienError for classes from a file that can't be used: none, two of one name, names that can't be shown."""
+    _check_names(classes, scheme)
+    if not classes:
+        raise MienError("there are no classes")
     if len(set(classes)) < len(classes):
         twice = next(one for place, one in enumerate(classes) if one in classes[:place])
         raise MienError(f"two classes are called '{twice}'")
+
+
+def _check_names(classes: Sequence[str], scheme: str) -> None:
+    if len(classes) > MAX_CLASSES:
+        raise MienError(f"there are {len(classes):,} classes", expected=f"at most {MAX_CLASSES:,}")
+    for one in (scheme, *classes):
+        if len(one) > MAX_NAME or shown(one) != one:
+            raise MienError(
+                f"'{one[:MAX_NAME]}' can't be the name of a class",
+                expected=f"at most {MAX_NAME} letters, without line breaks and control characters",
+            )
 
 
 FER2013 = LabelScheme("fer2013-7", ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mien.reading import read_text, reading
-
 if TYPE_CHECKING:
     from mien.runs.run import Run
 
@@ -47,6 +45,8 @@ def read_epochs(run: "Run") -> list[Epoch]:
     """The epochs that a run has done; FailedError for a history that can't be read."""
     if not run.history.is_file():
         return []
+    from mien.reading import reading
+
     epochs = run.content["train"]["epochs"]
     rows = read_rows(run.history)
     with reading(run.history, "the history"):
@@ -55,6 +55,9 @@ def read_epochs(run: "Run") -> list[Epoch]:
 
 def read_rows(file: Path) -> list[dict[str, str]]:
     """The lines of a history by column; FailedError for a file that is no CSV."""
+    # Who asks for the type alone needs no pydantic.
+    from mien.reading import read_text, reading
+
     text = read_text(file, "the history")
     with reading(file, "the history"):
         return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))

@@ -20,8 +20,8 @@ class Asked(Stored):
     when: str
     who: str
     run: str
-    role: str
-    protocol: str
+    role: str = ""
+    protocol: str = ""
     dataset: str = ""
 
 
