@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mien.errors import MienError
@@ -13,9 +13,10 @@ NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder that holds `datasets/<name>` and `runs/<experiment name>/<number>`."""
+    """The folder that holds `datasets/<name>` and `runs/<experiment name>/<number>`; `named` says that the user did."""
 
     root: Path
+    named: bool = field(default=True, compare=False)
 
     @property
     def datasets(self) -> Path:
@@ -30,10 +31,11 @@ class Workspace:
 
 def find_workspace(given: Path | None = None) -> Workspace:
     """The workspace: what was given, else MIEN_HOME, else the current folder."""
-    root = given or Path(os.environ.get("MIEN_HOME") or ".")
+    named = given or os.environ.get("MIEN_HOME")
+    root = Path(named or ".")
     if root.exists() and not root.is_dir():
         raise MienError("the workspace is a file", file=str(root), expected="a folder")
-    return Workspace(root)
+    return Workspace(root, bool(named))
 
 
 def check_name(name: str, what: str) -> str:

@@ -22,7 +22,7 @@ MODULES = {
 # From left to right as data travels: a module imports only what stands before it. A folder stands for all of its own.
 ROWS = (
     "mien",
-    "errors files progress parallel workspace reading parquet registry environment intervals images latex",
+    "errors files progress parallel workspace reading parquet trust registry environment intervals images latex",
     "faces",
     "data audit protocols",
     "augment models losses optimizers",

@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.shared import Home, Json, data, print_result, print_table
-from mien.workspace import find_workspace
+from mien.cli.shared import Home, Json, Trust, data, open_home, print_result, print_table
 
 
 @data.command("crop")
@@ -24,6 +23,7 @@ def data_crop(
         str | None,
         typer.Option(metavar="MODEL", help="What finds the points: a landmark run, or 'stored' for the set's own."),
     ] = None,
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -36,7 +36,7 @@ def data_crop(
     from mien.cropping import SOURCES, crop_dataset, share, write_sheets
     from mien.data.dataset import open_dataset
 
-    home = find_workspace(workspace)
+    home = open_home(workspace, trust)
     if landmarks == "stored":
         made = crop_dataset(home, name, region, new, "stored", size=size, margin=margin)
     else:

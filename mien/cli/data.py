@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, Plugins, data, print_result, print_table
+from mien.cli.shared import Home, Json, Plugins, broken, data, print_result, print_table
 from mien.errors import MienError
 from mien.workspace import find_workspace
 
@@ -80,13 +80,20 @@ def data_list(workspace: Home = None, as_json: Json = False) -> None:
     from mien.data.dataset import list_datasets, open_dataset
 
     home = find_workspace(workspace)
-    cards = [open_dataset(home, name).card for name in list_datasets(home)]
-    rows = [
-        (card.name, card.labels, f"{sum(map(sum, card.splits.values())):,}", ", ".join(card.splits)) for card in cards
-    ]
+    listed: list[dict[str, Any]] = []
+    rows = []
+    for name in list_datasets(home):
+        try:
+            card = open_dataset(home, name).card
+        except MienError as error:
+            listed.append({"name": name, "error": error.as_dict()})
+            rows.append((name, "", "", broken(error.as_dict())))
+        else:
+            listed.append(card.model_dump(mode="json"))
+            rows.append((name, card.labels, f"{sum(map(sum, card.splits.values())):,}", ", ".join(card.splits)))
     print_result(
         as_json,
-        {"datasets": [card.model_dump(mode="json") for card in cards]},
+        {"datasets": listed},
         lambda: print_table(str(home.datasets), ("data set", "labels", "rows", "splits"), rows, right=9),
     )
 

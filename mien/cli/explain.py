@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mien.cli.shared import Home, Json, RunName, app, command_line, print_result
-from mien.workspace import find_workspace
+from mien.cli.shared import Home, Json, RunName, Trust, app, command_line, open_home, print_result
 
 
 @app.command()
@@ -33,6 +32,7 @@ def explain(
         str | None,
         typer.Option(metavar="MODEL", help="The landmark run for regions, or 'stored' for the data set's own points."),
     ] = None,
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -49,7 +49,7 @@ def explain(
     from mien.workflow import explain_run
 
     check_names(names or [])
-    found = find_run(find_workspace(workspace), run)
+    found = find_run(open_home(workspace, trust), run)
     made = explain_run(
         found,
         names or [],

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, Plugins, app, print_result, print_table
+from mien.cli.shared import Home, Json, Plugins, Trust, app, open_home, print_result, print_table
 from mien.errors import MienError
 from mien.workspace import find_workspace
 
@@ -16,6 +16,7 @@ from mien.workspace import find_workspace
 def check(
     file: Annotated[Path, typer.Argument(help="An experiment file.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -32,8 +33,8 @@ def check(
     from mien.training.start_weights import check as check_start
 
     given = overrides or []
+    home = open_home(workspace, trust)
     experiment = load_experiment(file, given)
-    home = find_workspace(workspace)
     missing: MienError | None = None
     dataset = None
     try:

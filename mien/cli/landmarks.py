@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mien.cli.shared import Home, Json, app, print_result
-from mien.workspace import find_workspace
+from mien.cli.shared import Home, Json, Trust, app, open_home, print_result
 
 
 @app.command()
@@ -26,6 +25,7 @@ def landmarks(
     format: Annotated[
         Literal["csv", "json", "pts"], typer.Option(help="One file for all faces, or 300-W's file for each.")
     ] = "csv",
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -40,7 +40,7 @@ def landmarks(
     from mien.landmarks.predict import open_landmarker
 
     finder = open_detector(detector)
-    landmarker = open_landmarker(find_workspace(workspace), model)
+    landmarker = open_landmarker(open_home(workspace, trust), model)
     found, errors = landmark_photos(images, finder, landmarker, to, format)
 
     def show() -> None:

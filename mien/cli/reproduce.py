@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, app, print_result, print_table
+from mien.cli.shared import Home, Json, Trust, app, open_home, print_result, print_table
 from mien.errors import FailedError, MienError, nearest
-from mien.workspace import Workspace, find_workspace
+from mien.workspace import Workspace
 
 if TYPE_CHECKING:
     from mien.reproduce.plan import Planned
@@ -36,6 +36,7 @@ def reproduce(
     to: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also write the page there for everyone: faces are drawn.")
     ] = None,
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -52,7 +53,7 @@ def reproduce(
     if report != REPORT:
         raise MienError(f"no report is called '{report}'", expected=REPORT, nearest=nearest(report, [REPORT]))
     wanted = [part_named(name).name for name in only or []]
-    home = find_workspace(workspace)
+    home = open_home(workspace, trust)
     from mien.reproduce.plan import make_plan
 
     plan = make_plan(home, epochs=epochs, seeds=seeds)

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, app, command_line, from_system, print_result, print_table
+from mien.cli.shared import (
+    Home,
+    Json,
+    Trust,
+    app,
+    broken,
+    command_line,
+    from_system,
+    open_home,
+    print_result,
+    print_table,
+)
 from mien.errors import FailedError, MienError
 from mien.workspace import find_workspace
 
@@ -42,6 +53,7 @@ def train(
         str | None,
         typer.Option(metavar="RUN", help="Go on with a run, or a group, that was stopped; takes only train.epochs=N."),
     ] = None,
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -56,7 +68,7 @@ def train(
     from mien.runs.run import group_name
     from mien.workflow import new_runs, train_to_end, unfinished
 
-    home = find_workspace(workspace)
+    home = open_home(workspace, trust)
     given = arguments or []
     epochs: int | None = None
     if resume is not None:
@@ -96,6 +108,7 @@ def evaluate(
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Measure on another data set, classes matched by name.")
     ] = None,
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -113,7 +126,7 @@ def evaluate(
     from mien.runs.run import find_runs
     from mien.workflow import measure
 
-    home = find_workspace(workspace)
+    home = open_home(workspace, trust)
     if is_model_file(run):
         _evaluate_file(ModelFile(Path(run), home), protocol, dataset, as_json)
         return
@@ -177,6 +190,7 @@ def report(
     to: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also copy what can be shown to everyone into this folder.")
     ] = None,
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -191,7 +205,7 @@ def report(
     from mien.report.wording import opened
     from mien.runs.run import find_run, is_group
 
-    home = find_workspace(workspace)
+    home = open_home(workspace, trust)
     if is_group(run):
         from mien.comparison.seeds_and_folds import publish_group
         from mien.report.console import group as group_lines
@@ -228,7 +242,9 @@ def runs(workspace: Home = None, as_json: Json = False) -> None:
     found = [overview(run) for run in list_runs(find_workspace(workspace))]
 
     rows = [
-        (
+        (one["run"], one["state"], *[""] * 4, broken(one["error"]))
+        if "error" in one
+        else (
             one["run"],
             one["state"],
             one["dataset"],

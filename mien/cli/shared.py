@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from mien import trust
 from mien.errors import FailedError, MienError
+from mien.workspace import Workspace, find_workspace
 
 app = typer.Typer(
     name="mien",
@@ -30,6 +32,18 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its
 Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file that registers more.")]
 
 
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run plugins that come with a run or an extended file, and remember them.")
+]
+
+
+def open_home(workspace: Path | None, accept: bool = False) -> Workspace:
+    """The workspace of a verb, by whose list plugins are run; with `accept` new ones are added to it."""
+    home = find_workspace(workspace)
+    trust.use(home, accept=accept)
+    return home
+
+
 def command_line() -> list[str]:
     """What was typed, as runs and ledgers keep it."""
     return ["mien", *sys.argv[1:]]
@@ -43,6 +57,11 @@ def from_system(error: OSError) -> MienError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return FailedError("this can't be written or read (no permission)", file=file)
     return FailedError(error.strerror or str(error), file=file)
+
+
+def broken(error: dict[str, Any]) -> str:
+    """What a list says in place of what it can't read."""
+    return f"can't be read: {MienError(**error)}"
 
 
 def print_result(as_json: bool, result: dict[str, Any], show: Callable[[], None]) -> None:

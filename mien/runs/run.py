@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mien import trust
 from mien.errors import FailedError, MienError, nearest
 from mien.experiment.schema import Experiment, load_experiment
 from mien.experiment.yamlfile import read_yaml
@@ -19,14 +20,16 @@ from mien.tasks import EXPRESSION, OWN, Task
 from mien.workspace import Workspace, check_name
 
 # `name/1-5` or `name/1,2,5`: several runs of one name.
-_GROUP = re.compile(r"(?P<name>[^/,]+)/(?P<numbers>[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*)")
+_GROUP = re.compile(r"(?P<name>[^/,]+)/(?P<numbers>[0-9]{1,9}(?:-[0-9]{1,9})?(?:,[0-9]{1,9}(?:-[0-9]{1,9})?)*)")
+_MAX_GROUP = 1000
 
 
 class Run:
     """A run's folder, `runs/<experiment name>/<number>`, and the names of what stands in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workspace: Workspace | None = None) -> None:
         self.folder = folder
+        self._workspace = workspace
 
     @property
     def name(self) -> str:
@@ -35,8 +38,8 @@ class Run:
 
     @property
     def workspace(self) -> Workspace:
-        """The workspace that the run stands in, wherever the command runs."""
-        return Workspace(self.folder.parent.parent.parent)
+        """The workspace whose data sets the run is on: the one that the user named, else that in which it stands."""
+        return self._workspace or Workspace(self.folder.parent.parent.parent)
 
     @property
     def experiment_file(self) -> Path:
@@ -83,7 +86,7 @@ class Run:
     @cached_property
     def experiment(self) -> Experiment:
         """The experiment that is stored here; imports every component, so torch, and runs its plugins."""
-        return load_experiment(self.experiment_file)
+        return load_experiment(self.experiment_file, named=False)
 
     @property
     def task(self) -> Task:
@@ -205,6 +208,8 @@ def _filled(folder: Path, experiment: Experiment) -> Run:
         shutil.copyfile(plugin, copy)
         copies.append(str(copy.relative_to(folder)))
     run = Run(folder)
+    trust.use(run.workspace)
+    trust.remember(run.workspace, (folder / copy for copy in copies))
     write_text(run.experiment_file, experiment.model_copy(update={"plugins": tuple(copies)}).to_yaml())
     run.set_state("running")
     return run
@@ -212,8 +217,9 @@ def _filled(folder: Path, experiment: Experiment) -> Run:
 
 def find_run(workspace: Workspace, reference: str) -> Run:
     """The run that a path, a name (its latest finished run, else its latest) or `name/3` means."""
+    trust.use(workspace)
     if (Path(reference) / "experiment.yaml").is_file():
-        return Run(Path(reference).resolve())
+        return Run(Path(reference).resolve(), workspace if workspace.named else None)
     name, _, number = reference.strip("/").partition("/")
     parent = workspace.runs / name
     if re.fullmatch(r"[1-9][0-9]*", number) and (parent / number / "experiment.yaml").is_file():
@@ -248,7 +254,9 @@ def find_runs(workspace: Workspace, reference: str) -> list[Run]:
         first, _, last = part.partition("-")
         if last and int(last) < int(first):
             raise MienError(f"'{part}' counts backwards", key=reference, expected=f"{last}-{first}")
-        numbers += range(int(first), int(last or first) + 1)
+        numbers += range(int(first), min(int(last or first), int(first) + _MAX_GROUP) + 1)
+        if len(numbers) > _MAX_GROUP:
+            raise MienError(f"'{reference}' names too many runs", expected=f"at most {_MAX_GROUP:,}")
     twice = next((number for place, number in enumerate(numbers) if number in numbers[:place]), None)
     if twice is not None:
         raise MienError(f"run {found['name']}/{twice} is named twice", key=reference)
@@ -257,6 +265,7 @@ def find_runs(workspace: Workspace, reference: str) -> list[Run]:
 
 def list_runs(workspace: Workspace) -> list[Run]:
     """All runs of the workspace, by name and number."""
+    trust.use(workspace)
     parents = sorted(path for path in workspace.runs.glob("*") if path.is_dir())
     return [Run(parent / str(number)) for parent in parents for number in _numbers(parent)]
 
@@ -267,7 +276,17 @@ def _numbers(parent: Path) -> list[int]:
 
 
 def overview(run: Run) -> dict[str, Any]:
-    """What `mien runs` lists of a run, as plain data; runs no plugin."""
+    """What `mien runs` lists of a run, as plain data; runs no plugin.
+
+    Of a run with a damaged file only `run`, `state` and `error`, the file and what is wrong with it.
+    """
+    try:
+        return _overview(run)
+    except MienError as error:
+        return {"run": run.name, "state": run.state, "error": error.as_dict()}
+
+
+def _overview(run: Run) -> dict[str, Any]:
     content = run.content
     return {
         "run": run.name,
