@@ -59,14 +59,37 @@ def write_text(path: Path, text: str) -> None:
 
 
 def csv_text(rows: Iterable[Iterable[Any]]) -> str:
-    """Rows as CSV, a line each.
+    """Rows as CSV, a line each; a text that a spreadsheet would take for a formula has an apostrophe before it.
 
     >>> csv_text([["id", "label"], [1, "happy, or not"]])
     'id,label\\n1,"happy, or not"\\n'
     """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows(map(_cell, row) for row in rows)
     return text.getvalue()
+
+
+def cell_value(text: str) -> str:
+    """What a cell that `csv_text` wrote stood for.
+
+    >>> cell_value("'=1"), cell_value("'tis")
+    ('=1', "'tis")
+    """
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+
+
+# What a spreadsheet may take for the beginning of a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -1,5 +1,6 @@
 """What stands in a workspace, as the API shows it: data sets and runs."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -128,8 +129,13 @@ class Run:
         )
 
     def _row(self) -> dict[str, object]:
-        content, done = self.stored.content, len(self.history())
-        row: dict[str, object] = {"run": self.name, "state": self.state, "data set": content["dataset"]["name"]}
+        row: dict[str, object] = {"run": self.name, "state": self.state}
+        try:
+            content, done = self.stored.content, len(self.history())
+        except MienError as error:
+            nothing = dict.fromkeys(("data set", "protocol", "epochs", "measured on"), "–")
+            return {**row, **nothing, "score": f"can't be read: {error}"}
+        row["data set"] = content["dataset"]["name"]
         row |= {"protocol": content["protocol"]["name"], "epochs": f"{done}/{content['train']['epochs']}"}
         try:
             metrics = self.metrics
@@ -206,7 +212,11 @@ class Workspace:
         def find(name: str) -> Dataset:
             return Dataset.of(open_dataset(self.stored, name))
 
-        return Table("data sets", [find(name) for name in list_datasets(self.stored)], Dataset._row, find)
+        known = []
+        for name in list_datasets(self.stored):
+            with contextlib.suppress(MienError):  # `mien data list` says what is wrong with it.
+                known.append(find(name))
+        return Table("data sets", known, Dataset._row, find)
 
     @property
     def runs(self) -> Table[Run]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, RunName, Trust, app, open_home, print_result, print_table
+from mien.cli.shared import Home, Json, RunName, Trust, app, open_home, print_result, print_table, say
 from mien.errors import MienError
 
 
@@ -46,11 +46,11 @@ def compare(
         for table in tables:
             print_table(table.title, table.columns, table.rows, right=table.right)
         for note in compared["notes"]:
-            print(f"note: {note}")
+            say(f"note: {note}")
         for (a, b), path in galleries.items():
-            print(f"where {a} and {b} disagree: {path}")
+            say(f"where {a} and {b} disagree: {path}")
         if to is not None:
-            print(f"written: {to / 'comparison.md'}")
+            say(f"written: {to / 'comparison.md'}")
 
     shown = [{"a": a, "b": b, "file": str(path)} for (a, b), path in galleries.items()]
     print_result(as_json, {**compared, "galleries": shown}, show)
@@ -103,4 +103,4 @@ def _show_slices(result: dict[str, Any], warning: str) -> None:
         title += f"\n{warning}"
     print_table(title, (result["by"], "n", "accuracy [95 %]", "balanced accuracy [95 %]"), rows)
     if any(part["accuracy"] is None for part in result["slices"]):
-        print(f"a part with fewer than {result['minimum']} rows shows no number")
+        say(f"a part with fewer than {result['minimum']} rows shows no number")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.shared import Home, Json, Trust, data, open_home, print_result, print_table
+from mien.cli.shared import Home, Json, Trust, data, open_home, print_result, print_table, say
 
 
 @data.command("crop")
@@ -64,8 +64,8 @@ def data_crop(
         title = f"{new}: {region} of {name}, {size} × {size} pixels, margin {crop['margin']:g}"
         print_table(title, ("split", "n", "by landmarks", "by the mean shape"), rows)
         for note in made.card.notes:
-            print(f"note: {note}")
+            say(f"note: {note}")
         for path in sheets:
-            print(f"sheet: {path}")
+            say(f"sheet: {path}")
 
     print_result(as_json, result, show)

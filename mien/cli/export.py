@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mien.cli.shared import Home, Json, RunName, Trust, app, open_home, print_result, print_table
+from mien.cli.shared import Home, Json, RunName, Trust, app, open_home, print_result, print_table, say
 
 
 @app.command()
@@ -36,8 +36,8 @@ def export(
     parity: dict[str, Any] = done["parity"]
 
     def show() -> None:
-        print(f"{done['file']}: {done['bytes']:,} bytes, SHA-256 {done['sha256']}")
-        print(
+        say(f"{done['file']}: {done['bytes']:,} bytes, SHA-256 {done['sha256']}")
+        say(
             f"beside PyTorch on {parity['split']}, n = {parity['n']:,}: {parity['score']} {parity['onnx']:.4f} and "
             f"{parity['torch']:.4f}, answers differ by {parity['largest_difference']:.2g} at most"
         )

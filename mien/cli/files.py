@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, Plugins, Trust, app, open_home, print_result, print_table
+from mien.cli.shared import Home, Json, Plugins, Trust, app, open_home, print_result, print_table, say
 from mien.errors import MienError
 from mien.workspace import find_workspace
 
@@ -64,16 +64,16 @@ def check(
             for layer in summary.layers
         ]
         print_table(experiment.name, ("layer", "kind", "output", "parameters", "multiply-adds"), rows, right=2)
-        print(f"parameters: {summary.parameters:,}   multiply-adds for one image: {summary.macs:,}")
+        say(f"parameters: {summary.parameters:,}   multiply-adds for one image: {summary.macs:,}")
         if start is not None:
-            print(f"start weights: {start_weights(start)}")
-        print(f"classes: {', '.join(checked.scheme.classes)} ({checked.scheme.name})")
+            say(f"start weights: {start_weights(start)}")
+        say(f"classes: {', '.join(checked.scheme.classes)} ({checked.scheme.name})")
         if checked.rows is not None:
-            print("rows: " + ", ".join(f"{role} {number:,}" for role, number in checked.rows.items()))
+            say("rows: " + ", ".join(f"{role} {number:,}" for role, number in checked.rows.items()))
         for role, reasons in (checked.left_out or {}).items():
             if reasons:
                 told = ", ".join(f"{reason} {number:,}" for reason, number in reasons.items())
-                print(f"left out of {role}, without a label under {checked.scheme.name}: {told}")
+                say(f"left out of {role}, without a label under {checked.scheme.name}: {told}")
 
     result: dict[str, Any] = {
         "ok": missing is None,

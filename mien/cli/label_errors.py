@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, Trust, app, open_home, print_result, print_table
+from mien.cli.shared import Home, Json, Trust, app, open_home, print_result, print_table, say
 
 _SAID = ("suggested", "given")
 
@@ -43,7 +43,7 @@ def suspects(
         print_table(title, ("label", "n", "suspects", "share (95 %)", "most often rather"), rows)
         raters = found["raters"]
         if raters is not None:
-            print(
+            say(
                 f"{raters['n']:,} suspects have a raters' majority ({raters['dropped']:,} have none); it is "
                 f"the suggested label in {share(raters['suggested'], 'value')}, "
                 f"the given one in {share(raters['given'], 'value')}, "
@@ -58,6 +58,6 @@ def suspects(
             if first:
                 title = "what the raters' majority is among the most suspicious rows"
                 print_table(title, ("rows", "n", *(f"{key} (95 %)" for key in _SAID)), first, right=0)
-        print(f"list: {found['csv']}\npictures: {found['gallery']}")
+        say(f"list: {found['csv']}\npictures: {found['gallery']}")
 
     print_result(as_json, found, show)

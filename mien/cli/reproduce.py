@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, Trust, app, open_home, print_result, print_table
+from mien.cli.shared import Home, Json, Trust, app, open_home, print_result, print_table, say
 from mien.errors import FailedError, MienError, nearest
 from mien.workspace import Workspace
 
@@ -83,10 +83,10 @@ def reproduce(
         print_table("The report's conclusions", ("conclusion", "verdict"), rows, right=2)
         for part in content["parts"]:
             for one in part["missing"]:
-                print(f"missing: {one['run']}: {one['state']}{': ' if one['why'] else ''}{one['why']}")
+                say(f"missing: {one['run']}: {one['state']}{': ' if one['why'] else ''}{one['why']}")
         for path in (folder, to):
             if path is not None:
-                print(f"written: {path / 'report.html'} and README.md beside it")
+                say(f"written: {path / 'report.html'} and README.md beside it")
 
     print_result(as_json, result, show)
     if failed and as_json:
@@ -134,6 +134,6 @@ def _dry(home: Workspace, plan: "list[Planned]", as_json: bool) -> None:
         ]
         columns = ("experiment", "seed", "state", "epochs", "minutes", "by", "run", "note")
         print_table(f"what is to be run, about {total / 60:.1f} hours on this machine", columns, table, right=9)
-        print("minutes of training alone, at most: early stopping may end a run sooner")
+        say("minutes of training alone, at most: early stopping may end a run sooner")
 
     print_result(as_json, {"runs": rows, "minutes": round(total, 1)}, show)

@@ -17,6 +17,7 @@ from mien.cli.shared import (
     open_home,
     print_result,
     print_table,
+    say,
 )
 from mien.errors import FailedError, MienError
 from mien.workspace import find_workspace
@@ -93,7 +94,7 @@ def train(
         if not as_json:
             _show_measured(measured, run, page)
     if len(runs) > 1 and not as_json:
-        print(f"to measure all of them on the reporting role: mien evaluate {group_name(runs)}")
+        say(f"to measure all of them on the reporting role: mien evaluate {group_name(runs)}")
     print_result(as_json, results[0] if len(runs) == 1 else {"runs": results}, lambda: None)
 
 
@@ -159,8 +160,8 @@ def _evaluate_file(file: "ModelFile", protocol: str | None, dataset: str | None,
 
     def show() -> None:
         _show(resolve(file.task.show)(measured))
-        print("in brackets: 95 % intervals over the choice of rows")
-        print(f"written: {file.folder}")
+        say("in brackets: 95 % intervals over the choice of rows")
+        say(f"written: {file.folder}")
 
     print_result(as_json, {**measured, "folder": str(file.folder)}, show)
 
@@ -169,17 +170,17 @@ def _show_measured(measured: dict[str, Any], run: "Run", page: Path) -> None:
     from mien.tasks import resolve
 
     _show(resolve(run.experiment.task.show)(measured))
-    print("in brackets: 95 % intervals over the choice of rows")
-    print(f"report: {page}")
+    say("in brackets: 95 % intervals over the choice of rows")
+    say(f"report: {page}")
     if measured["role"] != "report":
-        print(f"to measure it on the reporting role: mien evaluate {run.name}")
+        say(f"to measure it on the reporting role: mien evaluate {run.name}")
 
 
 def _show(lines: Sequence[Any]) -> None:
     """Print lines of text and tables."""
     for line in lines:
         if isinstance(line, str):
-            print(line)
+            say(line)
         else:
             print_table(*line)
 
@@ -224,8 +225,8 @@ def report(
     lines = read_ledger(found.folder)
 
     def show() -> None:
-        print(f"the report role of {found.name} was opened {opened(lines) or 'never'}")
-        print(page)
+        say(f"the report role of {found.name} was opened {opened(lines) or 'never'}")
+        say(page)
 
     print_result(as_json, {"run": found.name, "report": str(page), "opened": len(lines)}, show)
 

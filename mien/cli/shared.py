@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mien import trust
-from mien.errors import FailedError, MienError
+from mien.errors import FailedError, MienError, shown
 from mien.workspace import Workspace, find_workspace
 
 app = typer.Typer(
@@ -64,6 +64,15 @@ def broken(error: dict[str, Any]) -> str:
     return f"can't be read: {MienError(**error)}"
 
 
+def say(text: object = "") -> None:
+    """Print lines in which nothing steers the terminal, whatever the names in them are."""
+    print(_lines(str(text)))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(shown, text.split("\n")))
+
+
 def print_result(as_json: bool, result: dict[str, Any], show: Callable[[], None]) -> None:
     """Print a result as one JSON object, or as `show` does."""
     if as_json:
@@ -82,9 +91,9 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number >= right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(_lines, row))
     # A pipe has no width of its own; a log shouldn't fold its lines.
     console = Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False)
     # A table's own title is folded at the table's width.
-    console.print(title)
+    console.print(_lines(title))
     console.print(table)

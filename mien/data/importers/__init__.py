@@ -25,7 +25,7 @@ from mien.data.importers import (  # noqa: F401  (they register themselves)
 from mien.data.importers.source import MAX_SPLITS, BadRow, Row, Source
 from mien.data.importers.splits import SHARES, make_splits
 from mien.data.labels import SCHEMES, LabelScheme, canonical, scheme_named, scheme_of
-from mien.errors import MienError
+from mien.errors import MienError, shown
 from mien.images import decode
 from mien.parallel import chunks, ordered_map
 from mien.parquet import MAX_TEXT
@@ -113,7 +113,7 @@ def import_dataset(
             notes.append(difference)
             warnings.append(difference)
     for note in warnings:
-        console.print(f"warning: {note}", style="bold yellow", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"warning: {shown(note)}", style="bold yellow", markup=False, highlight=False, soft_wrap=True)
     return open_dataset(workspace, name)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from mien.data.dataset import Dataset, open_dataset, write_dataset
 from mien.data.labels import LabelScheme, canonical
 from mien.errors import MienError, unknown
+from mien.files import cell_value
 from mien.images import decode
 from mien.progress import progress
 from mien.workspace import Workspace
@@ -121,7 +122,7 @@ def read_changes(content: bytes, scheme: LabelScheme, file: Path) -> list[Change
     for line, fields in lines[1:]:
         if len(fields) != len(names):
             raise MienError(f"{len(fields)} columns", file=str(file), line=line, expected=str(len(names)))
-        row = {name: field.strip() for name, field in zip(names, fields, strict=True)}
+        row = {name: cell_value(field.strip()) for name, field in zip(names, fields, strict=True)}
         key = (row["split"], row["id"])
         if key in seen:
             raise MienError(
