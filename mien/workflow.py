@@ -19,6 +19,7 @@ from mien.protocols import folds as number_of_folds
 from mien.report.explain_page import sentences
 from mien.report.page import write_report
 from mien.runs.epochs import Epoch
+from mien.runs.manifest import sealing
 from mien.runs.model_file import ModelFile
 from mien.runs.run import Run, find_runs, new_group, new_run
 from mien.training.fit import check_epochs, train
@@ -110,9 +111,10 @@ def train_to_end(
     `epochs` replaces the experiment's. `on_epoch` is called after each epoch, when its state is saved; what it raises
     stops the training, which can go on later. The reporting role stays closed.
     """
-    train(run.workspace, run, command, epochs=epochs, on_epoch=on_epoch)
-    metrics = evaluate(run.workspace, run, "choose")
-    page = write_report(run.folder)
+    with sealing(run):
+        train(run.workspace, run, command, epochs=epochs, on_epoch=on_epoch)
+        metrics = evaluate(run.workspace, run, "choose")
+        page = write_report(run.folder)
     if run.experiment.explain:
         explain_run(run, (), ())
     return Outcome(run, metrics, page)
@@ -125,8 +127,9 @@ def measure(run: Run, command: Sequence[str], *, protocol: str | None = None, da
     data set, classes matched by name.
     """
     other = read_protocol(protocol)[0] if protocol is not None else None
-    metrics = evaluate(run.workspace, run, protocol=other, dataset=dataset, command=command)
-    return Outcome(run, metrics, write_report(run.folder))
+    with sealing(run):
+        metrics = evaluate(run.workspace, run, protocol=other, dataset=dataset, command=command)
+        return Outcome(run, metrics, write_report(run.folder))
 
 
 def measure_file(
@@ -139,8 +142,9 @@ def measure_file(
 
 def explain_run(run: Run, names: Sequence[str], command: Sequence[str], **wanted: Any) -> dict[str, Any]:
     """What `mien.explanation.execute.explain` gives, the run's page written with it; `said` are sentences by name."""
-    made = explain(run.workspace, run, names, command=command, **wanted)
-    page = write_report(run.folder)
+    with sealing(run):
+        made = explain(run.workspace, run, names, command=command, **wanted)
+        page = write_report(run.folder)
     said = {name: words for name, words in sentences(run).items() if name in made["explanations"]}
     pictures = sorted(map(str, (run.folder / "explain").glob("*.png")))
     return {**made, "pictures": pictures, "report": str(page), "said": said}

@@ -9,7 +9,7 @@ import typer
 
 from mien.cli.shared import Home, Json, Plugins, Trust, app, open_home, print_result, print_table, say
 from mien.errors import MienError
-from mien.workspace import find_workspace
+from mien.workspace import Workspace
 
 
 @app.command()
@@ -118,16 +118,29 @@ def schema(plugin: Plugins = None) -> None:
 
 
 @app.command()
-def doctor(workspace: Home = None, as_json: Json = False) -> None:
-    """What this machine has, and what trainings would run on.
+def doctor(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run, of which to say what is missing or damaged.")
+    ] = None,
+    trust: Trust = False,
+    workspace: Home = None,
+    as_json: Json = False,
+) -> None:
+    """What this machine has and what is damaged here; of a run, what is damaged and what can be made again.
 
     Example: mien doctor
+
+    Example: mien doctor cnn1/3
     """
     import shutil
 
     from mien import environment
+    from mien.diagnosis import broken as broken_here
 
-    home = find_workspace(workspace)
+    home = open_home(workspace, trust)
+    if run is not None:
+        _examine(home, run, as_json)
+        return
     there = home.root if home.root.exists() else Path()
     device = environment.device("auto")
     found = environment.describe()
@@ -141,4 +154,35 @@ def doctor(workspace: Home = None, as_json: Json = False) -> None:
         (key, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
         for key, value in found.items()
     ]
-    print_result(as_json, found, lambda: print_table("this machine", ("what", "found"), rows, right=9))
+    damaged = broken_here(home)
+
+    def show() -> None:
+        print_table("this machine", ("what", "found"), rows, right=9)
+        for name, problem in damaged:
+            say(f"{name}: {problem}")
+
+    print_result(as_json, found | {"broken": [{"name": name, "problem": told} for name, told in damaged]}, show)
+
+
+def _examine(home: Workspace, reference: str, as_json: bool) -> None:
+    """Say what is missing or damaged in a run; exit code 1 where anything is."""
+    from mien.diagnosis import examine
+    from mien.runs.run import Run, find_run
+
+    folder = home.runs / reference
+    # Without its experiment a folder is no run to others.
+    lost = len(Path(reference).parts) == 2 and folder.is_dir() and folder.parent.parent == home.runs
+    found = Run(folder) if lost else find_run(home, reference)
+    findings = examine(found)
+    rows = [(one.file, one.problem, one.mend or "nothing makes it again but another training") for one in findings]
+
+    def show() -> None:
+        if rows:
+            print_table(f"run {found.name}", ("file", "what is wrong", "what makes it again"), rows, right=9)
+        else:
+            say(f"run {found.name} is {found.state}, and whole")
+
+    result = {"run": found.name, "state": found.state, "findings": [one._asdict() for one in findings]}
+    print_result(as_json, result, show)
+    if findings:
+        raise typer.Exit(1)

@@ -204,6 +204,7 @@ def report(
     from mien.report.page import write_report
     from mien.report.reading import read_ledger
     from mien.report.wording import opened
+    from mien.runs.manifest import sealing
     from mien.runs.run import find_run, is_group
 
     home = open_home(workspace, trust)
@@ -217,7 +218,8 @@ def report(
         print_result(as_json, group, lambda: _show(group_lines(group)))
         return
     found = find_run(home, run)
-    page = write_report(found.folder)
+    with sealing(found):
+        page = write_report(found.folder)
     if to is not None:
         from mien.report.publishing import publish
 

@@ -204,6 +204,15 @@ class Dataset:
                     expected=f"0 to {len(self.card.classes) - 1}",
                 )
 
+    def verify(self) -> None:
+        """Raise FailedError for a shard that isn't, byte for byte, the one that the card describes."""
+        for shard in self.card.shards:
+            self._open(shard).close()
+            if _sha256(self.folder / shard.file) != shard.sha256:
+                raise FailedError(
+                    "this shard isn't the one that the card describes; import again", file=str(self.folder / shard.file)
+                )
+
     def _known(self, split: str) -> str:
         if split not in self.card.splits:
             raise unknown(f"data set '{self.card.name}' has no split '{split}'", split, self.card.splits)
