@@ -185,7 +185,8 @@ class Scores(Stored):
 
     n: Count
     accuracy: Number | None = None
-    interval: dict[str, Interval] = {}
+    # Of points also those of each part of the face.
+    interval: dict[str, Interval | dict[str, Interval]] = {}
     per_class: dict[str, OfClass] = {}
 
 
@@ -236,6 +237,9 @@ def _check_scores(content: Mapping[str, Any], file: Path) -> None:
     """Every interval is of a score, a number; that of points stands by size."""
     parts = [content, *(content.get("sizes") or {}).values(), content.get("mean_shape"), content.get("clean")]
     for part in filter(None, parts):
-        for name in part.get("interval", {}):
-            if not isinstance(part.get(name), int | float):
+        for name, ends in part.get("interval", {}).items():
+            values = list(part[name].values()) if isinstance(part.get(name), dict) else [part.get(name)]
+            if isinstance(part.get(name), dict) != isinstance(ends, dict) or not all(
+                isinstance(value, int | float) for value in values
+            ):
                 raise FailedError(f"there is an interval of '{name}' and no number", file=str(file), key="interval")
