@@ -126,10 +126,10 @@ def _short(error: Exception) -> str:
 
 def read_about(session: "InferenceSession", path: Path) -> dict[str, Any] | None:
     """What a file that mien exported says of itself, its key `mien`; None for the file of another."""
-    text = session.get_modelmeta().custom_metadata_map.get("mien")
-    if text is None:
-        return None
     with reading(path, "what this file says of itself", MienError):
+        text = session.get_modelmeta().custom_metadata_map.get("mien")
+        if text is None:
+            return None
         about: dict[str, Any] = parse_json(text)
     check(about, OnnxHeader, path, "what this file says of itself", MienError)
     return {"task": EXPRESSION, **about}
