@@ -20,6 +20,8 @@ from mien.cli import main
 MEMORY_MB = 1536
 RUN = "tiny/1"
 
+PAGE = ["report tiny/1"]
+
 # By kind: the files that are damaged, quick verbs, and verbs that take seconds.
 KINDS: dict[str, tuple[list[str], list[str], list[str]]] = {
     "weights": (["runs/tiny/1/weights.safetensors"], ["doctor tiny/1"], ["evaluate tiny/1", "explain tiny/1 filters"]),
@@ -216,7 +218,7 @@ train: {epochs: 2, batch_size: 32, seed: 1, precision: float32, device: cpu}
 
 
 def build(home: Path) -> None:
-    """A workspace with all that is damaged: a data set with an audit, two measured runs and a stopped one, an export."""
+    """A workspace with all that is damaged: an audited data set, two measured runs and a stopped one, an export."""
     from conftest import write_tiny
 
     from mien.training.fit import train
