@@ -31,7 +31,7 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Split = Annotated[str, Field(pattern=r"^\w{1,100}$")]
 Count = Annotated[int, Field(ge=0, le=2**53, strict=True)]
 # Shares and scores: never NaN or infinite.
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 
 
 class Stored(BaseModel):

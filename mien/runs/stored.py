@@ -14,7 +14,7 @@ from mien.tasks import task_of
 State = Literal["waiting", "running", "stopped", "failed", "interrupted", "finished"]
 Interval = tuple[Number, Number]
 # A temperature divides logits.
-Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 
 
 class Status(Stored):

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback
 
 from mien.data.dataset import Dataset, open_dataset
@@ -35,7 +34,7 @@ from mien.runs.epochs import Epoch
 from mien.runs.run import Run
 from mien.training.module import Training
 from mien.training.recorder import Bar, Listener, Recorder, StoppedError
-from mien.training.session import begin_session, end_session, keep_roles, same_start
+from mien.training.session import begin_session, end_session, keep_roles, read_checkpoint, same_start
 from mien.training.start_weights import start
 from mien.workspace import Workspace
 
@@ -44,7 +43,7 @@ def check_epochs(run: Run, epochs: Any) -> int:
     """`epochs` if a stopped run can be trained for so many; else an error that says why not."""
     done = 0
     if run.checkpoint.exists():
-        done = torch.load(run.checkpoint, map_location="meta", weights_only=True)["epoch"] + 1
+        done = read_checkpoint(run)["epoch"] + 1
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < max(done, 1):
         raise MienError(
             f"{epochs} can't stand here", key="train.epochs", expected=f"a number of epochs, at least {max(done, 1)}"
@@ -114,6 +113,8 @@ def _fit(
     made["dataset"]["excluded"] = excluded(experiment, dataset)
     model = build_model(experiment, names)
     resumed = run.checkpoint if run.checkpoint.exists() else None
+    if resumed is not None:
+        read_checkpoint(run)
     if resumed is None:
         made["start_weights"] = same_start(run, start(model, experiment, workspace), made.get("start_weights"))
     run.write_environment(made)
