@@ -66,7 +66,7 @@ def examine(run: Run, *, thorough: bool = True) -> list[Finding]:
 def _looks(run: Run, thorough: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Each file that a run should have, and what reads it."""
     finished = run.state == "finished"
-    yield "experiment.yaml", lambda: run.content
+    yield "experiment.yaml", lambda: run.listed
     yield "status.json", lambda: read_object(run.folder / "status.json", Status, "the state")
     yield "environment.json", lambda: run.environment
     yield "the data set", lambda: own_dataset(run).verify() if thorough else own_dataset(run)

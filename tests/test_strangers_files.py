@@ -238,7 +238,7 @@ def test_a_temperature_divides(tmp_path: Path, tiny_file: Path, value: Any) -> N
     store_temperature(file, 1.5)
     assert read_header(file)["temperature"] == 1.5
     store_temperature(file, value)
-    with pytest.raises(MienError, match="temperature|NaN|Infinity"):
+    with pytest.raises(MienError, match=r"temperature|NaN|Infinity"):
         read_header(file)
 
 

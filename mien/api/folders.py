@@ -131,7 +131,7 @@ class Run:
     def _row(self) -> dict[str, object]:
         row: dict[str, object] = {"run": self.name, "state": self.state}
         try:
-            content, done = self.stored.content, len(self.history())
+            content, done = self.stored.listed, len(self.history())
         except MienError as error:
             nothing = dict.fromkeys(("data set", "protocol", "epochs", "measured on"), "–")
             return {**row, **nothing, "score": f"can't be read: {error}"}

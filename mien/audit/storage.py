@@ -56,7 +56,7 @@ def last_audit(dataset: Dataset) -> dict[str, Any] | None:
     path = dataset.folder / "audit" / "audit.json"
     try:
         content = read_object(path, Audited, "the audit")
-    except FileNotFoundError:
+    except (FileNotFoundError, FailedError):  # One that is damaged can be made anew.
         return None
     return content if (content.get("fingerprint"), str(content.get("version"))) == _of(dataset) else None
 

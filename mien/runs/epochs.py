@@ -47,7 +47,7 @@ def read_epochs(run: "Run") -> list[Epoch]:
         return []
     from mien.reading import reading
 
-    epochs = run.content["train"]["epochs"]
+    epochs = run.listed["train"]["epochs"]
     rows = read_rows(run.history)
     with reading(run.history, "the history"):
         return [as_epoch(row, epochs) for row in rows]

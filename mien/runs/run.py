@@ -15,7 +15,7 @@ from mien.experiment.schema import Experiment, load_experiment
 from mien.experiment.yamlfile import read_yaml
 from mien.files import write_json, write_text
 from mien.reading import check, read_object, read_text
-from mien.runs.stored import Environment, Plan, State, Status, read_metrics
+from mien.runs.stored import Environment, Listed, Plan, State, Status, read_metrics
 from mien.tasks import EXPRESSION, OWN, Task
 from mien.workspace import Workspace, check_name
 
@@ -98,6 +98,13 @@ class Run:
         """The stored experiment as plain data, for all that needs no component."""
         content: dict[str, Any] = read_yaml(self.experiment_file)[0]
         check(content, Plan, self.experiment_file, "the run's experiment")
+        return content
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        """The same, which surely has its data set's name, its protocol's and its number of epochs."""
+        content = self.content
+        check(content, Listed, self.experiment_file, "the run's experiment")
         return content
 
     def measured(self) -> dict[str, Any]:
@@ -287,7 +294,7 @@ def overview(run: Run) -> dict[str, Any]:
 
 
 def _overview(run: Run) -> dict[str, Any]:
-    content = run.content
+    content = run.listed
     return {
         "run": run.name,
         "state": run.state,

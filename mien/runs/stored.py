@@ -54,7 +54,7 @@ class Environment(Stored):
 
     dataset: TrainedOn
     command: list[str] | str = []
-    sessions: Annotated[list[Session], Field(min_length=1)]
+    sessions: Annotated[list[Session], Field(min_length=1)] | None = None
     duration_s: Number = 0.0
     seed: int | None = None
     device: Literal["cpu", "cuda"] = "cpu"
@@ -88,16 +88,24 @@ class OnData(Stored):
 
 
 class Plan(Stored):
-    """What every stored experiment says, without its components."""
+    """A stored experiment, without its components: whatever it says is of its type."""
 
-    name: str
+    name: str = ""
     task: str = ""
-    dataset: OnData
-    protocol: Called
-    model: Called
-    train: Trained
+    dataset: OnData | None = None
+    protocol: Called | None = None
+    model: Called | None = None
+    train: Trained | None = None
     plugins: list[str] = []
     exclude: list[str] = []
+
+
+class Listed(Plan):
+    """A stored experiment that says what a list of runs shows."""
+
+    dataset: OnData
+    protocol: Called
+    train: Trained
 
 
 class Pixels(Stored):

@@ -33,7 +33,7 @@ def begin_session(run: Run, experiment: Experiment, dataset: Dataset, command: S
                 expected=f"fingerprint {made['dataset']['fingerprint'][:16]}, "
                 f"but it is {dataset.card.fingerprint[:16]}",
             )
-        last = made["sessions"][-1]
+        last = made.setdefault("sessions", [{"started": now}])[-1]
         if "duration_s" not in last:
             # It was killed; what came after its last whole epoch is lost.
             begun = datetime.datetime.fromisoformat(last["started"]).timestamp()
