@@ -16,7 +16,7 @@ from mien.runs.predictions import read_predictions
 from mien.runs.rows import own_dataset
 from mien.runs.run import Run, list_runs
 from mien.runs.stored import Status, read_metrics
-from mien.training.session import read_checkpoint
+from mien.training.fit import epochs_done
 from mien.workspace import Workspace
 
 
@@ -75,7 +75,7 @@ def _looks(run: Run, thorough: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
     if run.roles.exists():
         yield "roles.parquet", lambda: read_table(run.roles, ["split", "id", "role"], "the rows of the roles")
     if run.checkpoint.exists():
-        yield "checkpoint.ckpt", lambda: read_checkpoint(run)
+        yield "checkpoint.ckpt", lambda: epochs_done(run)
     if finished or run.weights.exists():
         yield "weights.safetensors", lambda: read_header(run.weights)
     for role in ("choose", "report"):

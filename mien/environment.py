@@ -62,7 +62,7 @@ def device(wanted: str) -> str:
 def precision(wanted: str, on: str) -> str:
     """The precision that a name stands for on a device: "auto" is bfloat16 where the hardware has it, else float32.
 
-    On a CPU that means AMX tiles; on a GPU, compute capability 8.0 and newer.
+    On a CPU that means AMX tiles, or AVX-512's bfloat16 products; on a GPU, compute capability 8.0 and newer.
     """
     import torch
 
@@ -70,7 +70,8 @@ def precision(wanted: str, on: str) -> str:
         return wanted
     if on == "cuda":
         return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float32"
-    return "bfloat16" if torch.cpu._is_amx_tile_supported() else "float32"
+    products = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if products else "float32"
 
 
 def _version(package: str) -> str | None:

@@ -1,8 +1,8 @@
 """What training minimises: modules called as `loss(outputs, targets)`.
 
 The attribute `targets` of a loss says what it is called with: "label" (class indices, int64 (n,)), "votes" (the raters'
-probabilities, float (n, num_classes)) or "points" (x and y of each landmark, float (n, 136), as shares of the image's
-side from its middle). A loss without the attribute gets labels.
+probabilities, float (n, num_classes)), "teacher" (the probabilities of other models, alike) or "points" (x and y of
+each landmark, float (n, 136), as shares of the image's side from its middle). A loss without the attribute gets labels.
 """
 
 import math
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from mien.errors import MienError
 from mien.registry import register
 
+Targets = Literal["label", "votes", "teacher", "points"]
 Smoothing = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weights = Literal["balanced"] | tuple[Positive, ...] | None
@@ -37,7 +38,7 @@ class CrossEntropy(nn.Module):
     tensor(0.6931)
     """
 
-    targets: Literal["label", "votes", "points"] = "label"
+    targets: Targets = "label"
     weight: Tensor | None
 
     def __init__(
@@ -69,7 +70,7 @@ class SoftCrossEntropy(nn.Module):
     tensor(0.6931)
     """
 
-    targets: Literal["label", "votes", "points"] = "votes"
+    targets: Targets = "votes"
     weight: Tensor | None
 
     def __init__(
@@ -96,6 +97,35 @@ class SoftCrossEntropy(nn.Module):
         return (smooth * surprise).sum() / total
 
 
+@register("loss", "distill")
+class Distillation(nn.Module):
+    """How far a model's probabilities are from its teachers', averaged over the images.
+
+    `teacher` names finished runs; their mean probabilities of the same augmented images are the targets, labels aren't
+    read. Both sides are softened by `temperature`, T: the loss is T² · KL(teachers ‖ model). Called with logits
+    (n, num_classes) and probabilities float (n, num_classes); gives a float32 scalar.
+    Sources: G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015; L. Beyer et al.,
+    "Knowledge distillation: A good teacher is patient and consistent", CVPR 2022.
+
+    >>> loss = Distillation(teacher=("large/1",))
+    >>> loss(torch.zeros(1, 2), torch.tensor([[1.0, 0.0]]))
+    tensor(0.6931)
+    """
+
+    targets: Targets = "teacher"
+
+    def __init__(
+        self, *, teacher: Annotated[tuple[str, ...], Field(min_length=1)], temperature: Positive = 1.0
+    ) -> None:
+        super().__init__()
+        self.teacher, self.temperature = teacher, temperature
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of a batch."""
+        told = F.log_softmax(logits.float() / self.temperature, dim=1)
+        return self.temperature**2 * F.kl_div(told, targets.float(), reduction="batchmean")
+
+
 @register("loss", "mse")
 class MeanSquaredError(nn.Module):
     """The squared error of coordinates, averaged over all of them.
@@ -106,7 +136,7 @@ class MeanSquaredError(nn.Module):
     tensor(0.0200)
     """
 
-    targets: Literal["label", "votes", "points"] = "points"
+    targets: Targets = "points"
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,7 +156,7 @@ class MeanAbsoluteError(nn.Module):
     tensor(0.1000)
     """
 
-    targets: Literal["label", "votes", "points"] = "points"
+    targets: Targets = "points"
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,7 +181,7 @@ class Wing(nn.Module):
     tensor(0.0135)
     """
 
-    targets: Literal["label", "votes", "points"] = "points"
+    targets: Targets = "points"
 
     def __init__(self, *, w: Positive = 10 / 256, epsilon: Positive = 2 / 256) -> None:
         super().__init__()

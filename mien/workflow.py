@@ -12,7 +12,7 @@ from mien.data.synthetic.dataset import write_faces
 from mien.errors import MienError
 from mien.evaluation import evaluate, evaluate_file
 from mien.experiment.building import check, located, scheme_for
-from mien.experiment.schema import load_experiment, read_protocol
+from mien.experiment.schema import Experiment, load_experiment, read_protocol
 from mien.experiment.yamlfile import parse_value
 from mien.explanation.execute import explain
 from mien.protocols import folds as number_of_folds
@@ -21,9 +21,11 @@ from mien.report.page import write_report
 from mien.runs.epochs import Epoch
 from mien.runs.manifest import sealing
 from mien.runs.model_file import ModelFile
-from mien.runs.run import Run, find_runs, new_group, new_run
+from mien.runs.run import Run, find_runs, list_runs, new_group, new_run
+from mien.runs.stored import read_metrics
 from mien.training.fit import check_epochs, train
 from mien.training.start_weights import check as check_start
+from mien.training.teachers import find_teachers
 from mien.workspace import Workspace
 
 _DRAWN: dict[str, Any] = {"n": 4000, "size": 48, "color": "gray", "seed": 0}
@@ -44,6 +46,14 @@ def new_runs(
 
     Raises MienError, with the file and line of the key, for what can't be trained; then there is no new run.
     """
+    group = _checked(workspace, file, overrides, seeds=seeds, folds=folds)
+    return new_group(workspace, group) if seeds or folds else [new_run(workspace, group[0])]
+
+
+def _checked(
+    workspace: Workspace, file: Path, overrides: Sequence[str], *, seeds: int | None = None, folds: bool = False
+) -> list[Experiment]:
+    """The experiments that `new_runs` makes runs of."""
     if seeds and folds:
         raise MienError("--seeds and --folds exclude each other", expected="one of them")
     experiment = load_experiment(file, overrides)
@@ -59,13 +69,14 @@ def new_runs(
             changes = [f"train.seed={seed}" for seed in range(first, first + seeds)]
         elif folds:
             changes = [f"protocol.fold={fold}" for fold in range(number_of_folds(experiment.protocol, dataset))]
-        group = [load_experiment(file, [*_without(overrides, change), change]) for change in changes]
-        for one in group or [experiment]:
+        group = [load_experiment(file, [*_without(overrides, change), change]) for change in changes] or [experiment]
+        for one in group:
             check(one, dataset)
         check_start(experiment, scheme_for(experiment, dataset), workspace)
+        find_teachers(experiment, dataset, workspace)
     except MienError as error:
         raise located(error, file, overrides) from error
-    return new_group(workspace, group) if group else [new_run(workspace, experiment)]
+    return group
 
 
 def _without(overrides: Sequence[str], change: str) -> list[str]:
@@ -74,13 +85,39 @@ def _without(overrides: Sequence[str], change: str) -> list[str]:
     return [override for override in overrides if override.partition("=")[0] != key]
 
 
-def unfinished(workspace: Workspace, reference: str, overrides: Sequence[str] = ()) -> tuple[list[Run], int | None]:
-    """The runs of a reference that still have epochs to go, and the number of epochs if it is to be another.
+def listed_runs(
+    workspace: Workspace, files: Sequence[Path], overrides: Sequence[str] = (), *, seeds: int | None = None
+) -> list[Run]:
+    """A run for each experiment of a list and each of its seeds: one that is there, finished or not, else a new one.
 
-    Of `overrides` there may be `train.epochs=N` alone, and that for a single run.
+    It is there where a run on the same data that hasn't failed holds just the same experiment. Raises MienError as
+    `new_runs`, before there is any new run.
+    """
+    kept = [run for run in list_runs(workspace) if run.state != "failed"]
+    kept.sort(key=lambda run: run.state != "finished")
+    listed = [one for file in files for one in _checked(workspace, file, overrides, seeds=seeds)]
+    there = [next((run for run in kept if _holds(run, workspace, one)), None) for one in listed]
+    missing = [one for one, run in zip(listed, there, strict=True) if run is None]
+    made = iter(new_group(workspace, missing))
+    return [run or next(made) for run in there]
+
+
+def _holds(run: Run, workspace: Workspace, experiment: Experiment) -> bool:
+    """Whether a run is of just this experiment, on the data set as it is now, or hasn't begun."""
+    if run.folder.parent.name != experiment.name or run.experiment_file.read_text() != experiment.to_yaml():
+        return False
+    fingerprint = open_dataset(workspace, experiment.dataset.name).card.fingerprint
+    return not (run.folder / "environment.json").is_file() or run.environment["dataset"]["fingerprint"] == fingerprint
+
+
+def unfinished(workspace: Workspace, reference: str, overrides: Sequence[str] = ()) -> tuple[list[Run], int | None]:
+    """The runs of a reference that lack something, and the number of epochs if it is to be another.
+
+    They have epochs to go, or a kill or a full disk came before the choose role's numbers or the page. Of `overrides`
+    there may be `train.epochs=N` alone, and that for a single run.
     """
     runs = find_runs(workspace, reference)
-    left = [run for run in runs if run.state != "finished"]
+    left = [run for run in runs if not is_complete(run)]
     if not left:
         which = f"run {runs[0].name} is" if len(runs) == 1 else f"runs {reference} are"
         raise MienError(f"{which} finished", file=str(runs[0].folder), expected="a run that was stopped")
@@ -95,8 +132,19 @@ def unfinished(workspace: Workspace, reference: str, overrides: Sequence[str] = 
                 key=key,
                 expected="the stored experiment; only train.epochs=N can be given to --resume",
             )
+        if left[0].state == "finished":
+            raise MienError(f"run {left[0].name} has no epochs to go", key=key, expected="--resume without it")
         epochs = check_epochs(left[0], parse_value(value))
     return left, epochs
+
+
+def _measured(run: Run) -> bool:
+    return run.metrics_file("choose").is_file() and run.predictions("choose").is_file()
+
+
+def is_complete(run: Run) -> bool:
+    """Whether a run is finished and lacks nothing that can be made of its weights."""
+    return run.state == "finished" and ((_measured(run) and run.page.is_file()) or not run.weights.is_file())
 
 
 def train_to_end(
@@ -105,19 +153,35 @@ def train_to_end(
     *,
     epochs: int | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    stop_after: float | None = None,
 ) -> Outcome:
     """Train a run from where it stands, measure its choose role, explain what its experiment names, write its page.
 
-    `epochs` replaces the experiment's. `on_epoch` is called after each epoch, when its state is saved; what it raises
-    stops the training, which can go on later. The reporting role stays closed.
+    Of a finished run only what is missing is made; the page comes last, so where it stands all is there. `epochs`
+    replaces the experiment's. `on_epoch` is called after each epoch, when its state is saved; what it raises stops the
+    training, which can go on later; so does `stop_after`, in minutes, by a TimeUpError. The reporting role stays
+    closed.
     """
+
+    def measure_choose() -> dict[str, Any]:
+        return evaluate(run.workspace, run, "choose")
+
     with sealing(run):
-        train(run.workspace, run, command, epochs=epochs, on_epoch=on_epoch)
-        metrics = evaluate(run.workspace, run, "choose")
-        page = write_report(run.folder)
-    if run.experiment.explain:
-        explain_run(run, (), ())
-    return Outcome(run, metrics, page)
+        if run.state != "finished":
+            train(
+                run.workspace,
+                run,
+                command,
+                epochs=epochs,
+                on_epoch=on_epoch,
+                stop_after=stop_after,
+                measure=measure_choose,
+            )
+        elif not _measured(run):
+            measure_choose()
+        if run.experiment.explain:
+            explain(run.workspace, run)
+        return Outcome(run, read_metrics(run.metrics_file("choose")), write_report(run.folder))
 
 
 def measure(run: Run, command: Sequence[str], *, protocol: str | None = None, dataset: str | None = None) -> Outcome:

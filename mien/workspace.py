@@ -1,12 +1,17 @@
 """Where data sets and runs stand: one folder, by default the one that a command runs in."""
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mien.errors import MienError
+from mien.files import check_public, publishing
 
+# What stands in a workspace.
+_OWN = ("datasets", "runs", "models", "suspects", "reproductions")
 # What can be a folder's name everywhere, and never leads out of its parent.
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
@@ -27,6 +32,19 @@ class Workspace:
     def runs(self) -> Path:
         """The folder of the runs."""
         return self.root / "runs"
+
+    def check_public(self, folder: Path) -> None:
+        """`files.check_public` of a folder that the user names; MienError also for one that lies in mien's own."""
+        if any(folder.resolve().is_relative_to((self.root / name).resolve()) for name in _OWN):
+            raise MienError("this folder is the workspace's own", file=str(folder), expected="a folder elsewhere")
+        check_public(folder)
+
+    @contextlib.contextmanager
+    def publishing(self, folder: Path) -> Iterator[Path]:
+        """`files.publishing` into a folder that the user names, if `check_public` lets it."""
+        self.check_public(folder)
+        with publishing(folder) as new:
+            yield new
 
 
 def find_workspace(given: Path | None = None) -> Workspace:

@@ -30,7 +30,7 @@ ROWS = (
     "tasks experiment",
     "runs inference training evaluation comparison",
     "landmarks cropping explanation report",
-    "workflow diagnosis api reproduce",
+    "workflow diagnosis side_by_side api reproduce",
     "cli __main__",
 )
 ORDER = [name for row in ROWS for name in row.split()]

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, StepLR
 
 from mien.errors import MienError
-from mien.optimizers import adam, adamw, constant, cosine, sgd, step
+from mien.optimizers import adam, adamw, constant, cosine, muon, orthogonal, sgd, step
 from mien.registry import build, entry, names
 
 GRADIENTS = [np.array([0.5, -2.0, 0.0]), np.array([0.1, 1.0, 3.0]), np.array([-1.0, 0.2, 0.3])]
@@ -53,6 +53,65 @@ def by_numpy(weight_decay, decoupled):
 def test_adam_agrees_with_numpy(optimizer, decoupled):
     found = after(lambda parameters: optimizer(parameters, lr=0.1, betas=(0.8, 0.9), eps=1e-6, weight_decay=0.3))
     np.testing.assert_allclose(found, by_numpy(0.3, decoupled), rtol=1e-6)
+
+
+def test_muon_moves_all_but_kernels_as_adamw():
+    def of(parameters):
+        return muon(parameters, adamw_lr=0.1, betas=(0.8, 0.9), eps=1e-6)
+
+    np.testing.assert_allclose(after(of), by_numpy(0.0, decoupled=True), rtol=1e-6)
+
+
+def test_muon_moves_kernels_by_the_orthogonal_of_nesterovs_momentum():
+    torch.manual_seed(0)
+    kernel = torch.nn.Parameter(torch.randn(6, 2, 3, 3))
+    start, gradients = kernel.detach().clone(), [torch.randn(6, 2, 3, 3) for _ in range(3)]
+    optimizer = muon([kernel], lr=0.1, momentum=0.8, weight_decay=0.5)
+    for gradient in gradients:
+        kernel.grad = gradient.clone()
+        optimizer.step()
+    w, momentum = start.numpy().copy(), np.zeros((6, 2, 3, 3), np.float32)
+    for gradient in gradients:
+        momentum = 0.8 * momentum + gradient.numpy()
+        u, _, v = np.linalg.svd((gradient.numpy() + 0.8 * momentum).reshape(6, 18), full_matrices=False)
+        w = w * (1 - 0.1 * 0.5) - 0.1 * (u @ v).reshape(6, 2, 3, 3)
+    # Newton and Schulz's five steps leave singular values from .68 to 1.14.
+    assert np.linalg.norm(kernel.detach().numpy() - w) < 0.35 * np.linalg.norm(w - start.numpy())
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.integers(1, 40),
+    columns=st.integers(1, 40),
+    scale=st.sampled_from([1e-4, 1.0, 1e4]),
+    seed=st.integers(0, 99),
+)
+def test_orthogonal_keeps_the_directions_and_evens_their_sizes(rows, columns, scale, seed):
+    generator = torch.Generator().manual_seed(seed)
+    wide = torch.linalg.qr(torch.randn(max(rows, columns), min(rows, columns), generator=generator))[0]
+    matrix = wide if rows > columns else wide.T
+    found = orthogonal(scale * matrix)
+    assert found.shape == matrix.shape
+    # From equal singular values come equal ones: what is left is a factor, and bfloat16's rounding.
+    factor = (found * matrix).sum() / matrix.square().sum()
+    assert 0.6 < factor < 1.25
+    assert (found - factor * matrix).norm() < 0.05 * found.norm()
+
+
+def test_muon_sorts_parameters_by_kind():
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3),
+        torch.nn.BatchNorm2d(4),
+        torch.nn.Conv2d(4, 4, 3),
+        torch.nn.Flatten(),
+        torch.nn.Linear(4, 2),
+    )
+    groups = muon(model.parameters(), adamw_weight_decay=0.3).param_groups
+    assert [(group["kernels"], group["weight_decay"], len(group["params"])) for group in groups] == [
+        (True, 0.01, 1),
+        (False, 0.3, 2),
+        (False, 0.0, 5),
+    ]
 
 
 def test_defaults():
@@ -106,7 +165,7 @@ def test_what_a_file_may_not_say(kind, name, wrong):
 
 
 def test_in_a_file():
-    assert {"sgd", "adam", "adamw"} <= set(names("optimizer"))
+    assert {"sgd", "adam", "adamw", "muon"} <= set(names("optimizer"))
     assert {"constant", "step", "cosine"} <= set(names("schedule"))
     optimizer = build(
         "optimizer",

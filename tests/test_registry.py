@@ -86,7 +86,10 @@ def test_ops_are_named_by_op() -> None:
 def test_unknown_names_come_with_the_nearest() -> None:
     with pytest.raises(MienError) as error:
         entry("optimizer", "adamv")
-    assert str(error.value) == "no optimizer is called 'adamv'; expected one of adam, adamw, sgd. Did you mean 'adam'?"
+    assert (
+        str(error.value)
+        == "no optimizer is called 'adamv'; expected one of adam, adamw, muon, sgd. Did you mean 'adam'?"
+    )
     with pytest.raises(MienError) as error:
         register("modell", "x")  # type: ignore[arg-type]
     assert str(error.value) == "no kind of component is called 'modell'. Did you mean 'model'?"
@@ -96,8 +99,8 @@ def test_every_component_of_mien_can_be_checked() -> None:
     load_plugins([])  # Other tests' plugins are forgotten.
     kinds = {kind: names(kind) for kind in SUPPLIED}
     assert kinds["model"] == ["cnn", "compact", "googlenet", "landmarks-small", "mobilenet_v2", "resnet", "xception"]
-    assert kinds["loss"] == ["cross_entropy", "l1", "mse", "soft_cross_entropy", "wing"]
-    assert kinds["optimizer"] == ["adam", "adamw", "sgd"]
+    assert kinds["loss"] == ["cross_entropy", "distill", "l1", "mse", "soft_cross_entropy", "wing"]
+    assert kinds["optimizer"] == ["adam", "adamw", "muon", "sgd"]
     assert kinds["schedule"] == ["constant", "cosine", "step"]
     assert kinds["protocol"] == [
         "folder",

@@ -45,14 +45,20 @@ def call(*arguments: object) -> Result:
     return Result(code, out.getvalue(), err.getvalue())
 
 
-def apart(folder: Path, work: Callable[..., None], *arguments: object) -> Result:
-    """Run a function of a test module in a process of its own, forked from one that has imported everything."""
+def apart(folder: Path, work: Callable[..., None], *arguments: object, seconds: float | None = None) -> Result:
+    """Run a function of a test module in a process of its own, forked from one that has imported everything.
+
+    After so many seconds it is killed.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "pytorch_lightning", "mien.training.fit", "mien.report.page", "verbs"])
     out, err = folder / "out.txt", folder / "err.txt"
     process = context.Process(target=_redirected, args=(out, err, work, *arguments))
     process.start()
-    process.join()
+    process.join(seconds)
+    if process.is_alive():
+        process.kill()
+        process.join()
     assert process.exitcode is not None
     return Result(process.exitcode, out.read_text(), err.read_text())
 

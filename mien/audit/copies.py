@@ -1,5 +1,6 @@
 """Which rows of a data set are copies of each other, looked for once and kept beside it."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,6 +135,8 @@ def _compare(dataset: Dataset, *, near: bool) -> tuple[Groups, Groups | None]:
         if not len(rows):
             return exact, exact.copy()
         # On disk, so that a large set doesn't fill the memory.
+        # A full disk raises an error here; while rows are written, it would end the process.
+        os.posix_fallocate(file.fileno(), 0, len(rows) * SIDE * SIDE)
         gray = np.memmap(file, np.uint8, "w+", shape=(len(rows), SIDE, SIDE))
         start = np.cumsum([0, *map(len, scans)])
         for looks, begin, end in zip(scans, start, start[1:], strict=False):

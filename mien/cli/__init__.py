@@ -1,8 +1,11 @@
 """The verbs: parse, call, print. Everything heavy is imported inside the verb that needs it."""
 
+import contextlib
 import json
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Annotated, NoReturn
 
 import typer
@@ -48,21 +51,40 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command line and exit with 0, 1 (the work failed) or 2 (the input was wrong)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = app(args=given, standalone_mode=False)
+        with _terminating_as_ctrl_c():
+            code = app(args=given, standalone_mode=False)
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except MienError as error:
-        _tell(error, as_json="--json" in given)
-        sys.exit(error.exit_code)
+        problem = error
     except typer.TyperException as error:
-        if message := error.format_message().strip():
-            _tell(MienError(message.rstrip(".")), as_json="--json" in given)
-        sys.exit(2)
+        if not (message := error.format_message().strip()):
+            sys.exit(2)
+        problem = MienError(message.rstrip("."))
     except (KeyboardInterrupt, typer.Abort):
-        _tell(FailedError("stopped"), as_json="--json" in given)
-        sys.exit(1)
+        problem = FailedError("stopped; what was half made is gone")
     except OSError as error:
-        _tell(from_system(error), as_json="--json" in given)
-        sys.exit(1)
+        problem = from_system(error)
+    _tell(problem, as_json="--json" in given)
+    sys.exit(problem.exit_code)
+
+
+# What typer gives back where Ctrl-C has stopped a verb.
+_INTERRUPTED = 130
+
+
+@contextlib.contextmanager
+def _terminating_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does, so that what is half made is cleared away and a sentence says so."""
+    if threading.current_thread() is not threading.main_thread():  # Only there can signals be handled.
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _tell(error: MienError, *, as_json: bool) -> None:

@@ -33,8 +33,7 @@ def data_crop(
 
     Example: mien data crop fer2013 --region mouth --as fer2013-mouth
     """
-    from mien.cropping import SOURCES, crop_dataset, share, write_sheets
-    from mien.data.dataset import open_dataset
+    from mien.cropping import SHEETS, SOURCES, crop_dataset, share
 
     home = open_home(workspace, trust)
     if landmarks == "stored":
@@ -43,7 +42,7 @@ def data_crop(
         from mien.landmarks.predict import open_landmarker
 
         made = crop_dataset(home, name, region, new, open_landmarker(home, landmarks), size=size, margin=margin)
-    sheets = write_sheets(made, open_dataset(home, name))
+    sheets = [made.folder / "sheets" / f"{name}.png" for name in SHEETS]
     crop = made.card.details["crop"]
     splits = crop["source"]
     source = {one: sum(counts[one] for counts in splits.values()) for one in SOURCES}

@@ -122,6 +122,9 @@ def doctor(
     run: Annotated[
         str | None, typer.Argument(metavar="[RUN]", help="A run, of which to say what is missing or damaged.")
     ] = None,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Remove what processes that were killed left half made in the workspace.")
+    ] = False,
     trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
@@ -136,6 +139,7 @@ def doctor(
 
     from mien import environment
     from mien.diagnosis import broken as broken_here
+    from mien.files import leftovers
 
     home = open_home(workspace, trust)
     if run is not None:
@@ -155,13 +159,21 @@ def doctor(
         for key, value in found.items()
     ]
     damaged = broken_here(home)
+    left = leftovers(home.root) if home.root.exists() else []
+    if clean:
+        for path in left:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def show() -> None:
         print_table("this machine", ("what", "found"), rows, right=9)
         for name, problem in damaged:
             say(f"{name}: {problem}")
+        for path in left:
+            say(f"{'removed' if clean else 'left half made, and removed by --clean'}: {path}")
 
-    print_result(as_json, found | {"broken": [{"name": name, "problem": told} for name, told in damaged]}, show)
+    found["broken"] = [{"name": name, "problem": told} for name, told in damaged]
+    found["leftovers"] = [str(path) for path in left]
+    print_result(as_json, found, show)
 
 
 def _examine(home: Workspace, reference: str, as_json: bool) -> None:

@@ -52,8 +52,10 @@ def reproduce(
 
     if report != REPORT:
         raise MienError(f"no report is called '{report}'", expected=REPORT, nearest=nearest(report, [REPORT]))
-    wanted = [part_named(name).name for name in only or []]
     home = open_home(workspace, trust)
+    if to is not None:
+        home.check_public(to)  # Not after hours of training.
+    wanted = [part_named(name).name for name in only or []]
     from mien.reproduce.plan import make_plan
 
     plan = make_plan(home, epochs=epochs, seeds=seeds)

@@ -20,6 +20,7 @@ from mien.cli.shared import (
     say,
 )
 from mien.errors import FailedError, MienError
+from mien.progress import console
 from mien.workspace import find_workspace
 
 if TYPE_CHECKING:
@@ -44,12 +45,20 @@ def demo(workspace: Home = None, as_json: Json = False) -> None:
 @app.command()
 def train(
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE [KEY=VALUE]...", help="An experiment file and overrides.")
+        list[str] | None,
+        typer.Argument(metavar="FILE... [KEY=VALUE]...", help="Experiment files, and overrides for all of them."),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(min=2, metavar="N", help="Train N runs that differ in the seed, as one group.")
     ] = None,
     folds: Annotated[bool, typer.Option("--folds", help="Train one run for each fold of the protocol.")] = False,
+    at_once: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Train a list of runs, N at once; those that are there already go on."),
+    ] = None,
+    stop_after: Annotated[
+        float | None, typer.Option(min=0, metavar="MINUTES", help="Stop between epochs before so many minutes.")
+    ] = None,
     resume: Annotated[
         str | None,
         typer.Option(metavar="RUN", help="Go on with a run, or a group, that was stopped; takes only train.epochs=N."),
@@ -58,37 +67,52 @@ def train(
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Train an experiment; the reporting role stays closed.
+    """Train an experiment, or a list of them; the reporting role stays closed.
 
     Example: mien train experiments/paper-2021/cnn1.yaml train.epochs=5 name=short
 
     Example: mien train experiments/paper-2021/cnn1.yaml --seeds 5
 
+    Example: mien train experiments/best/ablation/*.yaml --seeds 3 --at-once 2 --stop-after 60
+
     Example: mien train --resume cnn1/3
     """
     from mien.runs.run import group_name
-    from mien.workflow import new_runs, train_to_end, unfinished
+    from mien.training.recorder import TimeUpError
+    from mien.workflow import listed_runs, new_runs, train_to_end, unfinished
 
     home = open_home(workspace, trust)
     given = arguments or []
+    files = [Path(one) for one in given if "=" not in one or Path(one).is_file()]
+    overrides = [one for one in given if Path(one) not in files]
     epochs: int | None = None
     if resume is not None:
-        if seeds or folds:
+        if seeds or folds or at_once:
             raise MienError("a stopped group goes on as it began", expected=f"mien train --resume {resume} alone")
         runs, epochs = unfinished(home, resume, given)
-    elif given:
-        runs = new_runs(home, Path(given[0]), given[1:], seeds=seeds, folds=folds)
-    else:
+    elif not files:
         raise MienError("there is no experiment file", expected="mien train FILE, or mien train --resume RUN")
+    elif len(files) > 1 or at_once:
+        if folds:
+            raise MienError("--folds goes with one file alone", expected="neither more files nor --at-once")
+        _train_list(listed_runs(home, files, overrides, seeds=seeds), at_once or 1, stop_after, as_json)
+        return
+    else:
+        runs = new_runs(home, files[0], overrides, seeds=seeds, folds=folds)
     results = []
     for run in runs:
+        again = f"; go on with: mien train --resume {group_name(runs)}"
         try:
-            _, measured, page = train_to_end(run, command_line(), epochs=epochs)
+            _, measured, page = train_to_end(run, command_line(), epochs=epochs, stop_after=stop_after)
+        except TimeUpError as up:
+            print_result(as_json, {"run": run.name, "folder": str(run.folder), "state": "stopped"}, lambda: None)
+            console.print(f"{up.message}{again}", markup=False, highlight=False)
+            return
         except (KeyboardInterrupt, SystemExit, OSError) as error:
             if run.state == "finished":
                 raise
             stopped = from_system(error) if isinstance(error, OSError) else FailedError("stopped")
-            stopped.message += f"; go on with: mien train --resume {group_name(runs)}"
+            stopped.message += again
             raise stopped from error
         results.append({"run": run.name, "folder": str(run.folder), "report": str(page), **measured})
         if not as_json:
@@ -96,6 +120,31 @@ def train(
     if len(runs) > 1 and not as_json:
         say(f"to measure all of them on the reporting role: mien evaluate {group_name(runs)}")
     print_result(as_json, results[0] if len(runs) == 1 else {"runs": results}, lambda: None)
+
+
+def _train_list(runs: "Sequence[Run]", at_once: int, stop_after: float | None, as_json: bool) -> None:
+    """Train what of a list isn't finished, and show how far each is; exit 1 where one failed."""
+    from mien.runs.run import overview
+    from mien.side_by_side import train_at_once
+    from mien.tasks import headline
+    from mien.workflow import is_complete
+
+    left = [run for run in runs if not is_complete(run)]
+    ended = {one.run.name: one for one in train_at_once(left, at_once, stop_after)}
+    failed = [one for one in ended.values() if one.error]
+    rows = []
+    for run in runs:
+        known = overview(run)
+        score = "–" if known["choose"] is None else headline(known["choose"])
+        error = ended[run.name].error if run.name in ended else ""
+        rows.append((run.name, known["state"], f"{known['epochs_done']}/{known['epochs']}", score, error))
+    columns = ("run", "state", "epochs", "score to choose by", "error")
+    result = {"runs": [dict(zip(columns, row, strict=True)) for row in rows]}
+    print_result(as_json, result, lambda: print_table("runs", columns, rows, right=9))
+    if failed:
+        raise FailedError(f"{len(failed)} of {len(runs)} runs failed", expected="the same command again, once mended")
+    if any(run.state != "finished" for run in runs):
+        console.print("the same command again goes on")
 
 
 @app.command()
@@ -191,6 +240,9 @@ def report(
     to: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also copy what can be shown to everyone into this folder.")
     ] = None,
+    card: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write a model card of a measured run, as Markdown.")
+    ] = None,
     trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
@@ -209,6 +261,8 @@ def report(
 
     home = open_home(workspace, trust)
     if is_group(run):
+        if card is not None:
+            raise MienError("a card is of one model", key="--card", expected="one of the group's runs")
         from mien.comparison.seeds_and_folds import publish_group
         from mien.report.console import group as group_lines
 
@@ -218,12 +272,19 @@ def report(
         print_result(as_json, group, lambda: _show(group_lines(group)))
         return
     found = find_run(home, run)
+    if to is not None:
+        found.workspace.check_public(to)
     with sealing(found):
         page = write_report(found.folder)
     if to is not None:
         from mien.report.publishing import publish
 
         publish(found, to)
+    if card is not None:
+        from mien.files import write_text
+        from mien.report.model_card import model_card
+
+        write_text(card, model_card(found, found.name))
     lines = read_ledger(found.folder)
 
     def show() -> None:

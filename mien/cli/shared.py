@@ -56,6 +56,8 @@ def from_system(error: OSError) -> MienError:
         return FailedError("there is no space left on the disk", file=file)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return FailedError("this can't be written or read (no permission)", file=file)
+    if error.errno == errno.ENAMETOOLONG:
+        return MienError("this name is too long", file=file, expected="at most 255 bytes for each part of a path")
     return FailedError(error.strerror or str(error), file=file)
 
 

@@ -1,5 +1,6 @@
 """The scores of several runs of one experiment: of seeds the mean and its spread, of folds one measurement."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,8 @@ import numpy.typing as npt
 
 from mien.comparison.contenders import Contender, group
 from mien.comparison.pairs import describe_group
-from mien.errors import FailedError, MienError
-from mien.files import write_json, write_text
+from mien.errors import FailedError
+from mien.files import write_json
 from mien.metrics import classification as metrics
 from mien.runs.predictions import read_predictions
 from mien.runs.rows import copied_rows
@@ -100,13 +101,12 @@ def _of_folds(runs: list[Run], copied: Sequence[Bools | None]) -> dict[str, Any]
 def publish_group(workspace: Workspace, reference: str, folder: Path) -> dict[str, Any]:
     """Write the public part of a group into a folder: `group.json`, and the first run's experiment and environment.
 
-    Raises MienError where the folder holds something else.
+    Raises MienError for a folder that `Workspace.publishing` refuses.
     """
-    found = describe(workspace, reference)
-    first = find_runs(workspace, reference)[0]
-    if folder.exists() and not (folder / "group.json").exists() and any(folder.iterdir()):
-        raise MienError("this folder holds something else", file=str(folder), expected="a new or published folder")
-    write_text(folder / "experiment.yaml", first.experiment_file.read_text(encoding="utf-8"))
-    write_json(folder / "environment.json", first.environment)
-    write_json(folder / "group.json", found)
+    with workspace.publishing(folder) as new:
+        found = describe(workspace, reference)
+        first = find_runs(workspace, reference)[0]
+        shutil.copyfile(first.experiment_file, new / "experiment.yaml")
+        write_json(new / "environment.json", first.environment)
+        write_json(new / "group.json", found)
     return found

@@ -15,6 +15,10 @@ from mien.landmarks.checks import check_points
 
 Array = npt.NDArray[np.float32]
 
+# Where the face stood in the picture; the audit's flag `fallback` looks for the second.
+LANDMARKS, MEAN_SHAPE = "landmarks", "mean_shape"
+SOURCES = (LANDMARKS, MEAN_SHAPE)
+
 
 @dataclass(frozen=True)
 class Cuts:

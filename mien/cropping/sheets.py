@@ -1,13 +1,11 @@
 """Contact sheets of a cut data set: each row's parent image with points and box, and beside it the cut one."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mien.cropping.writing import MEAN_SHAPE
+from mien.cropping.cutting import MEAN_SHAPE
 from mien.data.contact_sheets import gallery, pictures_of
 from mien.data.dataset import Dataset
 from mien.faces.regions import Points, mean_points, region_named, turned_corners
@@ -24,10 +22,14 @@ _POINT, _BOX, _FALLBACK = (86, 180, 233), (230, 159, 0), (213, 94, 0)
 _COLUMNS = ["id", "box", "source_landmarks", "quality", "source"]
 
 
-def write_sheets(dataset: Dataset, parent: Dataset) -> list[Path]:
+# The files' names without their ending.
+SHEETS = ("random", "lowest-quality")
+
+
+def write_sheets(dataset: Dataset, parent: Dataset) -> None:
     """Write two PNGs into the folder `sheets` of a cut data set: 64 rows drawn at random, and the 64 of lowest quality.
 
-    The rows are the same each time. Returns the files' paths.
+    The rows are the same each time.
     """
     splits = list(dataset.card.splits)
     crop = dataset.card.details["crop"]
@@ -42,21 +44,18 @@ def write_sheets(dataset: Dataset, parent: Dataset) -> list[Path]:
     keys = {number: (str(split_of[number]), row["id"]) for number, row in rows.items()}
     before, after = pictures_of(parent, set(keys.values())), pictures_of(dataset, set(keys.values()))
     title = f"{crop['region']} of {parent.card.name}, points by {crop['landmarks']['name']}: "
-    paths = []
-    for name, what, chosen in (
-        ("random", f"{len(drawn)} of {len(table):,} rows, drawn at random", drawn),
-        ("lowest-quality", f"the {len(lowest)} of {len(table):,} rows with the lowest quality", lowest),
-    ):
+    sheets = (
+        (f"{len(drawn)} of {len(table):,} rows, drawn at random", drawn),
+        (f"the {len(lowest)} of {len(table):,} rows with the lowest quality", lowest),
+    )
+    for name, (what, chosen) in zip(SHEETS, sheets, strict=True):
         pictures, captions = [], []
         for number in chosen.tolist():
             row, key = rows[number], keys[number]
             pictures.append(_pair(before[key], after[key], row, crop))
             captions.append(f"{key[0]} {key[1]}\n{_caption(row)}")
-        path = dataset.folder / "sheets" / f"{name}.png"
         sheet = gallery(pictures, captions, title + what, columns=_ACROSS, largest=2 * _SIDE + _GAP, colors=256)
-        write_bytes(path, sheet)
-        paths.append(path)
-    return paths
+        write_bytes(dataset.folder / "sheets" / f"{name}.png", sheet)
 
 
 def _caption(row: dict[str, object]) -> str:

@@ -7,21 +7,19 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from mien.cropping.cutting import Array, Cuts, cut_images
-from mien.data.dataset import POINTS_COLUMN, Dataset, Shard, open_dataset, write_dataset
+from mien.cropping.cutting import MEAN_SHAPE, SOURCES, Array, Cuts, cut_images
+from mien.cropping.sheets import write_sheets
+from mien.data.dataset import POINTS_COLUMN, Dataset, Shard, free_name, open_dataset, write_dataset
 from mien.errors import MienError
 from mien.faces.ibug import POINTS
 from mien.faces.regions import Region, moved, region_named
 from mien.images import Pixels, stored_pngs
 from mien.landmarks.stored_points import PointModel, decoded, points_of
 from mien.progress import progress
-from mien.workspace import Workspace, check_name
+from mien.workspace import Workspace
 
 Stored = Literal["stored"]
 
-# Where the face stood in the picture; the audit's flag `fallback` looks for the second.
-LANDMARKS, MEAN_SHAPE = "landmarks", "mean_shape"
-SOURCES = (LANDMARKS, MEAN_SHAPE)
 _FACE = pa.list_(pa.float32(), 2 * POINTS)
 _BOX = pa.list_(pa.int32(), 4)
 # In the parent's pixels, but for `landmarks`, which are in those of the image that they stand beside.
@@ -50,6 +48,7 @@ def crop_dataset(
 
     `landmarker` predicts the points of each face, or "stored" takes those of the column `landmarks`. `margin` is that
     of the region unless given. Rows keep split, order, id, label and all columns; docs/regions.md tells the new ones.
+    In the folder `sheets` stand contact sheets; see `write_sheets`.
     Predicted points are kept beside the first data set, so work that was stopped goes on, and another region needs no
     second prediction. Raises MienError for an unknown region, a name that is taken, an image that doesn't decode, and
     for stored points that aren't there.
@@ -81,6 +80,7 @@ def crop_dataset(
             skipped=list(parent.card.skipped),
             details={"crop": crop},
             parent=parent.card,
+            finish=lambda made: write_sheets(made, parent),
         ) as writer,
         progress(f"cut {as_name}", sum(shard.rows for shard in parent.card.shards)) as advance,
     ):
@@ -106,11 +106,7 @@ def crop_dataset(
 
 def _check(workspace: Workspace, name: str, size: int, margin: float) -> None:
     """Errors before hours of work rather than after."""
-    target = workspace.datasets / check_name(name, "a data set")
-    if target.exists():
-        raise MienError(
-            f"there is a data set '{name}' already", file=str(target), expected="another name, or remove that folder"
-        )
+    free_name(workspace, name)
     if not _SMALLEST <= size <= _LARGEST:
         raise MienError(f"{size} pixels a side", key="--size", expected=f"{_SMALLEST} to {_LARGEST}")
     if not 0 <= margin <= 10:

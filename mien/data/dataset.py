@@ -11,7 +11,7 @@ import html
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +25,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from mien import __version__
 from mien.data.labels import LabelScheme, check_classes
 from mien.errors import FailedError, MienError, nearest, unknown
-from mien.files import new_folder, write_json
+from mien.files import TakenError, new_folder, sweep, write_json
 from mien.parquet import open_parquet, pieces
 from mien.reading import Count, Digest, Name, Split, check, read_json, reading
 from mien.workspace import NAME, Workspace, check_name
@@ -371,21 +371,17 @@ def write_dataset(
     skipped: list[str] | None = None,
     details: dict[str, Any] | None = None,
     parent: Card | None = None,
+    finish: Callable[[Dataset], object] | None = None,
 ) -> Iterator[Writer]:
     """A writer for a new data set, which appears as a whole if the block ends without an error, else not at all.
 
     `columns` are extra columns by name; `notes`, `skipped` and `details` may be filled while writing. `parent` is the
-    card of the set whose rows, with their ids, the new set cuts or relabels.
+    card of the set whose rows, with their ids, the new set cuts or relabels. `finish` is called with the new set when
+    all else of it is there, to put more into its folder.
     Raises MienError when the name is taken or no row was written.
     """
-    target = workspace.datasets / check_name(name, "a data set")
-    if target.exists():
-        raise MienError(
-            f"there is a data set '{name}' already",
-            file=str(target),
-            expected="another name, or remove that folder",
-        )
-    with new_folder(target) as folder:
+    target = free_name(workspace, name)
+    with _taken_as_an_error(target), new_folder(target) as folder:
         writer = Writer(folder, scheme, columns or {})
         try:
             yield writer
@@ -415,6 +411,32 @@ def write_dataset(
         )
         write_json(folder / "card.json", card.model_dump(mode="json"))
         (folder / "README.md").write_text(_readme(card), encoding="utf-8")
+        if finish is not None:
+            finish(Dataset(folder))
+
+
+def free_name(workspace: Workspace, name: str) -> Path:
+    """The folder of a new data set; MienError for a name that is taken, or can't be one."""
+    target = workspace.datasets / check_name(name, "a data set")
+    sweep(workspace.datasets)
+    if target.exists():
+        raise _taken(target)
+    return target
+
+
+def _taken(target: Path) -> MienError:
+    return MienError(
+        f"there is a data set '{target.name}' already", file=str(target), expected="another name, or remove that folder"
+    )
+
+
+@contextlib.contextmanager
+def _taken_as_an_error(target: Path) -> Iterator[None]:
+    """For a name that another process took while this one was writing."""
+    try:
+        yield
+    except TakenError as error:
+        raise _taken(target) from error
 
 
 def _fingerprint(scheme: LabelScheme, shards: Iterable[Shard]) -> str:

@@ -48,10 +48,12 @@ def measure_classes(
 ) -> dict[str, Any]:
     """What `evaluate` does for a run whose task is expression.
 
-    On the choose role the run's temperature is fitted and stored with its weights.
+    On the choose role the run's temperature is fitted and, when the metrics are written, stored with its weights.
     """
-    if isinstance(run, Run) and role == "report" and read_header(own_weights(run)).get("temperature") is None:
-        measure_classes(workspace, run, "choose", None, None, ())
+    if isinstance(run, Run) and role == "report":
+        fitted = read_header(own_weights(run)).get("temperature") is not None
+        if not (fitted and run.metrics_file("choose").is_file()):
+            measure_classes(workspace, run, "choose", None, None, ())
     opened = open_role(workspace, run, role, read_classes, protocol=protocol, dataset=dataset, command=command)
     model, request, samples = opened.model, opened.request, opened.samples[0]
     classes = model.scheme.classes
@@ -79,7 +81,6 @@ def measure_classes(
     temperature = model.temperature or 1.0
     if isinstance(run, Run) and role == "choose":
         temperature = fit_temperature(logits, samples.labels)
-        store_temperature(run.weights, temperature)
     measured |= {
         "calibration": {
             "temperature": temperature,
@@ -92,6 +93,8 @@ def measure_classes(
         "crop": request.dataset.card.details.get("crop"),
     }
     write_json(request.metrics, measured)
+    if isinstance(run, Run) and role == "choose":
+        store_temperature(run.weights, temperature)
     return measured
 
 

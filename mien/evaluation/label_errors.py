@@ -4,8 +4,10 @@ C. G. Northcutt, L. Jiang, I. L. Chuang (2021), Confident learning: estimating u
 Artificial Intelligence Research 70, sections 3.1 and 3.2: the confident joint and the rows off its diagonal.
 """
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -184,6 +186,7 @@ def find_label_errors(workspace: Workspace, reference: str) -> dict[str, Any]:
     `majority_of_suspects`. Intervals are Wilson's of 95 %.
     """
     predicted = out_of_fold(workspace, reference)
+    _check_unread(workspace.root / "suspects" / predicted.dataset.card.name / "suspects.csv")
     card = predicted.dataset.card
     rows, suggested = suspicious(predicted.labels, predicted.given)
     suspect = np.zeros(len(predicted.labels), np.bool_)
@@ -210,6 +213,19 @@ def find_label_errors(workspace: Workspace, reference: str) -> dict[str, Any]:
     write_bytes(folder / "suspects.png", _gallery(predicted, rows, suggested))
     write_json(folder / "suspects.json", result)
     return result
+
+
+def _check_unread(path: Path) -> None:
+    """Raise MienError for a list of suspects that somebody has looked through: what they wrote would be lost."""
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        if any(row.get("apply") != "yes" for row in csv.DictReader(file)):
+            raise MienError(
+                "somebody has looked through this list",
+                file=str(path),
+                expected="mien data import --relabel with it, or another name for it",
+            )
 
 
 def _share(suspect: npt.NDArray[np.bool_]) -> dict[str, Any]:

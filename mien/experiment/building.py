@@ -108,7 +108,7 @@ def scheme_for(experiment: Experiment, dataset: Dataset | None) -> LabelScheme:
     """The label scheme of an experiment: the one that it names, else the data set's own, which has to fit the task."""
     wanted = experiment.dataset.labels
     if dataset is not None:
-        experiment.task.check_data(dataset, targets_of(experiment.loss))
+        experiment.task.check_data(dataset, _targets(experiment))
     if dataset is not None and wanted in (None, dataset.card.labels):
         return dataset.card.scheme
     if wanted is None:
@@ -117,6 +117,11 @@ def scheme_for(experiment: Experiment, dataset: Dataset | None) -> LabelScheme:
         known = list(dict.fromkeys([*SCHEMES, *([dataset.card.labels] if dataset else [])]))
         raise unknown(f"no label scheme is called '{wanted}'", wanted, known, key="dataset.labels")
     return scheme_named(wanted)
+
+
+def _targets(experiment: Experiment) -> str:
+    """What the rows of an experiment must come with."""
+    return "votes" if experiment.train.votes is not None else targets_of(experiment.loss)
 
 
 def build_roles(experiment: Experiment, dataset: Dataset) -> Roles:
@@ -137,7 +142,7 @@ def _roles(experiment: Experiment, dataset: Dataset) -> tuple[Roles, dict[str, d
 
 def build_samples(experiment: Experiment, dataset: Dataset, roles: Roles, role: Role, names: LabelScheme) -> Samples:
     """The rows of one role with the experiment's pixels and labels; opens no other role's rows."""
-    section, targets = experiment.dataset, targets_of(experiment.loss)
+    section, targets = experiment.dataset, _targets(experiment)
     samples = experiment.task.samples(dataset, roles.of(role), role, section.size, section.color, names, targets)
     if len(samples) == 0:
         raise MienError(f"the {role} role has no rows", key="protocol")
@@ -209,10 +214,11 @@ def build_loss(experiment: Experiment, class_counts: list[int]) -> nn.Module:
     return loss
 
 
-def build_optimizer(experiment: Experiment, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser over all of the model's parameters."""
+def build_optimizer(experiment: Experiment, *modules: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser over all parameters of some modules."""
+    parameters = [parameter for module in modules for parameter in module.parameters()]
     with _at("optimizer"):
-        optimizer: torch.optim.Optimizer = build("optimizer", experiment.optimizer, parameters=model.parameters())
+        optimizer: torch.optim.Optimizer = build("optimizer", experiment.optimizer, parameters=parameters)
     return optimizer
 
 

@@ -42,6 +42,10 @@ class DatasetSection(Section):
     labels: str | None = None
 
 
+# Keys of `train` that came later; unused, they change no number, and a file doesn't show them.
+_LATER = ("ema", "mixup", "cutmix", "votes")
+
+
 def monitors() -> list[str]:
     """What a training can go by: the score of each registered task on the choose role, or the loss."""
     return [*(find_task(name).monitor for name in names("task")), "choose_loss"]
@@ -62,7 +66,8 @@ class TrainSection(Section):
     """How long, in which order and precision, on what; `keep`: the last weights or the best by `monitor`.
 
     Without `monitor`, it is the task's score on the choose role. `ema` is the decay of the weights' moving average,
-    `mixup` and `cutmix` the alpha by which images are mixed: see `mien.training.mixing`.
+    `mixup` and `cutmix` the alpha by which images are mixed: see `mien.training.mixing`. `votes` is the weight of a
+    second head's loss on the raters' votes: see `mien.training.votes_head`.
     """
 
     epochs: Annotated[int, Field(ge=1)]
@@ -78,6 +83,7 @@ class TrainSection(Section):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     mixup: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     cutmix: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    votes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     tensorboard: bool = False
 
 
@@ -119,8 +125,8 @@ class Experiment(Section):
 
     def to_yaml(self) -> str:
         """The whole experiment, defaults included, as a file that can be trained again."""
-        # Unused, these keys change no number; without them, runs from before there were the keys match later seeds.
-        unused = {key: True for key in ("ema", "mixup", "cutmix") if getattr(self.train, key) is None}
+        # Without them, runs from before there were the keys match later seeds.
+        unused = {key: True for key in _LATER if getattr(self.train, key) is None}
         without: dict[str, Any] = {"train": unused, **({} if self.explain else {"explain": True})}
         return dump_yaml(self.model_dump(mode="json", exclude=without))
 

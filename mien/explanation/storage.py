@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import FailedError
-from mien.files import replacing, write_json
+from mien.files import as_json, replacing
 from mien.reading import Stored, read_arrays, read_object
 from mien.runs.run import Run
 
@@ -29,15 +29,20 @@ def store(run: Run, name: str, result: Mapping[str, Any], arrays: Mapping[str, n
     if missing:
         raise ValueError(f"the result of {name} doesn't say {', '.join(missing)}")
     path = folder(run) / f"{name}.json"
-    # The JSON file is the last to come and the first to go: where it stands, what it tells of stands too.
-    path.unlink(missing_ok=True)
-    if arrays:
-        with replacing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
-            # A keyword may be any text, but not "file".
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    else:
-        path.with_suffix(".npz").unlink(missing_ok=True)
-    write_json(path, result)
+    array_file = path.with_suffix(".npz")
+    # Both are written before either is replaced, and the JSON file is the first to go and the last to come: a full disk
+    # leaves the old ones, and where the JSON file stands, what it tells of stands too.
+    with replacing(path) as temporary:
+        temporary.write_text(as_json(result), encoding="utf-8")
+        if arrays:
+            with replacing(array_file) as other:
+                with other.open("wb") as file:
+                    # A keyword may be any text, but not "file".
+                    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+                path.unlink(missing_ok=True)
+        else:
+            path.unlink(missing_ok=True)
+            array_file.unlink(missing_ok=True)
 
 
 def read(run: Run, name: str) -> tuple[dict[str, Any], Arrays] | None:

@@ -13,7 +13,7 @@ import torch
 from mien.errors import FailedError, MienError
 from mien.files import replacing
 from mien.inference.graph import Parts, Precision
-from mien.inference.model import Model, load_run, own_weights
+from mien.inference.model import Model, file_header, load_run, own_weights
 from mien.inference.network import TorchBackend
 from mien.inference.onnx_files import OnnxBackend, open_session
 from mien.inference.weights import read_header
@@ -56,6 +56,8 @@ def export_run(run: Run, to: Path | None = None, precision: Precision = "float32
     path = to or Path(f"{run.name.replace('/', '-')}{ending}.onnx")
     if path.suffix != ".onnx":
         raise MienError(f"'{path.name}' isn't called as an ONNX file", key="--to", expected=f"{path.stem}.onnx")
+    if path.exists() and file_header(path) is None:
+        raise MienError("this file isn't one that mien exported", file=str(path), expected="--to with another name")
     with replacing(path) as temporary:
         temporary.write_bytes(data)
         parity = _parity(run, model, parts, temporary, precision)

@@ -37,9 +37,8 @@ def write_landmark_report(run: Run) -> Path:
 
     Returns the page's path. Raises FailedError for a file of the run that can't be read.
     """
-    page = run.folder / "report.html"
-    write_text(page, landmark_page(run, None))
-    return page
+    write_text(run.page, landmark_page(run, None))
+    return run.page
 
 
 def landmark_page(run: Run, galleries: Galleries | None) -> str:

@@ -63,9 +63,8 @@ def write_class_report(run: Run) -> Path:
     """Write the page of a run on classes, its `figures/`, `explain/*.png` and `classification_report.*`."""
     explained = sections(run)
     write_pictures(run, explained)
-    page = run.folder / "report.html"
-    write_text(page, run_page(run, explained))
-    return page
+    write_text(run.page, run_page(run, explained))
+    return run.page
 
 
 def run_page(run: Run, explained: list[Section], public: bool = False) -> str:

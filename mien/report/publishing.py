@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 from mien.errors import MienError
-from mien.files import write_bytes
 from mien.report.reading import read_metrics
 from mien.report.wording import OLDER
 from mien.runs.run import Run
@@ -33,24 +32,21 @@ def publish(run: Run, folder: Path) -> None:
     The public report of a landmark run shows drawn faces in place of the data set's, also in `figures/drawn-faces.png`.
     That of a run with explanations shows activations of drawn faces, maps over a mean face's outline, and ids in place
     of single rows. Raises MienError for a run that isn't measured, or was by a mien that looked for no copies, and for
-    a folder that holds something else.
+    a folder that `Workspace.publishing` refuses.
     """
     run.measured()  # An error where nobody has.
     metrics = read_metrics(run.metrics_file("report"))
     if metrics["older"]:
         raise MienError(f"run {run.name} was {OLDER}", expected=f"mien evaluate {run.name} again")
-    if folder.exists() and not (folder / "metrics.json").exists() and any(folder.iterdir()):
-        raise MienError("this folder holds something else", file=str(folder), expected="a new or published folder")
-    own: dict[str, bytes] = resolve(run.task.publish)(run)
-    shutil.rmtree(folder, ignore_errors=True)
-    for pattern in _SHOWN:
-        for file in sorted(run.folder.glob(pattern)):
-            if file.name not in own:
-                target = folder / file.relative_to(run.folder)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, target)
-    for name, content in own.items():
-        write_bytes(folder / name, content)
+    with run.workspace.publishing(folder) as new:
+        own: dict[str, bytes] = resolve(run.task.publish)(run)
+        files = [file for pattern in _SHOWN for file in sorted(run.folder.glob(pattern)) if file.name not in own]
+        for target in (*(file.relative_to(run.folder) for file in files), *map(Path, own)):
+            (new / target).parent.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            shutil.copyfile(file, new / file.relative_to(run.folder))
+        for name, content in own.items():
+            (new / name).write_bytes(content)
 
 
 def with_drawn_faces(run: Run) -> dict[str, bytes]:

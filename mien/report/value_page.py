@@ -24,6 +24,5 @@ def write_value_report(run: Run) -> Path:
         "headline": headline(first) if first else "",
         "parts": [part for of in [*measured.values(), *read_others(run.folder)] for part in values(of)],
     }
-    page = run.folder / "report.html"
-    write_text(page, render("values.html.j2", content))
-    return page
+    write_text(run.page, render("values.html.j2", content))
+    return run.page

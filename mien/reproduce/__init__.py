@@ -1,12 +1,11 @@
 """Reproduces the 2021 report by one command: its runs, tables and figures, and which of its conclusions hold."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mien.errors import MienError
-from mien.files import write_json, write_text
+from mien.files import publishing, write_json, write_text
 from mien.reproduce import figures
 from mien.reproduce.conclusions import conclusions
 from mien.reproduce.figures import PaperFigure
@@ -27,34 +26,27 @@ def write_all(
     """Write the page with the tables and figures of all finished runs of a plan; it names the runs that are missing.
 
     `folders` tells for each folder whether it is public; a public page shows drawn faces in place of the data set's.
-    Returns what `reproduction.json` holds. Raises MienError where a folder holds something else.
+    Returns what `reproduction.json` holds. Raises MienError for a public folder that `Workspace.publishing` refuses.
     """
-    for folder in folders:
-        if folder.exists() and not (folder / _NUMBERS).exists() and any(folder.iterdir()):
-            raise MienError("this folder holds something else", file=str(folder), expected="a new folder")
     parts = gather(workspace, plan)
     judged = conclusions(workspace, plan)
     content = {"report": REPORT, "command": command, "parts": parts, "conclusions": judged}
     made = {table.key: table for table in tables(parts, judged)}
     drawings = [_why(parts), *(one for planned in plan if (one := figures.curves(planned)) is not None)]
     for folder, public in folders.items():
-        pictures, lacking = _pictures(workspace, plan, public=public)
-        shown = {picture.key: picture for picture in [*drawings, *pictures]}
-        page = Page(parts, made, judged, shown, lacking, public, command)
-        for name in ("tables", "figures"):  # What there was before may be called otherwise.
-            shutil.rmtree(folder / name, ignore_errors=True)
-        for table in made.values():
-            write_text(folder / "tables" / f"{table.key}.csv", as_csv(table))
-            write_text(folder / "tables" / f"{table.key}.tex", as_latex(table))
-        for picture in shown.values():
-            picture.save(folder / "figures")
-        write_text(folder / "README.md", readme(page))
-        write_text(folder / "report.html", html(page))
-        write_json(folder / _NUMBERS, content)
+        with workspace.publishing(folder) if public else publishing(folder, own=True) as new:
+            pictures, lacking = _pictures(workspace, plan, public=public)
+            shown = {picture.key: picture for picture in [*drawings, *pictures]}
+            page = Page(parts, made, judged, shown, lacking, public, command)
+            for table in made.values():
+                write_text(new / "tables" / f"{table.key}.csv", as_csv(table))
+                write_text(new / "tables" / f"{table.key}.tex", as_latex(table))
+            for picture in shown.values():
+                picture.save(new / "figures")
+            write_text(new / "README.md", readme(page))
+            write_text(new / "report.html", html(page))
+            write_json(new / "reproduction.json", content)
     return content
-
-
-_NUMBERS = "reproduction.json"
 
 
 def _why(parts: Sequence[dict[str, Any]]) -> PaperFigure:

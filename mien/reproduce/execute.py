@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from mien.cropping import crop_dataset, write_sheets
+from mien.cropping import crop_dataset
 from mien.data.dataset import open_dataset
 from mien.errors import MienError
 from mien.explanation.execute import explain
@@ -75,10 +75,7 @@ def cut(workspace: Workspace, name: str) -> None:
     """Cut a data set of CUTS by the points of its parent, where it has them, else by those of mien's own model."""
     parent, region = CUTS[name]
     whole = open_dataset(workspace, parent)
-    dataset = crop_dataset(
-        workspace, parent, region, name, "stored" if whole.has_points else open_landmarker(workspace)
-    )
-    write_sheets(dataset, whole)
+    crop_dataset(workspace, parent, region, name, "stored" if whole.has_points else open_landmarker(workspace))
 
 
 def _measured(planned: Planned, run: Run, command: Sequence[str]) -> None:

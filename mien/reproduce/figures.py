@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from mien.cropping import cut_images
-from mien.cropping.writing import LANDMARKS
+from mien.cropping.cutting import LANDMARKS
 from mien.data.contact_sheets import contact_sheet, pictures_of
 from mien.data.synthetic import CLASSES, faces
 from mien.errors import MienError

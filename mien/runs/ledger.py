@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mien.files import append_line
 from mien.reading import Stored, check, parse_json, read_text, reading
 from mien.runs.model_file import ModelFile
 from mien.runs.run import Run
@@ -34,9 +35,7 @@ def record(workspace: Workspace, run: Run | ModelFile, asked: dict[str, Any]) ->
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     line = json.dumps({"when": now, "who": who, "run": run.name, **asked}, ensure_ascii=False) + "\n"
     for folder in (run.folder, workspace.root):
-        # One short write in append mode stays whole beside other processes.
-        with (folder / FILE).open("a", encoding="utf-8") as file:
-            file.write(line)
+        append_line(folder / FILE, line)
 
 
 def entries(folder: Path) -> list[dict[str, Any]]:

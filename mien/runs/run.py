@@ -13,7 +13,7 @@ from mien import trust
 from mien.errors import FailedError, MienError, nearest
 from mien.experiment.schema import Experiment, load_experiment
 from mien.experiment.yamlfile import read_yaml
-from mien.files import write_json, write_text
+from mien.files import TakenError, new_folder, write_json, write_text
 from mien.reading import check, read_object, read_text
 from mien.runs.stored import Environment, Listed, Plan, State, Status, read_metrics
 from mien.tasks import EXPRESSION, OWN, Task
@@ -65,6 +65,11 @@ class Run:
     def epochs_done(self) -> int:
         """How many epochs the history tells of."""
         return max(read_text(self.history, "the history").count("\n") - 1, 0) if self.history.exists() else 0
+
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return self.folder / "report.html"
 
     def predictions(self, role: str) -> Path:
         """Row id, split, label and a logit a class of every row of a role."""
@@ -189,23 +194,17 @@ def group_name(runs: Sequence[Run]) -> str:
 def new_run(workspace: Workspace, experiment: Experiment) -> Run:
     """A new folder under the experiment's name, with the next number, the resolved experiment and its plugins."""
     parent = workspace.runs / check_name(experiment.name, "an experiment")
-    parent.mkdir(parents=True, exist_ok=True)
     number = max(_numbers(parent), default=0) + 1
     while True:
-        folder = parent / str(number)
         try:
-            folder.mkdir()
-            break
-        except FileExistsError:  # Another process took the number.
+            with new_folder(parent / str(number)) as folder:
+                _fill(folder, experiment)
+            return Run(parent / str(number))
+        except TakenError:  # Another process took the number.
             number += 1
-    try:
-        return _filled(folder, experiment)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
-def _filled(folder: Path, experiment: Experiment) -> Run:
+def _fill(folder: Path, experiment: Experiment) -> None:
     copies = []
     for number, plugin in enumerate(experiment.plugins):
         copy = folder / "plugins" / Path(plugin).name
@@ -219,7 +218,6 @@ def _filled(folder: Path, experiment: Experiment) -> Run:
     trust.remember(run.workspace, (folder / copy for copy in copies))
     write_text(run.experiment_file, experiment.model_copy(update={"plugins": tuple(copies)}).to_yaml())
     run.set_state("running")
-    return run
 
 
 def find_run(workspace: Workspace, reference: str) -> Run:
@@ -278,7 +276,7 @@ def list_runs(workspace: Workspace) -> list[Run]:
 
 
 def _numbers(parent: Path) -> list[int]:
-    found = [path.name for path in parent.iterdir() if re.fullmatch(r"[1-9][0-9]*", path.name)]
+    found = [path.name for path in parent.glob("*") if re.fullmatch(r"[1-9][0-9]*", path.name)]
     return sorted(int(name) for name in found if (parent / name / "experiment.yaml").is_file())
 
 

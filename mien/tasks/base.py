@@ -184,9 +184,9 @@ class Task:
             return
         if parts.get("tta", "none") != "none":
             yield f"{self.gives} have no test-time augmentation", ("tta",), "none"
-        for key in ("mixup", "cutmix"):
+        for key, message in (("mixup", "can't be mixed"), ("cutmix", "can't be mixed"), ("votes", "have no votes")):
             if train is not None and getattr(train, key) is not None:
-                yield f"{self.gives} can't be mixed", ("train", key), "no such key"
+                yield f"{self.gives} {message}", ("train", key), "no such key"
         if parts.get("explain"):
             yield "only models of expressions are explained", ("explain",), "no such key"
         if dataset is not None and dataset.labels is not None:

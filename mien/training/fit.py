@@ -7,10 +7,12 @@ was never stopped. Only the fit and choose roles are opened.
 import logging
 import statistics
 import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 
 from mien.data.dataset import Dataset, open_dataset
@@ -33,22 +35,43 @@ from mien.inference.weights import save_weights
 from mien.runs.epochs import Epoch
 from mien.runs.run import Run
 from mien.training.module import Training
-from mien.training.recorder import Bar, Listener, Recorder, StoppedError
-from mien.training.session import begin_session, end_session, keep_roles, read_checkpoint, same_start
+from mien.training.recorder import Bar, Deadline, Listener, Recorder, StoppedError
+from mien.training.session import begin_session, end_session, keep_roles, same_start
 from mien.training.start_weights import start
+from mien.training.teachers import find_teachers, load_teachers, same_teachers
+from mien.training.votes_head import VotesHead
 from mien.workspace import Workspace
 
 
 def check_epochs(run: Run, epochs: Any) -> int:
     """`epochs` if a stopped run can be trained for so many; else an error that says why not."""
-    done = 0
-    if run.checkpoint.exists():
-        done = read_checkpoint(run)["epoch"] + 1
+    done = epochs_done(run)
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < max(done, 1):
         raise MienError(
             f"{epochs} can't stand here", key="train.epochs", expected=f"a number of epochs, at least {max(done, 1)}"
         )
     return epochs
+
+
+def epochs_done(run: Run) -> int:
+    """How many whole epochs a run's checkpoint holds; MienError for one that is damaged."""
+    if not run.checkpoint.exists():
+        return 0
+    try:
+        with zipfile.ZipFile(run.checkpoint) as file:
+            damaged = file.testzip()
+        if damaged is not None:
+            raise ValueError(f"the digest of {damaged} is another")
+        state = torch.load(run.checkpoint, map_location="meta", weights_only=True)
+        return int(state["epoch"]) + 1
+    except OSError:
+        raise
+    except Exception as error:  # Whatever pickles and archives raise.
+        raise MienError(
+            f"the state to go on from is damaged ({reason(error)})",
+            file=str(run.checkpoint),
+            expected=f"that file removed: then mien train --resume {run.name} begins anew, to the same weights",
+        ) from error
 
 
 def train(
@@ -58,25 +81,33 @@ def train(
     *,
     epochs: int | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    stop_after: float | None = None,
+    measure: Callable[[], object] | None = None,
 ) -> None:
     """Train a run to its end, from its beginning or from its last whole epoch.
 
     `epochs` replaces the experiment's. `on_epoch` is told of each epoch when its state is saved; what it raises stops
-    the training there. Raises FailedError when the loss isn't a number, MienError when the data set
-    isn't the one that the run began with or another process works on the run.
+    the training there. A TimeUpError stops it between epochs, before `stop_after` minutes are over. `measure` is called
+    when the weights are written, and only after it the run is finished. Raises FailedError when the loss isn't a
+    number, MienError when the data set isn't the one that the run began with, its checkpoint is damaged or another
+    process works on the run.
     """
     with run.working():
         experiment = run.experiment
         if epochs is not None and epochs != experiment.train.epochs:
             experiment = experiment.model_copy(update={"train": experiment.train.model_copy(update={"epochs": epochs})})
             write_text(run.experiment_file, experiment.to_yaml())
-        for left in run.folder.glob(".*.partial"):  # From a save that was cut off.
-            left.unlink()
+        epochs_done(run)  # An error before anything is written.
         dataset = open_dataset(workspace, experiment.dataset.name)
         begin_session(run, experiment, dataset, command)
         run.set_state("running")
         try:
-            _fit(workspace, run, experiment, dataset, on_epoch)
+            try:
+                _fit(workspace, run, experiment, dataset, on_epoch, stop_after)
+            finally:
+                end_session(run)
+            if measure is not None:
+                measure()
         except (KeyboardInterrupt, SystemExit):
             run.set_state("stopped")
             raise
@@ -86,8 +117,6 @@ def train(
         except BaseException as error:
             run.set_state("failed", str(error).splitlines()[0] if str(error) else type(error).__name__)
             raise
-        finally:
-            end_session(run)
         run.set_state("finished")
         run.checkpoint.unlink(missing_ok=True)
 
@@ -98,6 +127,7 @@ def _fit(
     experiment: Experiment,
     dataset: Dataset,
     on_epoch: Callable[[Epoch], None] | None,
+    stop_after: float | None,
 ) -> None:
     section = experiment.train
     names = scheme_for(experiment, dataset)
@@ -113,19 +143,21 @@ def _fit(
     made["dataset"]["excluded"] = excluded(experiment, dataset)
     model = build_model(experiment, names)
     resumed = run.checkpoint if run.checkpoint.exists() else None
-    if resumed is not None:
-        read_checkpoint(run)
     if resumed is None:
         made["start_weights"] = same_start(run, start(model, experiment, workspace), made.get("start_weights"))
+    teachers = find_teachers(experiment, dataset, workspace)
+    if teachers:
+        made["teachers"] = same_teachers(run, teachers, made.get("teachers"))
     run.write_environment(made)
     steps = -(-len(fit) // section.batch_size)
+    head = VotesHead(model, len(names)) if section.votes is not None else None
     module = Training(
         experiment.task,
         model,
         build_loss(experiment, class_counts(dataset, roles.fit, names)),
         build_pipeline(experiment.augment),
         build_pipeline(experiment.preprocess),
-        build_optimizer(experiment, model),
+        build_optimizer(experiment, model, *([head] if head else [])),
         build_schedule(experiment, steps),
         fit,
         choose,
@@ -135,11 +167,15 @@ def _fit(
         ema=section.ema,
         mixup=section.mixup,
         cutmix=section.cutmix,
+        votes_head=head,
+        votes_weight=section.votes or 0.0,
+        teachers=load_teachers(teachers, experiment, made["device"]),
     )
     recorder = Recorder(run, section.monitor, section.keep == "best", section.early_stopping)
     shown = Bar(run.name, section.epochs, len(fit), experiment.task.score)
     shown.quiet = on_epoch is not None
-    listeners = [Listener(on_epoch, recorder, shown)] if on_epoch else []
+    listeners: list[Callback] = [Listener(on_epoch, recorder, shown)] if on_epoch else []
+    listeners += [Deadline(stop_after)] if stop_after is not None else []
     _trainer(run, experiment, [shown, recorder, *listeners]).fit(module, ckpt_path=resumed, weights_only=True)
     if shown.rates:
         run.write_environment({**run.environment, "images_per_second": round(statistics.median(shown.rates), 1)})

@@ -13,6 +13,7 @@ from mien.optimizers import Factor
 from mien.protocols.batches import EVALUATION_BATCH, Batch, Batches, Samples, epoch_order, step_seed
 from mien.tasks import Task
 from mien.training.mixing import Average, mix
+from mien.training.votes_head import VotesHead
 
 
 class Training(pl.LightningModule):
@@ -20,7 +21,8 @@ class Training(pl.LightningModule):
 
     The score is the task's, of each image; where that is right or wrong, its mean is the accuracy. Of two images that
     are mixed to fit on, the class of the one with the larger share is right. With `ema` the averaged weights are those
-    that are chosen by, and kept.
+    that are chosen by, and kept. `votes_head` is a second head, `votes_weight` that of its loss in what is minimised;
+    the loss that is told is without it. `teachers` give the targets of a loss on "teacher".
     """
 
     def __init__(
@@ -41,12 +43,18 @@ class Training(pl.LightningModule):
         ema: float | None = None,
         mixup: float | None = None,
         cutmix: float | None = None,
+        votes_head: VotesHead | None = None,
+        votes_weight: float = 0.0,
+        teachers: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.task = task
         self.model = model
         self.average = None if ema is None else Average(model, ema)
         self.mixup, self.cutmix = mixup, cutmix
+        self.votes_head, self.votes_weight = votes_head, votes_weight
+        # In a tuple, so that a checkpoint doesn't hold their weights.
+        self.teachers = (teachers,)
         self.loss = loss
         self.targets = getattr(loss, "targets", "label")
         self.augment = augment
@@ -109,10 +117,15 @@ class Training(pl.LightningModule):
         if self.mixup is not None or self.cutmix is not None:
             images, others, share = mix(images, self.mixup, self.cutmix)
         outputs = self.outputs(images)
-        targets = self.task.batch_targets(self.targets, batch, images.shape[-1])
+        targets = self._targets(batch, images)
         loss: Tensor = self.loss(outputs, targets)
+        votes = batch.votes
         if others is not None:
-            loss = share * loss + (1 - share) * self.loss(outputs, targets[others])
+            # Teachers have seen the mixed images themselves.
+            if self.targets != "teacher":
+                loss = share * loss + (1 - share) * self.loss(outputs, targets[others])
+            if self.votes_head is not None:
+                votes = share * votes + (1 - share) * votes[others]
             if share < 0.5:
                 batch = batch._replace(labels=batch.labels[others])
         if not torch.isfinite(loss):
@@ -124,14 +137,22 @@ class Training(pl.LightningModule):
                 expected="a smaller learning rate, normalised input or gradient clipping",
             )
         self.fitted += self._sums(loss.detach(), outputs.detach(), targets, batch)
-        return loss
+        return loss if self.votes_head is None else loss + self.votes_weight * self.votes_head.loss(votes)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and score of a batch of the choose role, in float32 whatever the training's precision."""
         with torch.autocast(batch.images.device.type, enabled=False):
             outputs = self.outputs_of_kept(batch.images)
-            targets = self.task.batch_targets(self.targets, batch, batch.images.shape[-1])
+            targets = self._targets(batch, batch.images)
             self.chosen += self._sums(self.loss(outputs, targets), outputs, targets, batch)
+
+    def _targets(self, batch: Batch, images: Tensor) -> Tensor:
+        """What the loss compares outputs with: of the batch, or what the teachers say of the images."""
+        (teachers,) = self.teachers
+        if teachers is None:
+            return self.task.batch_targets(self.targets, batch, images.shape[-1])
+        targets: Tensor = teachers(images)
+        return targets
 
     def _sums(self, loss: Tensor, outputs: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         number = len(batch.labels)

@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 from rich.progress import TextColumn
 from torch import Tensor
 
+from mien.errors import FailedError
 from mien.files import replacing, write_text
 from mien.progress import bar, console
 from mien.protocols.batches import Batch
@@ -120,6 +121,29 @@ class Listener(Checkpoint):
             self.on_epoch(epoch)
         except Exception as error:
             raise StoppedError(error) from error
+
+
+class TimeUpError(FailedError):
+    """A training has stopped since its time was up."""
+
+
+class Deadline(Checkpoint):
+    """Stops a training where its next epoch wouldn't end in time; as `Listener`, it stands after the recorder."""
+
+    def __init__(self, minutes: float) -> None:
+        self.seconds, self.begun = minutes * 60, time.monotonic()
+        self.epoch_begun = self.begun
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at the clock."""
+        self.epoch_begun = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop it, unless that was the last epoch anyway."""
+        now = time.monotonic()
+        done, epochs = trainer.current_epoch + 1, trainer.max_epochs
+        if done != epochs and not trainer.should_stop and now - self.begun + now - self.epoch_begun > self.seconds:
+            raise StoppedError(TimeUpError(f"the time was up after epoch {done} of {epochs}"))
 
 
 class Bar(Callback):

@@ -1,12 +1,10 @@
 """The record of a training's sessions, and what must still be as it was when a stopped run goes on."""
 
 import datetime
-import zipfile
 from collections.abc import Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
-import torch
 
 from mien import environment
 from mien.data.dataset import Dataset
@@ -15,7 +13,6 @@ from mien.experiment.schema import Experiment
 from mien.files import replacing
 from mien.parquet import read_table
 from mien.protocols import Roles, check_roles, role_ids
-from mien.reading import reading
 from mien.runs.run import Run
 from mien.training.start_weights import KEY
 
@@ -79,19 +76,6 @@ def same_start(run: Run, found: dict[str, Any], before: dict[str, Any] | None) -
             expected=f"SHA-256 {was[:16]}, but it is {now[:16]}",
         )
     return found
-
-
-def read_checkpoint(run: Run) -> dict[str, Any]:
-    """The state after the last whole epoch, without its tensors' memory; FailedError for one that isn't as written."""
-    with reading(run.checkpoint, "the checkpoint"):
-        with zipfile.ZipFile(run.checkpoint) as packed:
-            # torch reads on over a wrong check sum.
-            if (damaged := packed.testzip()) is not None:
-                raise ValueError(f"'{damaged}' is damaged")
-        content: dict[str, Any] = torch.load(run.checkpoint, map_location="meta", weights_only=True)
-        if missing := {"epoch", "state_dict", "optimizer_states"} - content.keys():
-            raise ValueError(f"it has no {', '.join(sorted(missing))}")
-        return content
 
 
 def keep_roles(run: Run, dataset: Dataset, roles: Roles) -> None:

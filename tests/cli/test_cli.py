@@ -328,6 +328,52 @@ def test_ctrl_c_stops_a_training_that_can_go_on(tiny: Dataset, home: Workspace, 
     assert run.history.read_text() == whole.history.read_text()
 
 
+def stop_at_first_partial(number: int) -> None:
+    """For the process of its own: it gets a signal when it begins to make something."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sent: list[int] = []
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "os.mkdir" and not sent and str(arguments[0]).endswith(".partial"):
+            sent.append(number)
+            os.kill(os.getpid(), number)
+
+    sys.addaudithook(hook)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize(
+    "verb", ["data synth --as new --n 20", "data audit tiny --json", "data import tiny.csv --as new", "data show tiny"]
+)
+def test_what_is_stopped_outside_of_training_says_so(
+    tiny: Dataset, home: Workspace, tmp_path: Path, number: int, verb: str
+) -> None:
+    (tmp_path / "tiny.csv").write_text("pixels,emotion,Usage\n" + f"{'7 ' * 2304},3,Training\n" * 20)
+    arguments = verb.replace("tiny.csv", str(tmp_path / "tiny.csv")).split()
+    told = apart(tmp_path, mien, home.root, arguments, partial(stop_at_first_partial, number))
+    message = "stopped; what was half made is gone"
+    assert (told.code, told.err) == (1, f"mien: {message}\n")
+    assert told.out == (json.dumps({"error": {"message": message}}) + "\n" if "--json" in arguments else "")
+    assert list(home.root.rglob("*.partial")) == []
+    assert not (home.datasets / "new").exists()
+
+
+def test_the_handler_of_signals_is_as_it_was(home: Workspace) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert call("doctor", "--json").code == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize("arguments", [["evaluate", LONG], ["report", "tiny", "--to", LONG], ["train", f"{LONG}.yaml"]])
+def test_a_too_long_name_is_one_sentence(finished: Path, arguments: list[str]) -> None:
+    told = call(*arguments)
+    assert (told.code, told.err.count("\n")) == (2, 1)
+    assert "this name is too long; expected at most 255 bytes for each part of a path" in told.err
+
+
 def no_files_larger_than(size: int) -> None:
     """For the process of its own; Python ignores the signal, so that writing more is an error like a full disk's."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))

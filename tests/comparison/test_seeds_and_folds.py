@@ -85,11 +85,13 @@ def test_a_group_is_published_without_its_rows(home: Workspace, tmp_path: Path) 
         "environment.json",
         "experiment.yaml",
         "group.json",
+        "published.json",
     ]
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("")
     assert call("report", "tiny/1-2", "--to", tmp_path / "other").err == (
-        f"mien: {tmp_path}/other: this folder holds something else; expected a new or published folder\n"
+        f"mien: {tmp_path}/other: this folder holds something else; expected a new folder, or one "
+        "with the published.json of an earlier call\n"
     )
 
 

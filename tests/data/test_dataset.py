@@ -232,3 +232,31 @@ def test_hugging_face_opens_the_folder(workspace: Workspace, tmp_path: Path, mon
     assert (row["label"], row["votes"], row["score"], row["tags"], row["sure"]) == (0, [7] * 10, 3.5, ["a"], False)
     expected = np.random.default_rng(7).integers(0, 256, (8, 8), dtype=np.uint8)
     assert np.array_equal(np.asarray(row["image"]), expected)
+
+
+def test_a_name_that_was_taken_meanwhile_is_told_as_taken(workspace: Workspace) -> None:
+    def both() -> None:
+        with write_dataset(workspace, "dup", FER2013, source="late", format="test") as late:
+            late.add("train", "1", encode_png(np.zeros((8, 8), np.uint8)), 0, size=(8, 8))
+            with write_dataset(workspace, "dup", FER2013, source="early", format="test") as early:
+                early.add("train", "1", encode_png(np.zeros((8, 8), np.uint8)), 0, size=(8, 8))
+
+    with pytest.raises(MienError) as error:
+        both()
+    assert str(error.value) == (
+        f"{workspace.datasets}/dup: there is a data set 'dup' already; expected another name, or remove that folder"
+    )
+    assert open_dataset(workspace, "dup").card.source == "early"
+    assert [path.name for path in workspace.datasets.iterdir()] == ["dup"]
+
+
+def test_a_file_in_place_of_the_folder_of_data_sets_is_no_taken_name(workspace: Workspace) -> None:
+    workspace.root.mkdir()
+    workspace.datasets.write_text("")
+
+    def write() -> None:
+        with write_dataset(workspace, "new", FER2013, source="", format="test"):
+            pass
+
+    with pytest.raises(FileExistsError):
+        write()

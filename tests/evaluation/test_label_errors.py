@@ -286,6 +286,23 @@ def test_from_folds_to_a_list_and_a_new_data_set(
     assert "n = 14 of 70 rows, out-of-fold predictions of 1 run\n" in alone.out
 
 
+def test_a_list_that_somebody_has_looked_through_is_not_written_over(workspace: Workspace, tiny_file: Path) -> None:
+    dataset, truth = write_noisy(workspace)
+    write_folds(workspace, tiny_file, dataset, truth)
+    find_label_errors(workspace, "folds/1-5")
+    find_label_errors(workspace, "folds/1-5")
+    file = workspace.root / "suspects/noisy/suspects.csv"
+    mine = file.read_text().replace(",yes", ",no", 1)
+    file.write_text(mine)
+    with pytest.raises(MienError) as error:
+        find_label_errors(workspace, "folds/1-5")
+    assert str(error.value) == (
+        f"{file}: somebody has looked through this list; expected mien data import --relabel with it, or another name "
+        "for it"
+    )
+    assert file.read_text() == mine
+
+
 def test_without_votes_the_raters_are_silent(workspace: Workspace, tiny_file: Path) -> None:
     dataset, truth = write_noisy(workspace, votes=False)
     write_folds(workspace, tiny_file, dataset, truth)

@@ -67,11 +67,11 @@ def refused(home: Path, text: str, *overrides: str) -> list[str]:
 
 
 MODELS = "cnn, compact, googlenet, landmarks-small, mobilenet_v2, resnet, xception"
-LOSSES = "cross_entropy, l1, mse, soft_cross_entropy, wing"
+LOSSES = "cross_entropy, distill, l1, mse, soft_cross_entropy, wing"
 OPS = ", ".join(names("op")) if import_components() is None else ""
 TRAIN = (
     "epochs, batch_size, shuffle, seed, precision, device, keep, monitor, early_stopping, gradient_clip, ema, mixup, "
-    "cutmix, tensorboard"
+    "cutmix, votes, tensorboard"
 )
 NAME = "1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit"
 MODEL = "model: {name: cnn, channels: [4], kernel_size: 5, fc: [16], dropout: 0.2}"
@@ -466,6 +466,7 @@ def test_defaults(tmp_path: Path) -> None:
             "ema": None,
             "mixup": None,
             "cutmix": None,
+            "votes": None,
             "tensorboard": False,
         },
         "exclude": (),
@@ -491,7 +492,7 @@ def test_the_resolved_file_is_the_same_experiment(file: Path, tmp_path: Path) ->
     # Nothing to be explained, averaged or mixed is not told, so that runs of before there were these keys still make
     # one group.
     assert list(content) == [key for key in Experiment.model_fields if key != "explain" or experiment.explain]
-    unused = {key for key in ("ema", "mixup", "cutmix") if getattr(experiment.train, key) is None}
+    unused = {key for key in ("ema", "mixup", "cutmix", "votes") if getattr(experiment.train, key) is None}
     assert list(content["train"]) == [key for key in TrainSection.model_fields if key not in unused]
 
 

@@ -1,5 +1,6 @@
 """Explanations: the rows and layers that they are of, each against a second way to the same numbers, and the verb."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -404,6 +405,25 @@ def test_what_is_stored_is_read_again_and_replaced_whole(stripes: Run, context: 
     with pytest.raises(FailedError, match="the explanation can't be read"):
         read(stripes, "cases")
     (stripes.folder / "explain" / "cases.json").unlink()
+
+
+def test_a_full_disk_leaves_the_explanation_that_was_there(
+    stripes: Run, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **named: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    store(stripes, "cases", {**context.about, "own": [1]}, {"maps": np.zeros(2)})
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez_compressed", full)
+        with pytest.raises(OSError, match="full") as error:
+            store(stripes, "cases", {**context.about, "own": [2]}, {"maps": np.ones(2)})
+    assert error.value.filename == str(stripes.folder / "explain" / "cases.npz")
+    found = read(stripes, "cases")
+    assert found is not None
+    assert (found[0]["own"], found[1]["maps"].tolist()) == ([1], [0.0, 0.0])
+    for path in (stripes.folder / "explain").glob("cases.*"):
+        path.unlink()
 
 
 # The key of the experiment

@@ -3,9 +3,11 @@
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from conftest import REPOSITORY, TINY, write_tiny
@@ -111,6 +113,21 @@ def test_what_differs_is_not_written(run: Run, tmp_path: Path, monkeypatch: pyte
     with pytest.raises(MienError) as named:
         export_run(run, tmp_path / "x.bin")
     assert str(named.value) == "--to: 'x.bin' isn't called as an ONNX file; expected x.onnx"
+
+
+def test_a_file_of_somebody_else_is_not_written_over(run: Run, file: Path, tmp_path: Path) -> None:
+    shutil.copyfile(file, tmp_path / "own.onnx")
+    export_run(run, tmp_path / "own.onnx")
+    model = onnx.load(file)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "other.onnx")
+    before = (tmp_path / "other.onnx").read_bytes()
+    with pytest.raises(MienError) as error:
+        export_run(run, tmp_path / "other.onnx")
+    assert str(error.value) == (
+        f"{tmp_path}/other.onnx: this file isn't one that mien exported; expected --to with another name"
+    )
+    assert (tmp_path / "other.onnx").read_bytes() == before
 
 
 def test_a_file_is_measured_as_its_run_was(run: Run, file: Path) -> None:

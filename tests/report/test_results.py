@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import REPOSITORY
 from pages import assert_in_order
 
 from mien.errors import MienError
+from mien.files import PUBLISHED, read_json
 from mien.report import results as written
 from mien.report.publishing import publish
 from mien.runs.run import Run
 
+RESULTS = REPOSITORY / "results"
 MADE = {
     "device": "cpu",
     "gpus": [],
@@ -345,8 +348,53 @@ def test_published_is_what_everyone_may_see(tmp_path: Path) -> None:
         "experiment.yaml",
         "figures/curves.png",
         "metrics.json",
+        "published.json",
         "report.html",
     ]
+
+
+@pytest.mark.parametrize("name", ["runs/cnn1/1", "runs/cnn1/1/new", "runs", "datasets/new", "reproductions/x"])
+def test_nothing_is_published_into_the_workspace(tmp_path: Path, name: str) -> None:
+    run = measured_run(tmp_path)
+    before = sorted(run.workspace.root.rglob("*"))
+    with pytest.raises(MienError) as raised:
+        publish(run, run.workspace.root / name)
+    assert raised.value.message == "this folder is the workspace's own"
+    assert sorted(run.workspace.root.rglob("*")) == before
+
+
+def test_a_folder_of_the_users_is_not_published_into(tmp_path: Path) -> None:
+    run = measured_run(tmp_path)
+    for name in ("metrics.json", "thesis.tex", ".git/config"):
+        write_json(tmp_path / "mine" / name, {})
+    with pytest.raises(MienError, match="this folder holds something else"):
+        publish(run, tmp_path / "mine")
+    assert sorted(path.name for path in (tmp_path / "mine").rglob("*")) == [
+        ".git",
+        "config",
+        "metrics.json",
+        "thesis.tex",
+    ]
+
+
+def test_what_a_user_adds_to_a_published_folder_stays(tmp_path: Path) -> None:
+    run, folder = measured_run(tmp_path), tmp_path / "shown"
+    publish(run, folder)
+    (folder / "notes.txt").write_text("mine")
+    (run.folder / "figures" / "curves.png").unlink()
+    publish(run, folder)
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert not (folder / "figures").exists()
+
+
+def test_what_is_published_in_results_can_be_published_again() -> None:
+    """Every published folder of the repository lists all its files, so that `--to` takes it."""
+    folders = {path.parent for name in ("metrics", "group", "reproduction") for path in RESULTS.glob(f"*/{name}.json")}
+    assert folders
+    for folder in folders:
+        listed = read_json(folder / PUBLISHED)["files"]
+        there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        assert sorted(there - {PUBLISHED}) == listed
 
 
 def test_what_was_measured_by_an_older_mien_is_not_published(tmp_path: Path) -> None:

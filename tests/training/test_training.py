@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from conftest import Mien, write_tiny
 from safetensors.torch import load_file
 from torch.nn import functional as F
+from verbs import call
 
 from mien import environment
 from mien.data.dataset import Dataset
@@ -19,10 +21,13 @@ from mien.errors import FailedError, MienError
 from mien.evaluation import evaluate
 from mien.experiment.building import build_model, build_roles, build_samples
 from mien.experiment.schema import load_experiment
+from mien.inference.weights import read_header
 from mien.protocols.batches import epoch_order, step_seed
+from mien.reading import read_json
 from mien.runs.run import Run, find_run, new_run
 from mien.training.fit import check_epochs, train
 from mien.training.mixing import mix
+from mien.training.votes_head import VotesHead
 from mien.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -172,6 +177,30 @@ def test_votes_are_soft_targets(workspace: Workspace, tiny_file: Path) -> None:
     assert history(run)[-1]["fit_loss"] < np.log(7)
 
 
+def test_a_second_head_learns_votes_and_is_left_behind(workspace: Workspace, tiny: Dataset, tiny_file: Path) -> None:
+    # A single step; plain SGD without momentum moves the shared layers by the gradient of both losses.
+    once = ["augment=[]", "model.dropout=0", "train.epochs=1", "train.batch_size=1000", "train.keep=last"]
+    once += ["optimizer={name: sgd, lr: 0.01, momentum: 0, nesterov: false}"]
+    plain, run = fit(workspace, tiny_file, *once), fit(workspace, tiny_file, *once, "train.votes=3")
+
+    experiment = load_experiment(tiny_file, [*once, "train.votes=3"])
+    samples = build_samples(experiment, tiny, build_roles(experiment, tiny), "fit", tiny.card.scheme)
+    model = build_model(experiment, tiny.card.scheme)
+    head = VotesHead(model, 7)
+    batch = samples.batch(epoch_order(len(samples), shuffle=True, seed=1, epoch=0))
+    logits = model((batch.images.float() / 255 - 0.5) / 0.5)
+    (F.cross_entropy(logits, batch.labels) + 3 * head.loss(batch.votes)).backward()
+    kept, without = load_file(run.weights), load_file(plain.weights)
+    assert set(kept) == set(without) == set(model.state_dict())
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(kept[name], (parameter - 0.01 * parameter.grad).detach(), rtol=1e-3, atol=1e-6)
+    first = next(iter(kept))
+    assert not torch.allclose(kept[first], without[first], atol=1e-7)
+    # What the history tells is the labels' loss alone.
+    assert history(run)[0]["fit_loss"] == history(plain)[0]["fit_loss"]
+
+
 def test_early_stopping_ends_after_so_many_epochs_without_a_better_one(workspace: Workspace, tiny_file: Path) -> None:
     still = ["optimizer.lr=1e-30", "train.epochs=9", "train.early_stopping=2"]
     run = fit(workspace, tiny_file, *still)
@@ -186,9 +215,9 @@ def test_early_stopping_ends_after_so_many_epochs_without_a_better_one(workspace
         ({"KILL_STEP": "12"}, ""),
         ({"KILL_SAVE": "2"}, ""),
         ({"KILL_STEP": "12"}, "ema: 0.9, keep: last, "),
-        ({"KILL_STEP": "12"}, "ema: 0.9, mixup: 0.2, cutmix: 1.0, "),
+        ({"KILL_STEP": "12"}, "ema: 0.9, mixup: 0.2, cutmix: 1.0, votes: 0.5, "),
     ],
-    ids=["in an epoch", "in a save", "averaged", "averaged and mixed"],
+    ids=["in an epoch", "in a save", "averaged", "averaged, mixed and with a second head"],
 )
 def test_a_killed_run_goes_on_to_the_same_weights(
     workspace: Workspace, tiny_file: Path, mien: Mien, tmp_path: Path, kill: dict[str, str], levers: str
@@ -270,6 +299,112 @@ def test_a_second_process_is_refused(workspace: Workspace, tiny_file: Path) -> N
         with pytest.raises(MienError, match="another process is working on run tiny/1"):
             train(workspace, run, ["test"])
     assert run.state == "interrupted"
+
+
+class NoSpace:
+    """In place of a function: the disk is full when it is called."""
+
+    def __call__(self, *arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "no space", "FILE")
+
+
+STEPS = ("mien.workflow.evaluate", "mien.evaluation.expression.store_temperature", "mien.workflow.write_report")
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.rpartition(".")[2])
+def test_what_a_full_disk_leaves_out_is_made_by_resume(
+    workspace: Workspace, tiny_file: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setenv("MIEN_HOME", str(workspace.root))
+    assert call("train", tiny_file).code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(step, NoSpace())
+        failed = call("train", tiny_file)
+    first, second = find_run(workspace, "tiny/1"), find_run(workspace, "tiny/2")
+    measured = step == STEPS[2]
+    assert second.state == ("finished" if measured else "failed")
+    assert (failed.code, failed.err.splitlines()[-1]) == (
+        1,
+        "mien: FILE: there is no space left on the disk"
+        + ("" if measured else "; go on with: mien train --resume tiny/2"),
+    )
+    # The temperature comes after what it is told in.
+    assert (read_header(second.weights).get("temperature") is not None) == measured
+    assert second.metrics_file("choose").is_file() == (step != STEPS[0])
+    assert call("train", "--resume", "tiny/2").code == 0
+    same(first, second)
+    assert call("train", "--resume", "tiny/2").err == (
+        f"mien: {second.folder}: run tiny/2 is finished; expected a run that was stopped\n"
+    )
+
+
+def same(first: Run, second: Run) -> None:
+    """Two runs of one experiment came to the same, and to all of it."""
+    for name in ("weights.safetensors", "history.csv", "predictions/choose.parquet"):
+        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes(), name
+    metrics = [read_json(run.metrics_file("choose")) for run in (first, second)]
+    assert {**metrics[0], "run": ""} == {**metrics[1], "run": ""}
+    assert [(run.state, run.page.is_file(), run.checkpoint.exists()) for run in (first, second)] == [
+        ("finished", True, False)
+    ] * 2
+
+
+@pytest.mark.parametrize("lost", ["metrics-choose.json", "predictions/choose.parquet", "report.html"])
+def test_what_a_finished_run_of_an_older_mien_lacks_is_made_by_resume(
+    workspace: Workspace, tiny_file: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    monkeypatch.setenv("MIEN_HOME", str(workspace.root))
+    assert (call("train", tiny_file).code, call("train", tiny_file).code) == (0, 0)
+    first, second = find_run(workspace, "tiny/1"), find_run(workspace, "tiny/2")
+    (second.folder / lost).unlink()
+    refused = call("train", "--resume", "tiny/2", "train.epochs=5")
+    assert refused == (2, "", "mien: train.epochs: run tiny/2 has no epochs to go; expected --resume without it\n")
+    assert call("train", "--resume", "tiny/2").code == 0
+    same(first, second)
+    assert len(second.environment["sessions"]) == 1
+
+
+def test_a_run_with_a_temperature_and_no_numbers_is_measured_by_evaluate(workspace: Workspace, tiny_file: Path) -> None:
+    run = fit(workspace, tiny_file)
+    evaluate(workspace, run)
+    whole = read_json(run.metrics_file("choose"))
+    run.metrics_file("choose").unlink()
+    evaluate(workspace, run)
+    assert read_json(run.metrics_file("choose")) == whole
+
+
+DAMAGE = {
+    "empty": lambda data: b"",
+    "cut off": lambda data: data[: len(data) // 2],
+    "another file": lambda data: b"epochs: 3",
+    "one byte": lambda data: data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("arguments", [[], ["train.epochs=4"]], ids=["as it was", "with other epochs"])
+def test_a_damaged_checkpoint_is_one_sentence(
+    workspace: Workspace, tiny_file: Path, monkeypatch: pytest.MonkeyPatch, damage: str, arguments: list[str]
+) -> None:
+    monkeypatch.setenv("MIEN_HOME", str(workspace.root))
+    run = new_run(workspace, load_experiment(tiny_file, ["train.epochs=2"]))
+
+    def stop(epoch: object) -> None:
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        train(workspace, run, ["test"], on_epoch=stop)
+    before = run.environment
+    run.checkpoint.write_bytes(DAMAGE[damage](run.checkpoint.read_bytes()))
+    told = call("train", "--resume", "tiny/1", *arguments)
+    assert (told.code, told.out, told.err.count("\n")) == (2, "", 1)
+    assert told.err.startswith(f"mien: {run.checkpoint}: the state to go on from is damaged (")
+    assert told.err.endswith(
+        "; expected that file removed: then mien train --resume tiny/1 begins anew, to the same weights\n"
+    )
+    assert run.environment == before
+    run.checkpoint.unlink()
+    assert call("train", "--resume", "tiny/1").code == 0
 
 
 @pytest.mark.parametrize("epochs", [0, "x", True, 1.5])
