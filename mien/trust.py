@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mien.errors import MienError
-from mien.reading import read_text
 from mien.workspace import Workspace, find_workspace
 
 # A line for each plugin: its SHA-256 and its file's name.
@@ -56,6 +55,8 @@ def require(files: Iterable[Path]) -> None:
 
 
 def _known(workspace: Workspace) -> set[str]:
+    from mien.reading import read_text  # The command line's help needs none of it.
+
     file = workspace.root / FILE
     return {line[:64] for line in read_text(file).split("\n")} if file.is_file() else set()
 

@@ -199,6 +199,8 @@ def new_run(workspace: Workspace, experiment: Experiment) -> Run:
         try:
             with new_folder(parent / str(number)) as folder:
                 _fill(folder, experiment)
+                trust.use(workspace)
+                trust.remember(workspace, (folder / "plugins").glob("*.py"))
             return Run(parent / str(number))
         except TakenError:  # Another process took the number.
             number += 1
@@ -214,8 +216,6 @@ def _fill(folder: Path, experiment: Experiment) -> None:
         shutil.copyfile(plugin, copy)
         copies.append(str(copy.relative_to(folder)))
     run = Run(folder)
-    trust.use(run.workspace)
-    trust.remember(run.workspace, (folder / copy for copy in copies))
     write_text(run.experiment_file, experiment.model_copy(update={"plugins": tuple(copies)}).to_yaml())
     run.set_state("running")
 
