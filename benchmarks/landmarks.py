@@ -25,11 +25,12 @@ from mien.comparison.tables import p_value
 from mien.data.dataset import open_dataset
 from mien.environment import describe
 from mien.experiment.building import build_pipeline, build_roles
-from mien.files import read_json, write_json, write_text
+from mien.files import write_json, write_text
 from mien.inference.network import load_network
 from mien.intervals import with_interval
 from mien.metrics.nme import image_errors, measure_points, paired
 from mien.protocols.batches import load_faces
+from mien.reading import read_json
 from mien.report.wording import in_percent, scored
 from mien.runs.predictions import SIZES, read_points
 from mien.runs.run import Run, find_run

@@ -1,8 +1,12 @@
 """The one exception that a user sees: what is wrong, where, what was expected, the nearest valid name."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
+
+# A name of a stranger's file may have any length.
+_LONGEST = 4000
 
 
 class MienError(Exception):
@@ -44,7 +48,7 @@ class MienError(Exception):
             text += f"; expected {self.expected}"
         if self.nearest:
             text += f". Did you mean '{self.nearest}'?"
-        return text
+        return shown(text if len(text) <= _LONGEST else text[:_LONGEST] + "…")
 
     def as_dict(self) -> dict[str, object]:
         """The error for `--json`: only the keys that apply."""
@@ -56,6 +60,23 @@ class FailedError(MienError):
     """The input was right, but the work failed: a NaN loss, a full disk (exit code 1)."""
 
     exit_code = 1
+
+
+def shown(text: str) -> str:
+    """A text on one line of a terminal: what would break the line, or steer the terminal, is escaped.
+
+    >>> shown("café \\x1b[31m\\n")
+    'café \\\\x1b[31m\\\\n'
+    """
+    if text.isprintable():
+        return text
+    # Blanks of all kinds aren't printable to Python, nor are what joins emojis and letters.
+    return "".join(
+        letter
+        if letter.isprintable() or letter in "\u200c\u200d" or unicodedata.category(letter) == "Zs"
+        else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def reason(error: BaseException) -> str:

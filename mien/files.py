@@ -201,8 +201,8 @@ def _move(new: Path, folder: Path, before: set[str], *, own: bool) -> None:
 def _listed(marker: Path) -> list[str] | None:
     """The files that a marker lists; None where there is none, or none that mien wrote."""
     try:
-        files = read_json(marker)["files"]
-    except (OSError, ValueError, TypeError, KeyError):
+        files = json.loads(marker.read_text("utf-8"))["files"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return files if isinstance(files, list) and all(isinstance(name, str) and name for name in files) else None
 
@@ -242,14 +242,37 @@ def append_line(path: Path, line: str) -> None:
 
 
 def csv_text(rows: Iterable[Iterable[Any]]) -> str:
-    """Rows as CSV, a line each.
+    """Rows as CSV, a line each; a text that a spreadsheet would take for a formula has an apostrophe before it.
 
     >>> csv_text([["id", "label"], [1, "happy, or not"]])
     'id,label\\n1,"happy, or not"\\n'
     """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows(map(_cell, row) for row in rows)
     return text.getvalue()
+
+
+def cell_value(text: str) -> str:
+    """What a cell that `csv_text` wrote stood for.
+
+    >>> cell_value("'=1"), cell_value("'tis")
+    ('=1', "'tis")
+    """
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+
+
+# What a spreadsheet may take for the beginning of a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -260,11 +283,6 @@ def write_json(path: Path, content: Any) -> None:
 def as_json(content: Any) -> str:
     """Plain data as the text of a JSON file."""
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _umask() -> int:

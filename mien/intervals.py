@@ -13,6 +13,26 @@ Values = npt.NDArray[np.float64]
 
 CONFIDENCE = 0.95
 DRAWS = 2000
+# Of more classes no matrices are drawn: those of 1,000 classes would take 16 GB.
+_MOST_MATRICES = 50
+
+
+class Margins(NamedTuple):
+    """What scores need of confusion matrices (..., k, k): how many rows of each class, int64 (..., k).
+
+    `right` were predicted right, `support` are of the class, `predicted` were taken for it.
+    """
+
+    right: Counts
+    support: Counts
+    predicted: Counts
+
+
+def margins(matrices: "Counts | Margins") -> Margins:
+    """The margins of confusion matrices (..., k, k), true classes down; margins stay as they are."""
+    if isinstance(matrices, Margins):
+        return matrices
+    return Margins(np.diagonal(matrices, axis1=-2, axis2=-1), matrices.sum(axis=-1), matrices.sum(axis=-2))
 
 
 def percent(share: float, digits: int = 0) -> str:
@@ -72,29 +92,78 @@ def resample(confusion: Counts, draws: int = DRAWS, seed: int = 0, doubt: float 
     """
     counts = np.asarray(confusion, dtype=np.int64)
     k, sizes = len(counts), counts.sum(axis=1)
-    right = np.diagonal(counts)
-    unvaried = (sizes > 0) & ((right == 0) | (right == sizes))
-    each = doubt * unvaried / max(int(unvaried.sum()), 1)
+    each = _doubts(counts, doubt)
     weights = counts + np.where(np.eye(k, dtype=bool), each[:, None], each[:, None] / max(k - 1, 1))
     # A class without rows draws none, whatever its shares.
     shares = np.where(sizes[:, None] > 0, weights / np.maximum(weights.sum(axis=1), 1)[:, None], 1 / k)
     return np.random.default_rng(seed).multinomial(sizes, shares, size=(draws, k))
 
 
-def bootstrap(confusion: Counts, score: Callable[[Counts], Values], *, draws: int = DRAWS) -> tuple[float, float]:
+def _doubts(counts: Counts, doubt: float) -> Values:
+    """How many imagined right rows, and as many wrong ones, each class has, float64 (k,)."""
+    right, sizes, _ = margins(counts)
+    unvaried = (sizes > 0) & ((right == 0) | (right == sizes))
+    return np.asarray(doubt * unvaried / max(int(unvaried.sum()), 1), np.float64)
+
+
+def resample_margins(confusion: Counts, draws: int = DRAWS, seed: int = 0, doubt: float = 0.0) -> Margins:
+    """The margins, (draws, k), of such samples as `resample` draws, row by row: for many classes with few rows each."""
+    counts = np.asarray(confusion, dtype=np.int64)
+    k, sizes = len(counts), counts.sum(axis=1)
+    each = _doubts(counts, doubt)
+    weights = counts + np.diag(each)
+    # The cells that have a weight, class after class; at the end of each class the wrong row that is only imagined.
+    true, taken = np.nonzero(weights)
+    true, taken = np.concatenate([true, np.arange(k)]), np.concatenate([taken, np.full(k, -1)])
+    order = np.argsort(true, kind="stable")
+    true, taken = true[order], taken[order]
+    ends = np.cumsum(np.concatenate([weights[np.nonzero(weights)], each])[order])
+    whole = sizes + 2 * each
+    labels = np.repeat(np.arange(k), sizes)
+    begin, width = (np.cumsum(whole) - whole)[labels], whole[labels]
+    random = np.random.default_rng(seed)
+    right, predicted = np.zeros((draws, k), np.int64), np.zeros((draws, k), np.int64)
+    for draw in range(draws):
+        places = np.searchsorted(ends, begin + random.random(len(labels)) * width, side="right")
+        # By rounding a draw may come to the next class's first cell.
+        found = np.where(
+            true[np.minimum(places, len(true) - 1)] == labels, taken[np.minimum(places, len(true) - 1)], -1
+        )
+        imagined = np.flatnonzero(found < 0)
+        found[imagined] = (labels[imagined] + random.integers(1, max(k, 2), len(imagined))) % k
+        right[draw] = np.bincount(labels[found == labels], minlength=k)
+        predicted[draw] = np.bincount(found, minlength=k)
+    return Margins(right, np.broadcast_to(sizes, (draws, k)), predicted)
+
+
+def bootstrap(
+    confusion: Counts, score: Callable[[Counts | Margins], Values], *, draws: int = DRAWS
+) -> tuple[float, float]:
     """The percentile interval of a score over stratified bootstrap samples; it holds the score itself.
 
-    `score` takes matrices (draws, k, k) and gives values (draws,). Classes whose rows are all right, or all wrong,
-    would never vary, and a few rows would look too sure. So these classes share half a right and half a
-    wrong row more, as Jeffreys' prior adds to a share.
+    `score` takes matrices (draws, k, k), or the margins of many classes, and gives values (draws,).
+    Classes whose rows are all right, or all wrong, would never vary, and a few rows would look too sure. So these
+    classes share half a right and half a wrong row more, as Jeffreys' prior adds to a share.
     Source: B. Efron, R. J. Tibshirani (1993), An introduction to the bootstrap, chapter 13.
     """
-    value = float(score(np.asarray(confusion)[None])[0])
-    return percentile_interval(score(resample(confusion, draws, doubt=0.5)), value)
+    return bootstraps(confusion, lambda drawn: score(drawn)[:, None], draws=draws)[0]
 
 
-def resample_seeds(labels: Counts, predicted: Counts, k: int, draws: int = 1000, seed: int = 0) -> Counts:
-    """Confusion matrices of bootstrap samples of rows and seeds together, int64 (draws, seeds drawn, k, k).
+def bootstraps(
+    confusion: Counts, scores: Callable[[Counts | Margins], Values], *, draws: int = DRAWS
+) -> list[tuple[float, float]]:
+    """The intervals, as `bootstrap` gives them, of several scores of the same samples: `scores` gives (draws, scores).
+
+    More than 50 classes are drawn row by row.
+    """
+    values = scores(np.asarray(confusion)[None])[0]
+    draw = resample if len(confusion) <= _MOST_MATRICES else resample_margins
+    drawn = scores(draw(confusion, draws, doubt=0.5))
+    return [percentile_interval(of, float(value)) for of, value in zip(drawn.T, values, strict=True)]
+
+
+def resample_seeds(labels: Counts, predicted: Counts, k: int, draws: int = 1000, seed: int = 0) -> Margins:
+    """The margins of bootstrap samples of rows and seeds together, int64 (draws, seeds drawn, k) each.
 
     `labels` is int (n,), `predicted` int (seeds, n), of `k` classes. Rows are drawn as `resample` draws them, the same
     for all seeds of a sample; of m seeds, m − 1 are drawn, without which the variance of a few would look too small
@@ -106,13 +175,15 @@ def resample_seeds(labels: Counts, predicted: Counts, k: int, draws: int = 1000,
     sizes = np.bincount(labels, minlength=k)
     start, size = (np.repeat(part, sizes) for part in (np.cumsum(sizes) - sizes, sizes))
     m = max(len(predicted) - 1, 1)
-    offset = np.arange(m)[:, None] * k * k
-    matrices = np.empty((draws, m, k, k), dtype=np.int64)
-    for draw in matrices:
+    offset = np.arange(m)[:, None] * k
+    right, support, taken = (np.zeros((draws, m, k), np.int64) for _ in range(3))
+    for draw in range(draws):
         rows = start + (random.random(len(labels)) * size).astype(np.int64)
-        drawn = cells[random.integers(0, len(cells), m)][:, rows] + offset
-        draw[:] = np.bincount(drawn.ravel(), minlength=m * k * k).reshape(m, k, k)
-    return matrices
+        true, found = np.divmod(cells[random.integers(0, len(cells), m)][:, rows], k)
+        hits = (true + offset)[true == found]
+        for of, counts in ((hits, right), (true + offset, support), (found + offset, taken)):
+            counts[draw] = np.bincount(of.ravel(), minlength=m * k).reshape(m, k)
+    return Margins(right, support, taken)
 
 
 def mcnemar(only_a: int, only_b: int) -> float:

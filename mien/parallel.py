@@ -12,23 +12,33 @@ B = TypeVar("B")
 THREADS = min(8, os.cpu_count() or 1)
 
 
-def ordered_map(work: Callable[[A], B], items: Iterable[A]) -> Generator[B]:
+# Bytes of items that are taken ahead of the consumer, unless a single one is larger.
+_AHEAD = 64 * 2**20
+
+
+def ordered_map(work: Callable[[A], B], items: Iterable[A], size: Callable[[A], int] = lambda item: 0) -> Generator[B]:
     """`map(work, items)` by threads, in order; each thread takes at most eight items ahead of the consumer.
+
+    `size` gives the bytes of an item, of which only so many are taken ahead.
 
     >>> list(ordered_map(abs, [-2, 1, -3]))
     [2, 1, 3]
     """
-    waiting: deque[Future[B]] = deque()
+    waiting: deque[tuple[Future[B], int]] = deque()
+    ahead = 0
     with ThreadPoolExecutor(THREADS) as pool:
         try:
             for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > 8 * THREADS:
-                    yield waiting.popleft().result()
+                waiting.append((pool.submit(work, item), size(item)))
+                ahead += waiting[-1][1]
+                while len(waiting) > 8 * THREADS or (ahead > _AHEAD and waiting):
+                    future, freed = waiting.popleft()
+                    yield future.result()
+                    ahead -= freed
             while waiting:
-                yield waiting.popleft().result()
+                yield waiting.popleft()[0].result()
         finally:
-            for future in waiting:
+            for future, _ in waiting:
                 future.cancel()
 
 

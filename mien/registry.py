@@ -8,7 +8,7 @@ import importlib.util
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from mien.errors import MienError, nearest, reason, unknown
+from mien.trust import require
 
 Kind = Literal["model", "loss", "op", "optimizer", "schedule", "protocol", "importer", "task", "tta", "explanation"]
 
@@ -197,8 +198,14 @@ def build(kind: Kind, component: Component, **supplied: Any) -> Any:
         raise MienError(f"{registered} can't be built ({reason(error)})", file=file, line=line) from error
 
 
-def load_plugins(files: Iterable[Path]) -> None:
-    """Run plugin files, which register components; components of plugins loaded before are forgotten."""
+def load_plugins(files: Iterable[Path], named: Collection[Path] | None = None) -> None:
+    """Run plugin files, which register components; components of plugins loaded before are forgotten.
+
+    Those that the user has `named` are run as they are, all of them by default, others if `mien.trust` knows them.
+    """
+    files = list(files)
+    if named is not None:
+        require(file for file in files if file not in named and file.is_file())
     for key in [key for key, registered in _entries.items() if registered.build.__module__.startswith(_PLUGIN)]:
         del _entries[key]
     for number, file in enumerate(files):
@@ -207,7 +214,8 @@ def load_plugins(files: Iterable[Path]) -> None:
             raise MienError(f"there is no Python file '{file.name}'", file=str(file))
         sys.modules[spec.name] = loaded = importlib.util.module_from_spec(spec)
         try:
-            spec.loader.exec_module(loaded)
+            # From its source: a stranger's folder may hold compiled code that is another's.
+            exec(compile(file.read_bytes(), str(file), "exec"), vars(loaded))
         except MienError as error:
             error.file, error.line = str(file), _line_in(error, file)
             raise

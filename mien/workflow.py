@@ -15,13 +15,14 @@ from mien.experiment.building import check, located, scheme_for
 from mien.experiment.schema import Experiment, load_experiment, read_protocol
 from mien.experiment.yamlfile import parse_value
 from mien.explanation.execute import explain
-from mien.files import read_json
 from mien.protocols import folds as number_of_folds
 from mien.report.explain_page import sentences
 from mien.report.page import write_report
 from mien.runs.epochs import Epoch
+from mien.runs.manifest import sealing
 from mien.runs.model_file import ModelFile
 from mien.runs.run import Run, find_runs, list_runs, new_group, new_run
+from mien.runs.stored import read_metrics
 from mien.training.fit import check_epochs, train
 from mien.training.start_weights import check as check_start
 from mien.training.teachers import find_teachers
@@ -165,21 +166,22 @@ def train_to_end(
     def measure_choose() -> dict[str, Any]:
         return evaluate(run.workspace, run, "choose")
 
-    if run.state != "finished":
-        train(
-            run.workspace,
-            run,
-            command,
-            epochs=epochs,
-            on_epoch=on_epoch,
-            stop_after=stop_after,
-            measure=measure_choose,
-        )
-    elif not _measured(run):
-        measure_choose()
-    if run.experiment.explain:
-        explain(run.workspace, run)
-    return Outcome(run, read_json(run.metrics_file("choose")), write_report(run.folder))
+    with sealing(run):
+        if run.state != "finished":
+            train(
+                run.workspace,
+                run,
+                command,
+                epochs=epochs,
+                on_epoch=on_epoch,
+                stop_after=stop_after,
+                measure=measure_choose,
+            )
+        elif not _measured(run):
+            measure_choose()
+        if run.experiment.explain:
+            explain(run.workspace, run)
+        return Outcome(run, read_metrics(run.metrics_file("choose")), write_report(run.folder))
 
 
 def measure(run: Run, command: Sequence[str], *, protocol: str | None = None, dataset: str | None = None) -> Outcome:
@@ -189,8 +191,9 @@ def measure(run: Run, command: Sequence[str], *, protocol: str | None = None, da
     data set, classes matched by name.
     """
     other = read_protocol(protocol)[0] if protocol is not None else None
-    metrics = evaluate(run.workspace, run, protocol=other, dataset=dataset, command=command)
-    return Outcome(run, metrics, write_report(run.folder))
+    with sealing(run):
+        metrics = evaluate(run.workspace, run, protocol=other, dataset=dataset, command=command)
+        return Outcome(run, metrics, write_report(run.folder))
 
 
 def measure_file(
@@ -203,8 +206,9 @@ def measure_file(
 
 def explain_run(run: Run, names: Sequence[str], command: Sequence[str], **wanted: Any) -> dict[str, Any]:
     """What `mien.explanation.execute.explain` gives, the run's page written with it; `said` are sentences by name."""
-    made = explain(run.workspace, run, names, command=command, **wanted)
-    page = write_report(run.folder)
+    with sealing(run):
+        made = explain(run.workspace, run, names, command=command, **wanted)
+        page = write_report(run.folder)
     said = {name: words for name, words in sentences(run).items() if name in made["explanations"]}
     pictures = sorted(map(str, (run.folder / "explain").glob("*.png")))
     return {**made, "pictures": pictures, "report": str(page), "said": said}

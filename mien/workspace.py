@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mien.errors import MienError
@@ -12,14 +12,16 @@ from mien.files import check_public, publishing
 
 # What stands in a workspace.
 _OWN = ("datasets", "runs", "models", "suspects", "reproductions")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# What can be a folder's name everywhere, and never leads out of its parent.
+NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder that holds `datasets/<name>` and `runs/<experiment name>/<number>`."""
+    """The folder that holds `datasets/<name>` and `runs/<experiment name>/<number>`; `named` says that the user did."""
 
     root: Path
+    named: bool = field(default=True, compare=False)
 
     @property
     def datasets(self) -> Path:
@@ -47,15 +49,16 @@ class Workspace:
 
 def find_workspace(given: Path | None = None) -> Workspace:
     """The workspace: what was given, else MIEN_HOME, else the current folder."""
-    root = given or Path(os.environ.get("MIEN_HOME") or ".")
+    named = given or os.environ.get("MIEN_HOME")
+    root = Path(named or ".")
     if root.exists() and not root.is_dir():
         raise MienError("the workspace is a file", file=str(root), expected="a folder")
-    return Workspace(root)
+    return Workspace(root, bool(named))
 
 
 def check_name(name: str, what: str) -> str:
     """`name` if it can be a folder's name everywhere; else an error that says what a name is made of."""
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(NAME, name):
         raise MienError(
             f"'{name}' can't be the name of {what}",
             expected="1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit",

@@ -22,7 +22,7 @@ MODULES = {
 # From left to right as data travels: a module imports only what stands before it. A folder stands for all of its own.
 ROWS = (
     "mien",
-    "errors files progress parallel registry workspace environment intervals images latex",
+    "errors files progress parallel workspace reading parquet trust registry environment intervals images latex",
     "faces",
     "data audit protocols",
     "augment models losses optimizers",
@@ -30,7 +30,7 @@ ROWS = (
     "tasks experiment",
     "runs inference training evaluation comparison",
     "landmarks cropping explanation report",
-    "workflow side_by_side api reproduce",
+    "workflow diagnosis side_by_side api reproduce",
     "cli __main__",
 )
 ORDER = [name for row in ROWS for name in row.split()]

@@ -17,11 +17,11 @@ from mien.files import (
     leftovers,
     new_folder,
     publishing,
-    read_json,
     replacing,
     write_json,
     write_text,
 )
+from mien.reading import read_json
 
 
 def names(folder: Path) -> list[str]:

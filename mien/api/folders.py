@@ -1,5 +1,6 @@
 """What stands in a workspace, as the API shows it: data sets and runs."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 from mien import workspace as places
 from mien.api.results import Figure, Metrics, Table, html_table
 from mien.errors import MienError, nearest
-from mien.files import read_json
 from mien.runs.epochs import Epoch, read_epochs
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ class Run:
     @property
     def metrics(self) -> Metrics:
         """What was measured on the report role, before `mien.evaluate` on the choose role; MienError for neither."""
-        return Metrics.of({"role": self._role, **read_json(self.stored.metrics_file(self._role))})
+        from mien.runs.stored import read_metrics
+
+        return Metrics.of({"role": self._role, **read_metrics(self.stored.metrics_file(self._role))})
 
     @property
     def _role(self) -> str:
@@ -91,12 +93,13 @@ class Run:
             raise MienError("a table of predictions needs pandas", expected="pip install 'mien[notebook]'") from error
         from mien.metrics.calibration import probabilities
         from mien.runs.predictions import read_predictions
+        from mien.runs.stored import read_metrics
 
         chosen = role or self._role
         if not self.stored.predictions(chosen).is_file():
             raise MienError(f"run {self.name} has no predictions of the {chosen} role", file=str(self.folder))
         rows = read_predictions(self.stored.predictions(chosen))
-        calibration = read_json(self.stored.metrics_file(chosen)).get("calibration") or {}
+        calibration = read_metrics(self.stored.metrics_file(chosen)).get("calibration") or {}
         shares = probabilities(rows.logits, calibration.get("temperature", 1.0))
         names = {
             column: [rows.classes[index] for index in indices]
@@ -126,8 +129,13 @@ class Run:
         )
 
     def _row(self) -> dict[str, object]:
-        content, done = self.stored.content, len(self.history())
-        row: dict[str, object] = {"run": self.name, "state": self.state, "data set": content["dataset"]["name"]}
+        row: dict[str, object] = {"run": self.name, "state": self.state}
+        try:
+            content, done = self.stored.listed, len(self.history())
+        except MienError as error:
+            nothing = dict.fromkeys(("data set", "protocol", "epochs", "measured on"), "–")
+            return {**row, **nothing, "score": f"can't be read: {error}"}
+        row["data set"] = content["dataset"]["name"]
         row |= {"protocol": content["protocol"]["name"], "epochs": f"{done}/{content['train']['epochs']}"}
         try:
             metrics = self.metrics
@@ -204,7 +212,11 @@ class Workspace:
         def find(name: str) -> Dataset:
             return Dataset.of(open_dataset(self.stored, name))
 
-        return Table("data sets", [find(name) for name in list_datasets(self.stored)], Dataset._row, find)
+        known = []
+        for name in list_datasets(self.stored):
+            with contextlib.suppress(MienError):  # `mien data list` says what is wrong with it.
+                known.append(find(name))
+        return Table("data sets", known, Dataset._row, find)
 
     @property
     def runs(self) -> Table[Run]:

@@ -14,9 +14,10 @@ from mien.audit.groups import ALONE, Groups, exact_groups, joined, near_groups
 from mien.audit.near import near_pairs
 from mien.audit.scan import SIDE, scan
 from mien.data.dataset import Dataset
-from mien.errors import MienError
+from mien.errors import FailedError, MienError
 from mien.files import replacing
 from mien.progress import progress
+from mien.reading import read_arrays
 
 # The search for near copies takes time that grows with the square of the rows, so in larger sets only an audit does it.
 MOST_ROWS = 100_000
@@ -57,7 +58,7 @@ def copies(dataset: Dataset, *, near: bool | None = None) -> Copies:
     path = dataset.folder / "cache" / f"copies-{VERSION}-{dataset.card.fingerprint[:16]}.npz"
     splits = {split: dataset.rows(split) for split in dataset.card.splits}
     look_for_near = near if near is not None else sum(splits.values()) <= MOST_ROWS
-    stored = _stored(path)
+    stored = _stored(path, sum(splits.values()))
     exact, close = stored.get("exact"), stored.get("near")
     if exact is None or (look_for_near and close is None):
         exact, close = _compare(dataset, near=look_for_near)
@@ -110,14 +111,14 @@ def rows_by_id(dataset: Dataset, origin: Dataset, split: str) -> Groups:
     return np.asarray(pc.fill_null(place, ALONE).cast(pa.int64()), dtype=np.int64)
 
 
-def _stored(path: Path) -> dict[str, Groups]:
+def _stored(path: Path, rows: int) -> dict[str, Groups]:
     if not path.exists():
         return {}
     try:
-        with np.load(path) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError):  # A damaged file is made anew.
+        found = read_arrays(path)
+    except FailedError:  # A damaged file is made anew.
         return {}
+    return {name: of for name, of in found.items() if of.shape == (rows,) and of.dtype == np.int64}
 
 
 def _compare(dataset: Dataset, *, near: bool) -> tuple[Groups, Groups | None]:

@@ -3,6 +3,7 @@
 import datetime
 from collections.abc import Sequence
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,25 @@ from mien.audit.copies import VERSION, Copies, copies, parent
 from mien.audit.groups import ALONE, Groups
 from mien.audit.scan import scan
 from mien.data.dataset import Dataset
-from mien.errors import MienError
-from mien.files import read_json, replacing, write_json
+from mien.errors import FailedError, MienError
+from mien.files import replacing, write_json
+from mien.parquet import read_table
+from mien.reading import Count, Stored, read_object
+
+
+class Audited(Stored):
+    """What `audit.json` says that others rely on."""
+
+    fingerprint: str
+    version: int | str
+    n: Count
+    splits: dict[str, Count]
+    exact: dict[str, Count]
+    near: dict[str, Count] | None
+    across: dict[str, Count]
+    near_across: dict[str, Count] | None
+    flags: dict[str, dict[str, Count]]
+    classes: dict[str, dict[str, Count]]
 
 
 def audit(dataset: Dataset, *, near: bool = True) -> dict[str, Any]:
@@ -37,8 +55,8 @@ def last_audit(dataset: Dataset) -> dict[str, Any] | None:
     """The content of `audit.json` for this data set, unchanged since; None where there is none."""
     path = dataset.folder / "audit" / "audit.json"
     try:
-        content: dict[str, Any] = read_json(path)
-    except (FileNotFoundError, ValueError):
+        content = read_object(path, Audited, "the audit")
+    except (FileNotFoundError, FailedError):  # One that is damaged can be made anew.
         return None
     return content if (content.get("fingerprint"), str(content.get("version"))) == _of(dataset) else None
 
@@ -51,16 +69,33 @@ def read_flags(dataset: Dataset) -> pa.Table | None:
     """
     path = dataset.folder / "audit" / "audit.parquet"
     if path.exists():
-        table = pq.read_table(path)
+        table = read_table(path, what="the audit")
         said = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
         if (said.get("fingerprint"), said.get("version")) == _of(dataset):
+            _check_flags(dataset, table, path)
             # An audit without near copies gets those that a later search has found.
             now = copies(dataset, near=False)
-            return table if said["near"] == str(_has_near(now)) else _table(dataset, now)
+            return table if said.get("near") == str(_has_near(now)) else _table(dataset, now)
     origin = parent(dataset)
     if origin is None or read_flags(origin) is None:
         return None
     return _table(dataset, copies(dataset))
+
+
+def _check_flags(dataset: Dataset, table: pa.Table, path: Path) -> None:
+    kinds = {
+        **dict.fromkeys(("split", "id"), pa.string()),
+        **dict.fromkeys(findings.FLAGS, pa.bool_()),
+        **dict.fromkeys(("exact_group", "near_group"), pa.int32()),
+    }
+    columns = {field.name: field.type for field in table.schema}
+    right = all(columns.get(name) == kind and not table[name].null_count for name, kind in kinds.items())
+    if not right or len(table) != sum(map(dataset.rows, dataset.card.splits)):
+        raise FailedError(
+            "this audit isn't that of the data set",
+            file=str(path),
+            expected=f"mien data audit {dataset.card.name} anew",
+        )
 
 
 def found_flags(dataset: Dataset, names: Sequence[str]) -> pa.Table:

@@ -5,9 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, RunName, app, print_result, print_table
+from mien.cli.shared import Home, Json, RunName, Trust, app, open_home, print_result, print_table, say
 from mien.errors import MienError
-from mien.workspace import find_workspace
 
 
 @app.command()
@@ -22,6 +21,7 @@ def compare(
     to: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also write comparison.json and comparison.md there.")
     ] = None,
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -33,7 +33,7 @@ def compare(
     from mien.runs.model_file import find_measured, is_model_file
     from mien.tasks import resolve
 
-    home = find_workspace(workspace)
+    home = open_home(workspace, trust)
     # Files are told without their folders: what is published tells nothing of the machine.
     called = [Path(name).name if is_model_file(name) else name for name in names]
     command = " ".join(["mien compare", *called, *(f"--predictions {file.name}" for file in predictions or [])])
@@ -46,11 +46,11 @@ def compare(
         for table in tables:
             print_table(table.title, table.columns, table.rows, right=table.right)
         for note in compared["notes"]:
-            print(f"note: {note}")
+            say(f"note: {note}")
         for (a, b), path in galleries.items():
-            print(f"where {a} and {b} disagree: {path}")
+            say(f"where {a} and {b} disagree: {path}")
         if to is not None:
-            print(f"written: {to / 'comparison.md'}")
+            say(f"written: {to / 'comparison.md'}")
 
     shown = [{"a": a, "b": b, "file": str(path)} for (a, b), path in galleries.items()]
     print_result(as_json, {**compared, "galleries": shown}, show)
@@ -60,6 +60,7 @@ def compare(
 def slices(
     run: RunName,
     by: Annotated[str, typer.Option(metavar="COLUMN", help="class, agreement, contrast, a column, an audit's flag.")],
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -76,7 +77,7 @@ def slices(
 
     if is_group(run):
         raise MienError("a group has no slices of its own", expected="one of its runs")
-    found = find_run(find_workspace(workspace), run)
+    found = find_run(open_home(workspace, trust), run)
     measured = found.measured()
     rows = read_predictions(found.predictions("report"))
     if by == "class":
@@ -102,4 +103,4 @@ def _show_slices(result: dict[str, Any], warning: str) -> None:
         title += f"\n{warning}"
     print_table(title, (result["by"], "n", "accuracy [95 %]", "balanced accuracy [95 %]"), rows)
     if any(part["accuracy"] is None for part in result["slices"]):
-        print(f"a part with fewer than {result['minimum']} rows shows no number")
+        say(f"a part with fewer than {result['minimum']} rows shows no number")

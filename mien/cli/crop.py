@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mien.cli.shared import Home, Json, data, print_result, print_table
-from mien.workspace import find_workspace
+from mien.cli.shared import Home, Json, Trust, data, open_home, print_result, print_table, say
 
 
 @data.command("crop")
@@ -24,6 +23,7 @@ def data_crop(
         str | None,
         typer.Option(metavar="MODEL", help="What finds the points: a landmark run, or 'stored' for the set's own."),
     ] = None,
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -35,7 +35,7 @@ def data_crop(
     """
     from mien.cropping import SHEETS, SOURCES, crop_dataset, share
 
-    home = find_workspace(workspace)
+    home = open_home(workspace, trust)
     if landmarks == "stored":
         made = crop_dataset(home, name, region, new, "stored", size=size, margin=margin)
     else:
@@ -63,8 +63,8 @@ def data_crop(
         title = f"{new}: {region} of {name}, {size} × {size} pixels, margin {crop['margin']:g}"
         print_table(title, ("split", "n", "by landmarks", "by the mean shape"), rows)
         for note in made.card.notes:
-            print(f"note: {note}")
+            say(f"note: {note}")
         for path in sheets:
-            print(f"sheet: {path}")
+            say(f"sheet: {path}")
 
     print_result(as_json, result, show)

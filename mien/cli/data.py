@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, Plugins, data, print_result, print_table
+from mien.cli.shared import Home, Json, Plugins, broken, data, print_result, print_table, say
 from mien.errors import MienError
 from mien.workspace import find_workspace
 
@@ -80,13 +80,20 @@ def data_list(workspace: Home = None, as_json: Json = False) -> None:
     from mien.data.dataset import list_datasets, open_dataset
 
     home = find_workspace(workspace)
-    cards = [open_dataset(home, name).card for name in list_datasets(home)]
-    rows = [
-        (card.name, card.labels, f"{sum(map(sum, card.splits.values())):,}", ", ".join(card.splits)) for card in cards
-    ]
+    listed: list[dict[str, Any]] = []
+    rows = []
+    for name in list_datasets(home):
+        try:
+            card = open_dataset(home, name).card
+        except MienError as error:
+            listed.append({"name": name, "error": error.as_dict()})
+            rows.append((name, "", "", broken(error.as_dict())))
+        else:
+            listed.append(card.model_dump(mode="json"))
+            rows.append((name, card.labels, f"{sum(map(sum, card.splits.values())):,}", ", ".join(card.splits)))
     print_result(
         as_json,
-        {"datasets": [card.model_dump(mode="json") for card in cards]},
+        {"datasets": listed},
         lambda: print_table(str(home.datasets), ("data set", "labels", "rows", "splits"), rows, right=9),
     )
 
@@ -123,8 +130,8 @@ def data_show(
 
     def show() -> None:
         _show_card(opened.card)
-        print(f"contact sheet: {sheet}")
-        print(_told(audited) if audited else f"audit: none; mien data audit {name} makes one")
+        say(f"contact sheet: {sheet}")
+        say(_told(audited) if audited else f"audit: none; mien data audit {name} makes one")
 
     print_result(as_json, {**opened.card.model_dump(mode="json"), "sheet": str(sheet), "audit": audited}, show)
 
@@ -172,12 +179,13 @@ def _show_audit(content: dict[str, Any], page: Path) -> None:
     print_table(title, ("flag", "meaning", *splits, "all"), rows, right=2)
     for kind in ("exact", "near"):
         if found := content[kind]:
-            print(
+            say(
                 f"{'exact copies' if kind == 'exact' else 'near copies, exact ones among them'}: groups "
                 f"{found['groups']:,}, rows {found['rows']:,}, beyond the first of each group {found['extra']:,}"
             )
-    print(f"groups whose labels disagree: {content['conflicting']:,}", end="")
-    print("" if content["near_conflicting"] is None else f", with near copies {content['near_conflicting']:,}")
+    near = content["near_conflicting"]
+    with_near = "" if near is None else f", with near copies {near:,}"
+    say(f"groups whose labels disagree: {content['conflicting']:,}{with_near}")
     if content["across"]:
         columns = ("split", "also in", "n", "exact copies", "near copies")
         across = [(*pair, beside(exact), beside(near)) for *pair, exact, near in across_rows(content)]
@@ -188,17 +196,17 @@ def _show_audit(content: dict[str, Any], page: Path) -> None:
     if agreement := agreement_rows(content):
         told = [(name, *(f"{share} [{ends}] {n}" for share, ends, n in cells)) for name, cells in agreement]
         print_table("share of rows whose label is the raters' majority, 95 % intervals", ("class", *splits), told)
-    print(f"audit: {page}")
+    say(f"audit: {page}")
 
 
 def _show_card(card: Any) -> None:
     rows = [(split, *(f"{count:,}" for count in counts), f"{sum(counts):,}") for split, counts in card.splits.items()]
     print_table(f"{card.name}: {card.labels}", ("split", *card.classes, "all"), rows)
     sizes = ", ".join(f"{size} ({count:,})" for size, count in card.image_sizes.items())
-    print(f"images: {sizes}\nsource: {card.source} ({card.format})\nfingerprint: {card.fingerprint}")
+    say(f"images: {sizes}\nsource: {card.source} ({card.format})\nfingerprint: {card.fingerprint}")
     for note in card.notes:
-        print(f"note: {note}")
+        say(f"note: {note}")
     for skipped in card.skipped[:20]:
-        print(f"skipped: {skipped}")
+        say(f"skipped: {skipped}")
     if len(card.skipped) > 20:
-        print(f"skipped: {len(card.skipped) - 20} more, in the card")
+        say(f"skipped: {len(card.skipped) - 20} more, in the card")

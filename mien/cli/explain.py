@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mien.cli.shared import Home, Json, RunName, app, command_line, print_result
-from mien.workspace import find_workspace
+from mien.cli.shared import Home, Json, RunName, Trust, app, command_line, open_home, print_result, say
 
 
 @app.command()
@@ -33,6 +32,7 @@ def explain(
         str | None,
         typer.Option(metavar="MODEL", help="The landmark run for regions, or 'stored' for the data set's own points."),
     ] = None,
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -49,7 +49,7 @@ def explain(
     from mien.workflow import explain_run
 
     check_names(names or [])
-    found = find_run(find_workspace(workspace), run)
+    found = find_run(open_home(workspace, trust), run)
     made = explain_run(
         found,
         names or [],
@@ -61,12 +61,12 @@ def explain(
     )
 
     def show() -> None:
-        print(f"{made['run']}, {made['role']} role: {made['split']}, n = {made['n']:,}")
+        say(f"{made['run']}, {made['role']} role: {made['split']}, n = {made['n']:,}")
         for name, of in made["said"].items():
             for sentence in of:
-                print(f"{name}: {sentence}")
+                say(f"{name}: {sentence}")
         for name, reason in made["left_out"].items():
-            print(f"{name} is left out: {reason}")
-        print(f"pictures: {found.folder / 'explain'}\nreport: {made['report']}")
+            say(f"{name} is left out: {reason}")
+        say(f"pictures: {found.folder / 'explain'}\nreport: {made['report']}")
 
     print_result(as_json, {key: value for key, value in made.items() if key != "said"}, show)

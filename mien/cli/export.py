@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mien.cli.shared import Home, Json, RunName, app, print_result, print_table
-from mien.workspace import find_workspace
+from mien.cli.shared import Home, Json, RunName, Trust, app, open_home, print_result, print_table, say
 
 
 @app.command()
@@ -19,6 +18,7 @@ def export(
         Literal["float32", "float16", "int8"],
         typer.Option(help="float16 halves the file, int8 is smaller still; see docs/export.md."),
     ] = "float32",
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -32,12 +32,12 @@ def export(
     require_onnx()
     from mien.inference.export import export_run
 
-    done = export_run(find_run(find_workspace(workspace), run), to, precision)
+    done = export_run(find_run(open_home(workspace, trust), run), to, precision)
     parity: dict[str, Any] = done["parity"]
 
     def show() -> None:
-        print(f"{done['file']}: {done['bytes']:,} bytes, SHA-256 {done['sha256']}")
-        print(
+        say(f"{done['file']}: {done['bytes']:,} bytes, SHA-256 {done['sha256']}")
+        say(
             f"beside PyTorch on {parity['split']}, n = {parity['n']:,}: {parity['score']} {parity['onnx']:.4f} and "
             f"{parity['torch']:.4f}, answers differ by {parity['largest_difference']:.2g} at most"
         )

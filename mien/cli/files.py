@@ -7,15 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, Plugins, app, print_result, print_table
+from mien.cli.shared import Home, Json, Plugins, Trust, app, open_home, print_result, print_table, say
 from mien.errors import MienError
-from mien.workspace import find_workspace
+from mien.workspace import Workspace
 
 
 @app.command()
 def check(
     file: Annotated[Path, typer.Argument(help="An experiment file.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...")] = None,
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -32,8 +33,8 @@ def check(
     from mien.training.start_weights import check as check_start
 
     given = overrides or []
+    home = open_home(workspace, trust)
     experiment = load_experiment(file, given)
-    home = find_workspace(workspace)
     missing: MienError | None = None
     dataset = None
     try:
@@ -63,16 +64,16 @@ def check(
             for layer in summary.layers
         ]
         print_table(experiment.name, ("layer", "kind", "output", "parameters", "multiply-adds"), rows, right=2)
-        print(f"parameters: {summary.parameters:,}   multiply-adds for one image: {summary.macs:,}")
+        say(f"parameters: {summary.parameters:,}   multiply-adds for one image: {summary.macs:,}")
         if start is not None:
-            print(f"start weights: {start_weights(start)}")
-        print(f"classes: {', '.join(checked.scheme.classes)} ({checked.scheme.name})")
+            say(f"start weights: {start_weights(start)}")
+        say(f"classes: {', '.join(checked.scheme.classes)} ({checked.scheme.name})")
         if checked.rows is not None:
-            print("rows: " + ", ".join(f"{role} {number:,}" for role, number in checked.rows.items()))
+            say("rows: " + ", ".join(f"{role} {number:,}" for role, number in checked.rows.items()))
         for role, reasons in (checked.left_out or {}).items():
             if reasons:
                 told = ", ".join(f"{reason} {number:,}" for reason, number in reasons.items())
-                print(f"left out of {role}, without a label under {checked.scheme.name}: {told}")
+                say(f"left out of {role}, without a label under {checked.scheme.name}: {told}")
 
     result: dict[str, Any] = {
         "ok": missing is None,
@@ -117,16 +118,33 @@ def schema(plugin: Plugins = None) -> None:
 
 
 @app.command()
-def doctor(workspace: Home = None, as_json: Json = False) -> None:
-    """What this machine has, and what trainings would run on.
+def doctor(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run, of which to say what is missing or damaged.")
+    ] = None,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Remove what processes that were killed left half made in the workspace.")
+    ] = False,
+    trust: Trust = False,
+    workspace: Home = None,
+    as_json: Json = False,
+) -> None:
+    """What this machine has and what is damaged here; of a run, what is damaged and what can be made again.
 
     Example: mien doctor
+
+    Example: mien doctor cnn1/3
     """
     import shutil
 
     from mien import environment
+    from mien.diagnosis import broken as broken_here
+    from mien.files import leftovers
 
-    home = find_workspace(workspace)
+    home = open_home(workspace, trust)
+    if run is not None:
+        _examine(home, run, as_json)
+        return
     there = home.root if home.root.exists() else Path()
     device = environment.device("auto")
     found = environment.describe()
@@ -140,4 +158,43 @@ def doctor(workspace: Home = None, as_json: Json = False) -> None:
         (key, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
         for key, value in found.items()
     ]
-    print_result(as_json, found, lambda: print_table("this machine", ("what", "found"), rows, right=9))
+    damaged = broken_here(home)
+    left = leftovers(home.root) if home.root.exists() else []
+    if clean:
+        for path in left:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def show() -> None:
+        print_table("this machine", ("what", "found"), rows, right=9)
+        for name, problem in damaged:
+            say(f"{name}: {problem}")
+        for path in left:
+            say(f"{'removed' if clean else 'left half made, and removed by --clean'}: {path}")
+
+    found["broken"] = [{"name": name, "problem": told} for name, told in damaged]
+    found["leftovers"] = [str(path) for path in left]
+    print_result(as_json, found, show)
+
+
+def _examine(home: Workspace, reference: str, as_json: bool) -> None:
+    """Say what is missing or damaged in a run; exit code 1 where anything is."""
+    from mien.diagnosis import examine
+    from mien.runs.run import Run, find_run
+
+    folder = home.runs / reference
+    # Without its experiment a folder is no run to others.
+    lost = len(Path(reference).parts) == 2 and folder.is_dir() and folder.parent.parent == home.runs
+    found = Run(folder) if lost else find_run(home, reference)
+    findings = examine(found)
+    rows = [(one.file, one.problem, one.mend or "nothing makes it again but another training") for one in findings]
+
+    def show() -> None:
+        if rows:
+            print_table(f"run {found.name}", ("file", "what is wrong", "what makes it again"), rows, right=9)
+        else:
+            say(f"run {found.name} is {found.state}, and whole")
+
+    result = {"run": found.name, "state": found.state, "findings": [one._asdict() for one in findings]}
+    print_result(as_json, result, show)
+    if findings:
+        raise typer.Exit(1)

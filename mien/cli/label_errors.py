@@ -4,8 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, app, print_result, print_table
-from mien.workspace import find_workspace
+from mien.cli.shared import Home, Json, Trust, app, open_home, print_result, print_table, say
 
 _SAID = ("suggested", "given")
 
@@ -13,6 +12,7 @@ _SAID = ("suggested", "given")
 @app.command()
 def suspects(
     group: Annotated[str, typer.Argument(metavar="GROUP", help="The runs of all folds, as name/1-5.")],
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -25,7 +25,7 @@ def suspects(
     from mien.evaluation.label_errors import find_label_errors
     from mien.intervals import with_interval
 
-    found = find_label_errors(find_workspace(workspace), group)
+    found = find_label_errors(open_home(workspace, trust), group)
 
     def share(part: dict[str, Any], key: str) -> str:
         return "–" if part[key] is None else with_interval(part[key], part["interval"])
@@ -43,7 +43,7 @@ def suspects(
         print_table(title, ("label", "n", "suspects", "share (95 %)", "most often rather"), rows)
         raters = found["raters"]
         if raters is not None:
-            print(
+            say(
                 f"{raters['n']:,} suspects have a raters' majority ({raters['dropped']:,} have none); it is "
                 f"the suggested label in {share(raters['suggested'], 'value')}, "
                 f"the given one in {share(raters['given'], 'value')}, "
@@ -58,6 +58,6 @@ def suspects(
             if first:
                 title = "what the raters' majority is among the most suspicious rows"
                 print_table(title, ("rows", "n", *(f"{key} (95 %)" for key in _SAID)), first, right=0)
-        print(f"list: {found['csv']}\npictures: {found['gallery']}")
+        say(f"list: {found['csv']}\npictures: {found['gallery']}")
 
     print_result(as_json, found, show)

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mien.cli.shared import Home, Json, app, print_result
-from mien.workspace import find_workspace
+from mien.cli.shared import Home, Json, Trust, app, open_home, print_result, say
 
 
 @app.command()
@@ -26,6 +25,7 @@ def landmarks(
     format: Annotated[
         Literal["csv", "json", "pts"], typer.Option(help="One file for all faces, or 300-W's file for each.")
     ] = "csv",
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -40,25 +40,25 @@ def landmarks(
     from mien.landmarks.predict import open_landmarker
 
     finder = open_detector(detector)
-    landmarker = open_landmarker(find_workspace(workspace), model)
+    landmarker = open_landmarker(open_home(workspace, trust), model)
     found, errors = landmark_photos(images, finder, landmarker, to, format)
 
     def show() -> None:
         for image in found["images"]:
             if faces := image.get("faces"):
-                print(f"{image['image']}: {len(faces)} face{'s' if len(faces) > 1 else ''}")
+                say(f"{image['image']}: {len(faces)} face{'s' if len(faces) > 1 else ''}")
             elif "error" not in image:
-                print(f"{image['image']}: no face found")
+                say(f"{image['image']}: no face found")
         without = f", {len(found['without']):,} without a face" if found["without"] else ""
-        print(
+        say(
             f"{found['n']:,} image{'' if found['n'] == 1 else 's'}, {found['faces']:,} "
             f"face{'' if found['faces'] == 1 else 's'}{without} "
             f"(detector {finder.name}, points by {landmarker.name})"
         )
         if found["n"]:
-            print(f"points: {found['points'] or to / '*.pts'}\npictures: {to / '*.png'}")
+            say(f"points: {found['points'] or to / '*.pts'}\npictures: {to / '*.png'}")
         if landmarker.limits:
-            print(f"{landmarker.name}: {landmarker.limits}")
+            say(f"{landmarker.name}: {landmarker.limits}")
 
     if errors:
         found["error"] = errors[0].as_dict()

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, app, print_result, print_table
+from mien.cli.shared import Home, Json, Trust, app, open_home, print_result, print_table, say
 from mien.errors import FailedError, MienError, nearest
-from mien.workspace import Workspace, find_workspace
+from mien.workspace import Workspace
 
 if TYPE_CHECKING:
     from mien.reproduce.plan import Planned
@@ -36,6 +36,7 @@ def reproduce(
     to: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also write the page there for everyone: faces are drawn.")
     ] = None,
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -51,7 +52,7 @@ def reproduce(
 
     if report != REPORT:
         raise MienError(f"no report is called '{report}'", expected=REPORT, nearest=nearest(report, [REPORT]))
-    home = find_workspace(workspace)
+    home = open_home(workspace, trust)
     if to is not None:
         home.check_public(to)  # Not after hours of training.
     wanted = [part_named(name).name for name in only or []]
@@ -84,10 +85,10 @@ def reproduce(
         print_table("The report's conclusions", ("conclusion", "verdict"), rows, right=2)
         for part in content["parts"]:
             for one in part["missing"]:
-                print(f"missing: {one['run']}: {one['state']}{': ' if one['why'] else ''}{one['why']}")
+                say(f"missing: {one['run']}: {one['state']}{': ' if one['why'] else ''}{one['why']}")
         for path in (folder, to):
             if path is not None:
-                print(f"written: {path / 'report.html'} and README.md beside it")
+                say(f"written: {path / 'report.html'} and README.md beside it")
 
     print_result(as_json, result, show)
     if failed and as_json:
@@ -135,6 +136,6 @@ def _dry(home: Workspace, plan: "list[Planned]", as_json: bool) -> None:
         ]
         columns = ("experiment", "seed", "state", "epochs", "minutes", "by", "run", "note")
         print_table(f"what is to be run, about {total / 60:.1f} hours on this machine", columns, table, right=9)
-        print("minutes of training alone, at most: early stopping may end a run sooner")
+        say("minutes of training alone, at most: early stopping may end a run sooner")
 
     print_result(as_json, {"runs": rows, "minutes": round(total, 1)}, show)

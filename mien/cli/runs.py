@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, app, command_line, from_system, print_result, print_table
+from mien.cli.shared import (
+    Home,
+    Json,
+    Trust,
+    app,
+    broken,
+    command_line,
+    from_system,
+    open_home,
+    print_result,
+    print_table,
+    say,
+)
 from mien.errors import FailedError, MienError
 from mien.progress import console
 from mien.workspace import find_workspace
@@ -51,6 +63,7 @@ def train(
         str | None,
         typer.Option(metavar="RUN", help="Go on with a run, or a group, that was stopped; takes only train.epochs=N."),
     ] = None,
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -68,7 +81,7 @@ def train(
     from mien.training.recorder import TimeUpError
     from mien.workflow import listed_runs, new_runs, train_to_end, unfinished
 
-    home = find_workspace(workspace)
+    home = open_home(workspace, trust)
     given = arguments or []
     files = [Path(one) for one in given if "=" not in one or Path(one).is_file()]
     overrides = [one for one in given if Path(one) not in files]
@@ -105,7 +118,7 @@ def train(
         if not as_json:
             _show_measured(measured, run, page)
     if len(runs) > 1 and not as_json:
-        print(f"to measure all of them on the reporting role: mien evaluate {group_name(runs)}")
+        say(f"to measure all of them on the reporting role: mien evaluate {group_name(runs)}")
     print_result(as_json, results[0] if len(runs) == 1 else {"runs": results}, lambda: None)
 
 
@@ -145,6 +158,7 @@ def evaluate(
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Measure on another data set, classes matched by name.")
     ] = None,
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -162,7 +176,7 @@ def evaluate(
     from mien.runs.run import find_runs
     from mien.workflow import measure
 
-    home = find_workspace(workspace)
+    home = open_home(workspace, trust)
     if is_model_file(run):
         _evaluate_file(ModelFile(Path(run), home), protocol, dataset, as_json)
         return
@@ -195,8 +209,8 @@ def _evaluate_file(file: "ModelFile", protocol: str | None, dataset: str | None,
 
     def show() -> None:
         _show(resolve(file.task.show)(measured))
-        print("in brackets: 95 % intervals over the choice of rows")
-        print(f"written: {file.folder}")
+        say("in brackets: 95 % intervals over the choice of rows")
+        say(f"written: {file.folder}")
 
     print_result(as_json, {**measured, "folder": str(file.folder)}, show)
 
@@ -205,17 +219,17 @@ def _show_measured(measured: dict[str, Any], run: "Run", page: Path) -> None:
     from mien.tasks import resolve
 
     _show(resolve(run.experiment.task.show)(measured))
-    print("in brackets: 95 % intervals over the choice of rows")
-    print(f"report: {page}")
+    say("in brackets: 95 % intervals over the choice of rows")
+    say(f"report: {page}")
     if measured["role"] != "report":
-        print(f"to measure it on the reporting role: mien evaluate {run.name}")
+        say(f"to measure it on the reporting role: mien evaluate {run.name}")
 
 
 def _show(lines: Sequence[Any]) -> None:
     """Print lines of text and tables."""
     for line in lines:
         if isinstance(line, str):
-            print(line)
+            say(line)
         else:
             print_table(*line)
 
@@ -229,6 +243,7 @@ def report(
     card: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write a model card of a measured run, as Markdown.")
     ] = None,
+    trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -241,9 +256,10 @@ def report(
     from mien.report.page import write_report
     from mien.report.reading import read_ledger
     from mien.report.wording import opened
+    from mien.runs.manifest import sealing
     from mien.runs.run import find_run, is_group
 
-    home = find_workspace(workspace)
+    home = open_home(workspace, trust)
     if is_group(run):
         if card is not None:
             raise MienError("a card is of one model", key="--card", expected="one of the group's runs")
@@ -258,7 +274,8 @@ def report(
     found = find_run(home, run)
     if to is not None:
         found.workspace.check_public(to)
-    page = write_report(found.folder)
+    with sealing(found):
+        page = write_report(found.folder)
     if to is not None:
         from mien.report.publishing import publish
 
@@ -271,8 +288,8 @@ def report(
     lines = read_ledger(found.folder)
 
     def show() -> None:
-        print(f"the report role of {found.name} was opened {opened(lines) or 'never'}")
-        print(page)
+        say(f"the report role of {found.name} was opened {opened(lines) or 'never'}")
+        say(page)
 
     print_result(as_json, {"run": found.name, "report": str(page), "opened": len(lines)}, show)
 
@@ -289,7 +306,9 @@ def runs(workspace: Home = None, as_json: Json = False) -> None:
     found = [overview(run) for run in list_runs(find_workspace(workspace))]
 
     rows = [
-        (
+        (one["run"], one["state"], *[""] * 4, broken(one["error"]))
+        if "error" in one
+        else (
             one["run"],
             one["state"],
             one["dataset"],

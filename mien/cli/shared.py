@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from mien.errors import FailedError, MienError
+from mien import trust
+from mien.errors import FailedError, MienError, shown
+from mien.workspace import Workspace, find_workspace
 
 app = typer.Typer(
     name="mien",
@@ -30,6 +32,18 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its
 Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file that registers more.")]
 
 
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run plugins that come with a run or an extended file, and remember them.")
+]
+
+
+def open_home(workspace: Path | None, accept: bool = False) -> Workspace:
+    """The workspace of a verb, by whose list plugins are run; with `accept` new ones are added to it."""
+    home = find_workspace(workspace)
+    trust.use(home, accept=accept)
+    return home
+
+
 def command_line() -> list[str]:
     """What was typed, as runs and ledgers keep it."""
     return ["mien", *sys.argv[1:]]
@@ -45,6 +59,20 @@ def from_system(error: OSError) -> MienError:
     if error.errno == errno.ENAMETOOLONG:
         return MienError("this name is too long", file=file, expected="at most 255 bytes for each part of a path")
     return FailedError(error.strerror or str(error), file=file)
+
+
+def broken(error: dict[str, Any]) -> str:
+    """What a list says in place of what it can't read."""
+    return f"can't be read: {MienError(**error)}"
+
+
+def say(text: object = "") -> None:
+    """Print lines in which nothing steers the terminal, whatever the names in them are."""
+    print(_lines(str(text)))
+
+
+def _lines(text: str) -> str:
+    return "\n".join(map(shown, text.split("\n")))
 
 
 def print_result(as_json: bool, result: dict[str, Any], show: Callable[[], None]) -> None:
@@ -65,9 +93,9 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number >= right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(_lines, row))
     # A pipe has no width of its own; a log shouldn't fold its lines.
     console = Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False)
     # A table's own title is folded at the table's width.
-    console.print(title)
+    console.print(_lines(title))
     console.print(table)

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mien.cropping.cutting import MEAN_SHAPE, SOURCES, Array, Cuts, cut_images
 from mien.cropping.sheets import write_sheets
@@ -33,7 +32,6 @@ COLUMNS = {
 }
 _OWN = ("id", "image", "label")
 _SMALLEST, _LARGEST = 8, 1024
-_ROWS = 256
 
 
 def crop_dataset(
@@ -117,7 +115,7 @@ def _check(workspace: Workspace, name: str, size: int, margin: float) -> None:
 
 def _columns(parent: Dataset, region: Region) -> tuple[dict[str, pa.DataType], dict[str, str]]:
     """The new set's columns, and how those of the parent are called in it; points move into the new image."""
-    schema = pq.read_schema(parent.folder / parent.card.shards[0].file)
+    schema = parent.schema()
     new = {**COLUMNS, **({"filled": _BOX} if region.how == "filled" else {})}
     columns, renamed = {}, {}
     for column in schema:
@@ -131,9 +129,8 @@ def _columns(parent: Dataset, region: Region) -> tuple[dict[str, pa.DataType], d
 
 
 def _batches(parent: Dataset, shard: Shard) -> Iterator[list[dict[str, Any]]]:
-    with pq.ParquetFile(parent.folder / shard.file) as file:
-        for batch in file.iter_batches(batch_size=_ROWS):
-            yield batch.to_pylist()
+    for batch in parent.batches(shard):
+        yield batch.to_pylist()
 
 
 def _cut_rows(

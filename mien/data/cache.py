@@ -1,7 +1,9 @@
 """The cache of a split's decoded pixels: all cores make it once, at one size and colour; readers memory-map it."""
 
+import math
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,10 +54,11 @@ def stored_rows(
     The first call makes it, by all cores, beside the data set; `what` is said of that work.
     """
     path = dataset.folder / "cache" / f"{split}-{name}-{dataset.card.fingerprint[:16]}.npy"
-    if not path.exists():
+    wanted = (dataset.rows(split), *shape)
+    if not _is_whole(path, dtype, wanted):
         with replacing(path) as temporary:
             # Mode "w+" truncates the file that mkstemp made, as it should here.
-            rows = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=(dataset.rows(split), *shape))
+            rows = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=wanted)
             # A full disk raises an error here; while rows are written, it would end the process.
             with temporary.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
@@ -63,6 +66,19 @@ def stored_rows(
             rows.flush()
             del rows
     return np.asarray(np.load(path, mmap_mode="r"))
+
+
+def _is_whole(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+    """Whether a cache is there, of that type and shape; a damaged one is made anew."""
+    try:
+        with path.open("rb") as file:
+            if np.lib.format.read_magic(file) != (1, 0):
+                return False
+            found, fortran, kind = np.lib.format.read_array_header_1_0(file)
+            whole = file.tell() + math.prod(shape) * dtype.itemsize
+            return (found, fortran, kind) == (shape, False, dtype) and path.stat().st_size == whole
+    except (OSError, ValueError):
+        return False
 
 
 def _fill(
@@ -78,5 +94,5 @@ def _fill(
 
     files = chunks(enumerate(dataset.images(split)), _CHUNK, lambda file: len(file[1]), _CHUNK_BYTES)
     with progress(what, len(rows)) as advance:
-        for done in ordered_map(fill, files):
+        for done in ordered_map(fill, files, lambda chunk: sum(len(file) for _, file in chunk)):
             advance(done)

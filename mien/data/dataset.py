@@ -7,24 +7,28 @@ that `datasets.load_dataset(folder)` opens it with its splits, pictures and clas
 import contextlib
 import datetime
 import hashlib
+import html
 import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from mien import __version__
-from mien.data.labels import LabelScheme
+from mien.data.labels import LabelScheme, check_classes
 from mien.errors import FailedError, MienError, nearest, unknown
-from mien.files import TakenError, new_folder, read_json, sweep, write_json
-from mien.workspace import Workspace, check_name
+from mien.files import TakenError, new_folder, sweep, write_json
+from mien.parquet import open_parquet, pieces
+from mien.reading import Count, Digest, Name, Split, check, read_json, reading
+from mien.workspace import NAME, Workspace, check_name
 
 _SHARD_BYTES = 256 * 2**20
 _GROUP_ROWS = 1000
@@ -47,6 +51,8 @@ _SPLIT_ORDER = (
 SPLIT_NAMES = frozenset(_SPLIT_ORDER)
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+# The columns that every shard has.
+_OWN = {"id": pa.string(), "image": IMAGE, "label": pa.int64()}
 # Where a set has the 68 points of each face, x and y in turn.
 POINTS_COLUMN = "landmarks"
 
@@ -55,19 +61,26 @@ class Shard(BaseModel):
     """One Parquet file of a data set: its split, number of rows, bytes and SHA-256."""
 
     model_config = ConfigDict(frozen=True)
-    file: str
-    split: str
-    rows: int
-    bytes: int
-    sha256: str
+    file: Annotated[str, Field(pattern=r"^\w{1,100}-[0-9]{5}\.parquet$")]
+    split: Split
+    rows: Count
+    bytes: Count
+    sha256: Digest
 
 
 class Parent(BaseModel):
     """The data set that another was cut or relabelled from: its name, and its fingerprint at that time."""
 
     model_config = ConfigDict(frozen=True)
-    name: str
-    fingerprint: str
+    name: Name
+    fingerprint: Digest
+
+
+def _details(details: dict[str, Any]) -> dict[str, Any]:
+    for key in ("landmarks", "crop"):
+        if not isinstance(details.get(key, {}), dict):
+            raise ValueError(f"'{key}' of the details is no object")
+    return details
 
 
 class Card(BaseModel):
@@ -81,13 +94,13 @@ class Card(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True)
-    name: str
+    name: Name
     labels: str
     classes: tuple[str, ...]
-    splits: dict[str, tuple[int, ...]]
+    splits: Annotated[dict[Split, tuple[Count, ...]], Field(min_length=1)]
     columns: tuple[str, ...]
-    shards: tuple[Shard, ...]
-    fingerprint: str
+    shards: Annotated[tuple[Shard, ...], Field(min_length=1)]
+    fingerprint: Digest
     source: str
     format: str
     made: str
@@ -95,8 +108,25 @@ class Card(BaseModel):
     image_sizes: dict[str, int]
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
-    details: dict[str, Any] = {}
+    details: Annotated[dict[str, Any], AfterValidator(_details)] = {}
     parent: Parent | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Card":
+        """Refuse a card that contradicts itself: its counts are taken for those of the rows."""
+        check_classes(self.classes, self.labels)
+        for split, counts in self.splits.items():
+            if len(counts) != len(self.classes):
+                raise ValueError(f"split '{split}' has {len(counts):,} counts for {len(self.classes):,} classes")
+            if (rows := sum(shard.rows for shard in self.shards if shard.split == split)) != sum(counts):
+                raise ValueError(f"split '{split}' has {sum(counts):,} rows, and its shards have {rows:,}")
+        if (of := {shard.split for shard in self.shards}) != set(self.splits):
+            raise ValueError(
+                f"there are shards of {', '.join(sorted(of))}, and the splits are {', '.join(self.splits)}"
+            )
+        if self.fingerprint != _fingerprint(self.scheme, self.shards):
+            raise ValueError("the fingerprint isn't that of the classes and shards")
+        return self
 
     @property
     def scheme(self) -> LabelScheme:
@@ -109,11 +139,8 @@ class Dataset:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            self.card = Card.model_validate(read_json(folder / "card.json"))
-        except (ValueError, ValidationError) as error:
-            reason = str(error).splitlines()[0]
-            raise MienError(f"the card can't be read ({reason})", file=str(folder / "card.json")) from error
+        card = folder / "card.json"
+        self.card: Card = check(read_json(card, "the card"), Card, card, "the card")
 
     @property
     def has_points(self) -> bool:
@@ -126,7 +153,9 @@ class Dataset:
 
     def table(self, split: str, columns: Sequence[str]) -> pa.Table:
         """Columns of a split as an Arrow table, in the data set's order."""
-        return pa.concat_tables([self._open(shard).read(columns=list(columns)) for shard in self._shards(split)])
+        return pa.Table.from_batches(
+            [batch for shard in self._shards(split) for batch in self.batches(shard, columns)]
+        ).select(list(columns))
 
     def labels(self, split: str) -> npt.NDArray[np.int64]:
         """The labels of a split, int64 (rows,)."""
@@ -137,12 +166,52 @@ class Dataset:
         ids: list[str] = self.table(split, ["id"])["id"].to_pylist()
         return ids
 
+    def schema(self) -> pa.Schema:
+        """The columns of the shards with their types."""
+        with self._open(self.card.shards[0]) as file:
+            return file.schema_arrow
+
     def images(self, split: str) -> Iterator[bytes]:
         """The image files' bytes of a split, row by row, without holding the split in memory."""
         for shard in self._shards(split):
-            for batch in self._open(shard).iter_batches(batch_size=_GROUP_ROWS, columns=["image"]):
+            for batch in self.batches(shard, ["image"]):
                 for value in batch.column("image").field("bytes"):
                     yield value.as_py()
+
+    def batches(self, shard: Shard, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows of a shard in pieces that memory holds; FailedError for one that isn't as the card says."""
+        path = self.folder / shard.file
+        with self._open(shard) as file, reading(path, "this shard"):
+            missing = [name for name in columns or () if name not in file.schema_arrow.names]
+            if missing:
+                raise FailedError(f"the shard has no column '{missing[0]}'", file=str(path))
+            for batch in pieces(file, path, columns, most=_GROUP_ROWS):
+                self._check_values(batch, path)
+                yield batch
+
+    def _check_values(self, batch: pa.RecordBatch, path: Path) -> None:
+        """What every reader relies on: each row has an id, an image, and a label that is a class."""
+        for name in {"id", "label", "image"} & set(batch.schema.names):
+            column = batch.column(name)
+            if column.null_count or (name == "image" and column.field("bytes").null_count):
+                raise FailedError(f"a row has no {name}", file=str(path))
+        if "label" in batch.schema.names and len(batch):
+            labels = pc.min_max(batch.column("label")).as_py()
+            if not 0 <= labels["min"] <= labels["max"] < len(self.card.classes):
+                raise FailedError(
+                    f"a row has a label of {labels['min']} to {labels['max']}",
+                    file=str(path),
+                    expected=f"0 to {len(self.card.classes) - 1}",
+                )
+
+    def verify(self) -> None:
+        """Raise FailedError for a shard that isn't, byte for byte, the one that the card describes."""
+        for shard in self.card.shards:
+            self._open(shard).close()
+            if _sha256(self.folder / shard.file) != shard.sha256:
+                raise FailedError(
+                    "this shard isn't the one that the card describes; import again", file=str(self.folder / shard.file)
+                )
 
     def _known(self, split: str) -> str:
         if split not in self.card.splits:
@@ -156,13 +225,21 @@ class Dataset:
         path = self.folder / shard.file
         if not path.is_file() or path.stat().st_size != shard.bytes:
             raise FailedError("this shard isn't the one that the card describes; import again", file=str(path))
-        return pq.ParquetFile(path)
+        file = open_parquet(path, "this shard")
+        kinds = {name: kind for name, kind in _OWN.items() if name in file.schema_arrow.names}
+        if (
+            file.metadata.num_rows != shard.rows
+            or len(kinds) < len(_OWN)
+            or any(file.schema_arrow.field(name).type != kind for name, kind in kinds.items())
+        ):
+            raise FailedError("this shard isn't the one that the card describes; import again", file=str(path))
+        return file
 
 
 def open_dataset(workspace: Workspace, name: str) -> Dataset:
     """The data set of that name in the workspace; an unknown name is an error with the nearest one."""
     folder = workspace.datasets / name
-    if not (folder / "card.json").is_file():
+    if not re.fullmatch(NAME, name) or not (folder / "card.json").is_file():
         known = list_datasets(workspace)
         raise MienError(
             f"no data set is called '{name}'",
@@ -174,7 +251,9 @@ def open_dataset(workspace: Workspace, name: str) -> Dataset:
 
 def list_datasets(workspace: Workspace) -> list[str]:
     """The names of the workspace's data sets, sorted."""
-    return sorted(card.parent.name for card in workspace.datasets.glob("[!.]*/card.json"))
+    return sorted(
+        card.parent.name for card in workspace.datasets.glob("*/card.json") if re.fullmatch(NAME, card.parent.name)
+    )
 
 
 def split_rank(split: str) -> tuple[int, str]:
@@ -312,7 +391,6 @@ def write_dataset(
             raise
         if not shards:
             raise MienError("there are no rows", file=source)
-        digest = hashlib.sha256("\n".join([scheme.name, *scheme.classes, *(s.sha256 for s in shards)]).encode())
         card = Card(
             name=name,
             labels=scheme.name,
@@ -320,7 +398,7 @@ def write_dataset(
             splits={split: tuple(writer.counts[split]) for split in sorted(writer.counts, key=split_rank)},
             columns=tuple(writer._schema.names),
             shards=shards,
-            fingerprint=digest.hexdigest(),
+            fingerprint=_fingerprint(scheme, shards),
             source=source,
             format=format,
             made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -361,8 +439,13 @@ def _taken_as_an_error(target: Path) -> Iterator[None]:
         raise _taken(target) from error
 
 
+def _fingerprint(scheme: LabelScheme, shards: Iterable[Shard]) -> str:
+    text = "\n".join([scheme.name, *scheme.classes, *(shard.sha256 for shard in shards)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _schema(scheme: LabelScheme, columns: Mapping[str, pa.DataType]) -> pa.Schema:
-    fields = {"id": pa.string(), "image": IMAGE, "label": pa.int64(), **columns}
+    fields = {**_OWN, **columns}
     features: dict[str, Any] = {name: _feature(kind) for name, kind in fields.items()}
     features["image"] = {"_type": "Image"}
     features["label"] = {"names": list(scheme.classes), "_type": "ClassLabel"}
@@ -394,11 +477,17 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
 def _readme(card: Card) -> str:
     files = "\n".join(f"  - split: {split}\n    path: {split}-*.parquet" for split in card.splits)
     rows = "\n".join(f"| {split} | {sum(counts):,} |" for split, counts in card.splits.items())
+    classes = _plain(", ".join(card.classes))
     return (
         f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}\n---\n"
-        f"# {card.name}\n\nLabels: `{card.labels}` ({', '.join(card.classes)}). Written by mien {card.mien}.\n\n"
+        f"# {card.name}\n\nLabels: `{card.labels}` ({classes}). Written by mien {card.mien}.\n\n"
         f"| split | rows |\n| --- | ---: |\n{rows}\n"
     )
+
+
+def _plain(text: str) -> str:
+    """A text that Markdown and HTML show as it is."""
+    return re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", html.escape(text, quote=False))
 
 
 def _sha256(path: Path) -> str:

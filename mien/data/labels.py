@@ -3,7 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mien.errors import unknown
+from mien.errors import MienError, shown, unknown
+
+# More would make confusion matrices that no one reads and few machines hold.
+MAX_CLASSES = 1000
+# The longest name of a class or a scheme, in letters.
+MAX_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -12,6 +17,10 @@ class LabelScheme:
 
     name: str
     classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse names that can't be shown on a line, wherever they come from."""
+        _check_names(self.classes, self.name)
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -24,6 +33,27 @@ class LabelScheme:
         """
         index = {canonical(name): i for i, name in enumerate(other.classes)}
         return tuple(index.get(canonical(name)) for name in self.classes)
+
+
+def check_classes(classes: Sequence[str], scheme: str) -> None:
+    """Raise MienError for classes from a file that can't be used: none, two of one name, names that can't be shown."""
+    _check_names(classes, scheme)
+    if not classes:
+        raise MienError("there are no classes")
+    if len(set(classes)) < len(classes):
+        twice = next(one for place, one in enumerate(classes) if one in classes[:place])
+        raise MienError(f"two classes are called '{twice}'")
+
+
+def _check_names(classes: Sequence[str], scheme: str) -> None:
+    if len(classes) > MAX_CLASSES:
+        raise MienError(f"there are {len(classes):,} classes", expected=f"at most {MAX_CLASSES:,}")
+    for one in (scheme, *classes):
+        if len(one) > MAX_NAME or shown(one) != one:
+            raise MienError(
+                f"'{one[:MAX_NAME]}' can't be the name of a class",
+                expected=f"at most {MAX_NAME} letters, without line breaks and control characters",
+            )
 
 
 FER2013 = LabelScheme("fer2013-7", ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))

@@ -16,6 +16,7 @@ from mien.files import replacing, write_json
 from mien.inference.model import Model
 from mien.intervals import Values
 from mien.metrics.rows import measure_rows
+from mien.parquet import read_table
 from mien.protocols import Role
 from mien.protocols.batches import Samples
 from mien.registry import Component
@@ -79,6 +80,6 @@ def _write_rows(file: Path, samples: Samples, outputs: Tensor, true: Tensor, sco
 
 def read_scores(file: Path, name: str) -> tuple[list[tuple[str, str]], Values]:
     """Split and id of each row of a stored evaluation, and what it is measured by under a name, float64 (n,)."""
-    table = pq.read_table(file, columns=["split", "id", name])
+    table = read_table(file, ["split", "id", name], "the predictions")
     rows = list(zip(table["split"].to_pylist(), table["id"].to_pylist(), strict=True))
     return rows, np.asarray(table[name].to_numpy(), dtype=np.float64)

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from mien.errors import MienError, nearest
-from mien.experiment.merging import NAMED, Source, read_layers, read_overrides
+from mien.experiment.merging import COMMAND_LINE, NAMED, Source, read_layers, read_overrides
 from mien.experiment.problems import key_problem, validation_problems
 from mien.experiment.yamlfile import KeyPath, dump_yaml
 from mien.registry import Component, Kind, entry, key_of, load_plugins, names
@@ -152,14 +152,15 @@ _SECTIONS: dict[str, type[Section]] = {"dataset": DatasetSection, "train": Train
 _KEYS = ("extends", *Experiment.model_fields)
 
 
-def load_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
+def load_experiment(file: Path, overrides: Sequence[str] = (), *, named: bool = True) -> Experiment:
     """Read, merge and check an experiment file; `overrides` are `key=value` with dotted keys.
 
-    Runs the files that `plugins:` names. Raises one MienError that holds all problems.
+    Runs the files that `plugins:` names, in this file if it was `named` by the user, in files that it extends beside it
+    and on the command line; all others if `mien.trust` knows them. Raises one MienError that holds all problems.
     """
     import_components()
     source = read_layers(file, overrides)
-    _load_plugins(source, str(file))
+    _load_plugins(source, file, named)
     return _check(source, str(file))
 
 
@@ -193,14 +194,22 @@ def import_components() -> None:
     import mien.protocols  # noqa: F401
 
 
-def _load_plugins(source: Source, file: str) -> None:
+def _load_plugins(source: Source, file: Path, named: bool) -> None:
     plugins = source.content.get("plugins", [])
     # If `plugins` isn't a list of names, `_check` reports it with all other problems.
     files = plugins if isinstance(plugins, list) and all(isinstance(plugin, str) for plugin in plugins) else []
     for index, plugin in enumerate(files):
         if not Path(plugin).is_file() or Path(plugin).suffix != ".py":
-            raise key_problem(f"there is no Python file '{plugin}'", ("plugins", index), source, file)
-    load_plugins(map(Path, files))
+            raise key_problem(f"there is no Python file '{plugin}'", ("plugins", index), source, str(file))
+    # Whoever wrote the file could have written what stands beside it; a file elsewhere may be someone else's.
+    own = [
+        Path(plugin)
+        for index, plugin in enumerate(files)
+        if named
+        and (origin := source.places["plugins", index][0])
+        and (origin == COMMAND_LINE or Path(origin).parent.resolve() == file.parent.resolve())
+    ]
+    load_plugins(map(Path, files), own)
 
 
 def _check(source: Source, file: str) -> Experiment:

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import FailedError
-from mien.files import as_json, read_json, replacing
+from mien.files import as_json, replacing
+from mien.reading import Stored, read_arrays, read_object
 from mien.runs.run import Run
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -49,18 +50,10 @@ def read(run: Run, name: str) -> tuple[dict[str, Any], Arrays] | None:
     path = folder(run) / f"{name}.json"
     if not path.is_file():
         return None
-    try:
-        result = read_json(path)
-        missing = [key for key in ABOUT if key not in result]
-    except (ValueError, TypeError) as error:
-        raise FailedError(f"the file isn't JSON ({error})", file=str(path)) from error
-    if missing:
+    result = read_object(path, Stored, "the explanation")
+    if missing := [key for key in ABOUT if key not in result]:
         raise FailedError(f"the explanation doesn't say {', '.join(missing)}", file=str(path))
     arrays: Arrays = {}
     if path.with_suffix(".npz").is_file():
-        try:
-            with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
-                arrays = {key: file[key] for key in file.files}
-        except (OSError, ValueError, EOFError) as error:
-            raise FailedError(f"the arrays can't be read ({error})", file=str(path.with_suffix(".npz"))) from error
+        arrays = read_arrays(path.with_suffix(".npz"))
     return result, arrays

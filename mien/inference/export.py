@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from mien.errors import FailedError, MienError
-from mien.files import read_json, replacing
+from mien.files import replacing
 from mien.inference.graph import Parts, Precision
 from mien.inference.model import Model, file_header, load_run, own_weights
 from mien.inference.network import TorchBackend
@@ -21,6 +21,7 @@ from mien.protocols import Part, Role
 from mien.protocols.batches import EVALUATION_BATCH, Samples
 from mien.runs.rows import own_dataset, own_roles
 from mien.runs.run import Run
+from mien.runs.stored import read_metrics
 from mien.tasks import resolve
 from mien.tasks.base import targets_of
 
@@ -131,7 +132,7 @@ def _about(run: Run, precision: Precision, raw: str) -> dict[str, Any]:
         "raw_output": raw,
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "exclude": run.content.get("exclude", []),
-        "metrics": {role: _numbers(read_json(file)) for role, file in metrics.items() if file.is_file()},
+        "metrics": {role: _numbers(read_metrics(file)) for role, file in metrics.items() if file.is_file()},
     }
 
 

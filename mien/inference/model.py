@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mien import environment
 from mien.data.labels import LabelScheme
-from mien.errors import MienError, nearest
+from mien.errors import FailedError, MienError, nearest
 from mien.experiment.schema import Experiment
 from mien.faces.ibug import POINTS
 from mien.images import Color, Pixels
@@ -105,7 +105,10 @@ class Model:
         """What the network gives, float32 (n, k): logits, or points as shares of the image's side from its middle."""
         pixels = _pixels(images)
         starts = range(0, max(len(pixels), 1), _BATCH)
-        return np.concatenate([self.backend.outputs(pixels[start : start + _BATCH], tta) for start in starts])
+        outputs = np.concatenate([self.backend.outputs(pixels[start : start + _BATCH], tta) for start in starts])
+        if not np.isfinite(outputs).all():
+            raise FailedError(f"{self.name} gives numbers that aren't finite", expected="weights that aren't damaged")
+        return outputs
 
     def _require(self, task: str, what: str) -> None:
         if self.task != task:

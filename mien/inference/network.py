@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from mien.experiment.building import build_pipeline
 from mien.experiment.schema import Experiment, import_components
 from mien.inference.tta import mean_logits, views
 from mien.inference.weights import read_header
+from mien.reading import reading
 from mien.registry import Component, Kind, build, component, names
 from mien.tasks import find_task
 
@@ -83,15 +85,34 @@ def load_network(path: Path, device: str, experiment: Experiment | None = None) 
     channels, side, _ = own.output_shape((1 if gray else 3, size, size))
     task = experiment.task if experiment else find_task(header["task"])
     outputs = task.outputs(LabelScheme(header["labels"], tuple(header["classes"])))
+    _check_shapes(path, given, num_classes=outputs, in_channels=channels, image_size=side)
     model: nn.Module = build("model", given, num_classes=outputs, in_channels=channels, image_size=side)
     model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
-        model.load_state_dict(load_file(path, device))
+        with reading(path, "the weights", MienError):
+            state = load_file(path, device)
+        model.load_state_dict(state)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise MienError(f"the weights don't fit the experiment's model ({reason})", file=str(path)) from error
     fitting: list[Op] = [Gray(), Resize(size=size), *([] if gray else [RepeatChannels(n=3)])] if task.any_size else []
     return Network(model, Pipeline([*fitting, *own.ops])).eval()
+
+
+def _check_shapes(path: Path, model: Component, **supplied: int) -> None:
+    """Refuse weights that aren't the model's before it is built: a stranger's header may name one of any size."""
+    if model.entry.build.__module__.partition(".")[0] != "mien":
+        return  # A plugin's model may not be built without memory.
+    with torch.device("meta"):
+        wanted = {name: list(of.shape) for name, of in build("model", model, **supplied).state_dict().items()}
+    with reading(path, "the weights", MienError), safe_open(path, framework="numpy") as file:
+        given = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  (no mapping)
+    if given != wanted:
+        name = next(name for name in (*wanted, *given) if given.get(name) != wanted.get(name))
+        raise MienError(
+            f"the weights don't fit the experiment's model ('{name}' is {given.get(name)}, not {wanted.get(name)})",
+            file=str(path),
+        )
 
 
 def _named(path: Path, header: dict[str, Any]) -> tuple[Component, Sequence[Component]]:

@@ -1,7 +1,6 @@
 """ONNX files in use: what is let in, and a session of ONNX Runtime behind numpy arrays. Needs no torch."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import MienError
+from mien.reading import check, parse_json, reading
+from mien.runs.stored import OnnxHeader
+from mien.tasks import EXPRESSION
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
@@ -124,16 +126,13 @@ def _short(error: Exception) -> str:
 
 def read_about(session: "InferenceSession", path: Path) -> dict[str, Any] | None:
     """What a file that mien exported says of itself, its key `mien`; None for the file of another."""
-    text = session.get_modelmeta().custom_metadata_map.get("mien")
-    if text is None:
-        return None
-    try:
-        about: dict[str, Any] = json.loads(text)
-        for key in ("task", "labels", "classes", "input", "raw_output"):
-            about[key]
-    except (ValueError, KeyError, TypeError) as error:
-        raise MienError(f"what this file says of itself can't be read ({error})", file=str(path)) from error
-    return about
+    with reading(path, "what this file says of itself", MienError):
+        text = session.get_modelmeta().custom_metadata_map.get("mien")
+        if text is None:
+            return None
+        about: dict[str, Any] = parse_json(text)
+    check(about, OnnxHeader, path, "what this file says of itself", MienError)
+    return {"task": EXPRESSION, **about}
 
 
 class OnnxBackend:

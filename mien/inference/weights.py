@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from mien import __version__
 from mien.data.labels import LabelScheme
 from mien.errors import MienError
 from mien.experiment.schema import Experiment
 from mien.files import replacing
+from mien.reading import check, parse_json, reading
+from mien.runs.stored import WeightsHeader
 from mien.tasks import EXPRESSION
 
 if TYPE_CHECKING:
@@ -61,21 +63,21 @@ def read_header(path: Path) -> dict[str, Any]:
     Raises MienError for a file that isn't there, or that mien didn't write.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
-            header: dict[str, Any] = json.loads(file.metadata()["mien"])
-        LabelScheme(header["labels"], tuple(header["classes"]))
-        for key in ("input", "preprocess", "model"):
-            header[key]
+        with reading(path, "the weights", MienError), safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if "mien" not in metadata:
+                raise MienError("these aren't weights that mien wrote")
+            header: dict[str, Any] = parse_json(metadata["mien"])
     except FileNotFoundError as error:
         raise MienError("there are no weights; the run isn't finished", file=str(path)) from error
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise MienError(f"these aren't weights that mien wrote ({error})", file=str(path)) from error
+    check(header, WeightsHeader, path, "what the weights say of themselves", MienError)
     # Older ones don't say it.
     return {"task": EXPRESSION, **header}
 
 
 def store_temperature(path: Path, temperature: float) -> None:
     """Write a temperature into a weights file's header; the tensors stay as they are, byte for byte."""
+    read_header(path)
     data = path.read_bytes()
     # The format: 8 bytes with the length of the header, the header as JSON, the tensors.
     length = int.from_bytes(data[:8], "little")

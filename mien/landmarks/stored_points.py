@@ -1,6 +1,5 @@
 """Predicts the points of a whole data set and stores them beside it, part by part, so that stopped work goes on."""
 
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -11,12 +10,14 @@ import numpy.typing as npt
 
 from mien.data.dataset import Dataset
 from mien.data.framing import stored_points
-from mien.errors import MienError
+from mien.errors import FailedError, MienError
+from mien.faces.ibug import POINTS
 from mien.files import replacing
 from mien.images import Pixels, decode
 from mien.landmarks.checks import mirror_distance, mirrored_back
 from mien.parallel import ordered_map
 from mien.progress import progress
+from mien.reading import read_arrays
 
 # To be counted up with every change of what is kept, so that nothing older is read.
 VERSION = 1
@@ -117,11 +118,12 @@ def _read(path: Path, count: int) -> Predicted | None:
     if not path.exists():
         return None
     try:
-        with np.load(path) as file:
-            part = Predicted(file["points"], file["mirror"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # A damaged part is made anew.
+        file = read_arrays(path)
+        part = Predicted(file["points"], file["mirror"])
+    except (FailedError, KeyError):  # A damaged part is made anew.
         return None
-    return part if len(part.points) == len(part.mirror) == count else None
+    right = part.points.shape == (count, POINTS, 2) and part.mirror.shape == (count,)
+    return part if right and part.points.dtype == part.mirror.dtype == np.float32 else None
 
 
 def _predict(files: list[bytes], model: PointModel, names: list[str]) -> Predicted:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mien import latex
 from mien.errors import FailedError
 from mien.files import csv_text
-from mien.intervals import Counts, Values, bootstrap, wilson
+from mien.intervals import Counts, Margins, Values, bootstraps, margins, wilson
 
 Labels = npt.NDArray[np.int64]
 Logits = npt.NDArray[np.floating[Any]]
@@ -60,33 +60,36 @@ def confusion(labels: Labels, predicted: Labels, k: int) -> Counts:
     return np.bincount(cells, minlength=k * k).reshape(k, k).astype(np.int64)
 
 
-def class_scores(matrix: Counts) -> ClassScores:
-    """Precision, recall and F1 by class of confusion matrices (..., k, k); 0 where the divisor is 0."""
-    right = np.diagonal(matrix, axis1=-2, axis2=-1)
-    support, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
+def class_scores(matrix: Counts | Margins) -> ClassScores:
+    """Precision, recall and F1 by class of confusion matrices (..., k, k) or margins; 0 where the divisor is 0."""
+    right, support, predicted = margins(matrix)
     return ClassScores(
         right / np.maximum(predicted, 1), right / np.maximum(support, 1), 2 * right / np.maximum(support + predicted, 1)
     )
 
 
-def accuracy(matrix: Counts) -> Values:
-    """The share of rows that were predicted right, of confusion matrices (..., k, k)."""
-    return np.asarray(np.trace(matrix, axis1=-2, axis2=-1) / matrix.sum(axis=(-2, -1)))
+def accuracy(matrix: Counts | Margins) -> Values:
+    """The share of rows that were predicted right, of confusion matrices (..., k, k) or margins, as in all scores."""
+    sums = margins(matrix)
+    return np.asarray(sums.right.sum(axis=-1) / sums.support.sum(axis=-1))
 
 
-def balanced_accuracy(matrix: Counts) -> Values:
+def balanced_accuracy(matrix: Counts | Margins) -> Values:
     """The mean recall over the classes that have rows."""
-    return _mean(class_scores(matrix).recall, matrix.sum(axis=-1) > 0)
+    sums = margins(matrix)
+    return _mean(class_scores(sums).recall, sums.support > 0)
 
 
-def macro_f1(matrix: Counts) -> Values:
+def macro_f1(matrix: Counts | Margins) -> Values:
     """The mean F1 over the classes that have rows or predictions; a class of the scheme with neither doesn't count."""
-    return _mean(class_scores(matrix).f1, (matrix.sum(axis=-1) + matrix.sum(axis=-2)) > 0)
+    sums = margins(matrix)
+    return _mean(class_scores(sums).f1, (sums.support + sums.predicted) > 0)
 
 
-def weighted_f1(matrix: Counts) -> Values:
+def weighted_f1(matrix: Counts | Margins) -> Values:
     """The mean F1, each class weighted by its rows."""
-    return _mean(class_scores(matrix).f1, matrix.sum(axis=-1))
+    sums = margins(matrix)
+    return _mean(class_scores(sums).f1, sums.support)
 
 
 def _mean(values: Values, weights: npt.NDArray[Any]) -> Values:
@@ -101,7 +104,7 @@ class MatrixScore(NamedTuple):
 
     name: str
     meaning: str
-    of: Callable[[Counts], Values]
+    of: Callable[[Counts | Margins], Values]
     form: str = ".3f"
     brief: bool = True
 
@@ -138,7 +141,9 @@ def measure(labels: Labels, logits: Logits, classes: Sequence[str]) -> dict[str,
     matrix = confusion(labels, predict(labels, logits, classes), len(classes))
     by_class = class_scores(matrix)
     interval = {"accuracy": list(wilson(int(np.trace(matrix)), int(matrix.sum())))}
-    interval |= {key: list(bootstrap(matrix, score.of)) for key, score in resampled_scores().items()}
+    scores = resampled_scores()
+    drawn = bootstraps(matrix, lambda sample: np.stack([score.of(sample) for score in scores.values()], axis=1))
+    interval |= {key: list(ends) for key, ends in zip(scores, drawn, strict=True)}
     return {
         "n": int(matrix.sum()),
         **{key: float(score.of(matrix)) for key, score in SCORES.items()},

@@ -10,6 +10,7 @@ from mien.errors import MienError
 from mien.evaluation.slices import MINIMUM
 from mien.files import write_text
 from mien.metrics.classification import classification_report, confusion, predict
+from mien.reading import reading
 from mien.report import pictures, tables, wording
 from mien.report.explain_page import Section, sections, write_pictures
 from mien.report.facts import common
@@ -52,8 +53,10 @@ def write_report(folder: Path) -> Path:
     run = Run(folder.resolve())
     if not run.experiment_file.is_file():
         raise MienError("this folder isn't a run", file=str(folder), expected="a folder with experiment.yaml")
-    page: Path = resolve(run.task.page)(run)
-    return page
+    # What each file says is checked where it is read; here, that they go together.
+    with reading(run.folder, "what the run's folder holds"):
+        page: Path = resolve(run.task.page)(run)
+        return page
 
 
 def write_class_report(run: Run) -> Path:

@@ -1,14 +1,14 @@
 """Reads a run's folder for its page; a broken file is an error that names it."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mien.errors import FailedError
-from mien.files import read_json
+from mien.reading import Stored, read_object, reading
 from mien.report.figures import History
+from mien.runs import stored
+from mien.runs.epochs import read_rows as read_history_rows
 from mien.runs.ledger import entries
 from mien.tasks import task_of
 
@@ -16,12 +16,9 @@ from mien.tasks import task_of
 def read_content(path: Path) -> dict[str, Any]:
     """A JSON file's object; {} where there is no file."""
     try:
-        content: dict[str, Any] = read_json(path)
+        return read_object(path, Stored)
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise FailedError(f"the file isn't JSON ({error})", file=str(path)) from error
-    return content
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
@@ -29,10 +26,8 @@ def read_metrics(path: Path) -> dict[str, Any]:
 
     `older` says that copies weren't looked for yet.
     """
-    content = read_content(path)
+    content = stored.read_metrics(path)
     task = task_of(content)
-    if missing := task.needed - content.keys():
-        raise FailedError(f"the metrics lack {', '.join(sorted(missing))}", file=str(path))
     older = "overlap" not in content
     if older:
         content.pop("tta", None)  # It was text then.
@@ -51,15 +46,14 @@ def read_history(path: Path, score: str = "accuracy") -> History | None:
     """
     if not path.is_file():
         return None
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    try:
+    rows = read_history_rows(path)
+    with reading(path, "the history"):
         columns = {
             name: np.array([float(row[name] or "nan") for row in rows])
             for name in ("epoch", "fit_loss", f"fit_{score}", "choose_loss", f"choose_{score}")
         }
-    except (KeyError, TypeError, ValueError) as error:
-        raise FailedError(f"the history can't be read ({error})", file=str(path)) from error
+        if any(number != place for place, number in enumerate(columns["epoch"], 1)):
+            raise ValueError("epochs aren't numbered from 1")
     return columns if rows else None
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from mien.comparison.tables import markdown_lines
-from mien.files import read_json, write_text
+from mien.files import write_text
 from mien.intervals import percent, with_interval
 from mien.metrics.classification import SCORES, MatrixScore, brief_scores
+from mien.reading import read_json
 from mien.report.landmark_tables import NME
 from mien.report.wording import OLDER, in_percent, left_out, processor, scored, start_weights, view, warning, why_high
 from mien.tasks import EXPRESSION, LANDMARKS, task_name

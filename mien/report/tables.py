@@ -1,12 +1,11 @@
 """The tables of a run's page, as plain data: rows of text, every score with its interval and n."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mien.intervals import Counts, bootstrap, percent, wilson
+from mien.intervals import Counts, bootstraps, percent, wilson
 from mien.metrics.classification import SCORES, class_scores
 from mien.report.wording import OLDER, fit_on, left_out, span, view
 
@@ -72,11 +71,11 @@ def _cell(of: Mapping[str, Any], key: str, form: str = ".3f") -> Cell:
 
 def class_table(matrix: Counts, classes: Sequence[str]) -> list[dict[str, Any]]:
     """The scores of each class, with Wilson's intervals for precision and recall, and the bootstrap's for F1."""
-    scores = class_scores(matrix)
+    scores, drawn = class_scores(matrix), bootstraps(matrix, lambda sample: class_scores(sample).f1)
     rows = []
     for i, name in enumerate(classes):
         right, support, predicted = int(matrix[i, i]), int(matrix[i].sum()), int(matrix[:, i].sum())
-        f1 = bootstrap(matrix, partial(_f1_of, i)) if support else None
+        f1 = drawn[i] if support else None
         rows.append(
             {
                 "name": name,
@@ -87,10 +86,6 @@ def class_table(matrix: Counts, classes: Sequence[str]) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _f1_of(index: int, matrices: Counts) -> Any:
-    return class_scores(matrices).f1[..., index]
 
 
 def confused(matrix: Counts, classes: Sequence[str], most: int = 3) -> str:

@@ -20,8 +20,8 @@ from scipy.stats import norm, t
 
 from mien.comparison import Contender, compare, without_copies
 from mien.errors import MienError
-from mien.files import read_json
 from mien.intervals import CONFIDENCE, Estimate, holm
+from mien.reading import read_json
 from mien.report.reading import read_history
 from mien.reproduce.paper import PARTS, part_named
 from mien.reproduce.plan import Planned

@@ -9,8 +9,8 @@ from mien.data.dataset import Dataset, list_datasets, open_dataset
 from mien.errors import MienError
 from mien.experiment.schema import Experiment, load_experiment
 from mien.experiment.yamlfile import read_yaml
-from mien.files import read_json
 from mien.landmarks.predict import PACKAGED
+from mien.reading import read_json
 from mien.reproduce.paper import CUTS, DATA, PARTS, Part, experiment_file
 from mien.runs.run import Run, list_runs
 from mien.training import start_weights as pretrained
@@ -167,7 +167,7 @@ def _exact(run: Run, experiment: Experiment) -> bool:
 
 def done(run: Run) -> int:
     """How many epochs of a run are done."""
-    return run.history.read_text(encoding="utf-8").count("\n") - 1 if run.history.is_file() else 0
+    return run.epochs_done
 
 
 def _reason(run: Run) -> str:

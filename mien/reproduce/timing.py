@@ -10,6 +10,7 @@ import torch
 
 from mien import environment
 from mien.data.dataset import Dataset
+from mien.errors import MienError
 from mien.experiment.building import (
     build_model,
     build_optimizer,
@@ -88,7 +89,7 @@ def _rates(workspace: Workspace) -> dict[str, tuple[float, str]]:
             made = run.environment
             if made.get("images_per_second") and {name: made.get(name) for name in here} == here:
                 found[_key(run.experiment, here)] = made["images_per_second"], "a run here"
-        except (OSError, ValueError, KeyError, RuntimeError):
+        except (MienError, OSError, ValueError, KeyError, RuntimeError):
             continue
     return found
 

@@ -1,11 +1,11 @@
 """What a training comes to by the end of each epoch: a line of `history.csv`."""
 
 import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from mien.errors import FailedError
 
 if TYPE_CHECKING:
     from mien.runs.run import Run
@@ -45,9 +45,19 @@ def read_epochs(run: "Run") -> list[Epoch]:
     """The epochs that a run has done; FailedError for a history that can't be read."""
     if not run.history.is_file():
         return []
-    epochs = run.content["train"]["epochs"]
-    with run.history.open(encoding="utf-8", newline="") as file:
-        try:
-            return [as_epoch(row, epochs) for row in csv.DictReader(file)]
-        except (IndexError, TypeError, ValueError) as error:
-            raise FailedError(f"the history can't be read ({error})", file=str(run.history)) from error
+    from mien.reading import reading
+
+    epochs = run.listed["train"]["epochs"]
+    rows = read_rows(run.history)
+    with reading(run.history, "the history"):
+        return [as_epoch(row, epochs) for row in rows]
+
+
+def read_rows(file: Path) -> list[dict[str, str]]:
+    """The lines of a history by column; FailedError for a file that is no CSV."""
+    # Who asks for the type alone needs no pydantic.
+    from mien.reading import read_text, reading
+
+    text = read_text(file, "the history")
+    with reading(file, "the history"):
+        return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))

@@ -6,13 +6,24 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mien.errors import FailedError
 from mien.files import append_line
+from mien.reading import Stored, check, parse_json, read_text, reading
 from mien.runs.model_file import ModelFile
 from mien.runs.run import Run
 from mien.workspace import Workspace
 
 FILE = "evaluations.jsonl"
+
+
+class Asked(Stored):
+    """What every line of a ledger says."""
+
+    when: str
+    who: str
+    run: str
+    role: str = ""
+    protocol: str = ""
+    dataset: str = ""
 
 
 def record(workspace: Workspace, run: Run | ModelFile, asked: dict[str, Any]) -> None:
@@ -32,7 +43,10 @@ def entries(folder: Path) -> list[dict[str, Any]]:
     path = folder / FILE
     if not path.is_file():
         return []
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except ValueError as error:
-        raise FailedError(f"the ledger can't be read ({error})", file=str(path)) from error
+    text = read_text(path, "the ledger")
+    with reading(path, "the ledger"):
+        # `splitlines` would also break a line at characters that a path may hold.
+        lines = [parse_json(line) for line in text.split("\n") if line]
+    for line in lines:
+        check(line, Asked, path, "the ledger")
+    return lines

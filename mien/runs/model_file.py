@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 
 from mien.errors import MienError
 from mien.experiment.yamlfile import read_yaml
-from mien.files import read_json, replacing
+from mien.files import replacing
+from mien.parquet import read_table
 from mien.runs.run import Run, find_runs
+from mien.runs.stored import read_metrics
 from mien.tasks import OWN, Task, task_name
 from mien.workspace import Workspace
 
@@ -73,8 +75,7 @@ class ModelFile:
 
     def measured(self) -> dict[str, Any]:
         """What `mien evaluate` measured last; MienError where it never did."""
-        content: dict[str, Any] = read_json(self._latest() / "metrics.json")
-        return content
+        return read_metrics(self._latest() / "metrics.json")
 
     def predictions(self, role: str) -> Path:
         """The rows of the same evaluation with what the model said of them."""
@@ -113,5 +114,5 @@ def read_seen(predictions: Path) -> list[tuple[str, str]] | None:
     file = predictions.with_name("seen.parquet")
     if not file.is_file():
         return None
-    table = pq.read_table(file)
+    table = read_table(file, ["split", "id"], "the rows that the model has seen")
     return list(zip(table["split"].to_pylist(), table["id"].to_pylist(), strict=True))

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
-from mien.data.labels import canonical
+from mien.data.labels import canonical, check_classes
 from mien.errors import FailedError, MienError, nearest
 from mien.faces.ibug import POINTS
+from mien.parquet import read_table
+from mien.reading import reading
 from mien.tasks import EXPRESSION
 
 Labels = npt.NDArray[np.int64]
@@ -71,12 +73,7 @@ def read_predictions(file: Path) -> Predictions:
 
     Raises MienError for the points of a landmark run, FailedError for anything else.
     """
-    try:
-        table = pq.read_table(file)
-    except FileNotFoundError:
-        raise
-    except (OSError, pa.ArrowException) as error:
-        raise FailedError(f"the predictions can't be read ({error})", file=str(file)) from error
+    table = read_table(file, what="the predictions")
     if "predicted" in table.column_names:
         gives = "points" if "size" in table.column_names else "numbers"
         raise MienError(f"these are {gives}, not classes", file=str(file), expected=f"a run whose task is {EXPRESSION}")
@@ -85,23 +82,32 @@ def read_predictions(file: Path) -> Predictions:
         raise FailedError(
             "these aren't predictions that mien wrote", file=str(file), expected="id, split, label, a column a class"
         )
-    return Predictions(
-        file,
-        tuple(table["id"].to_pylist()),
-        tuple(table["split"].to_pylist()),
-        np.asarray(table["label"].to_numpy(), dtype=np.int64),
-        np.stack([table[name].to_numpy() for name in classes], axis=1),
-        classes,
-    )
+    with reading(file, "the predictions"):
+        check_classes(classes, "predictions")
+        kinds = [pa.string(), pa.string(), pa.int64(), *[pa.float32()] * len(classes)]
+        if table.schema.types != kinds or any(column.null_count for column in table.columns):
+            raise FailedError("these aren't predictions that mien wrote", expected="a value of its type in every cell")
+        labels = np.asarray(table["label"].to_numpy(), dtype=np.int64)
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
+            raise FailedError(f"there are labels of {labels.min()} to {labels.max()} for {len(classes)} classes")
+        logits = np.stack([table[name].to_numpy() for name in classes], axis=1)
+        if not np.isfinite(logits).all():
+            raise FailedError("some logits aren't finite numbers")
+        ids, splits = (tuple(table[name].to_pylist()) for name in ("id", "split"))
+    return Predictions(file, ids, splits, labels, logits, classes)
 
 
 def read_points(file: Path, size: int) -> tuple[list[tuple[str, str]], Shares, Shares]:
     """Split and id of each face, and its true and predicted points, of what was stored at one size."""
-    table = pq.read_table(file, filters=[("size", "=", size)])
+    table = read_table(file, ["split", "id", "size", "true", "predicted"], "the predictions")
+    with reading(file, "the predictions"):
+        return _points_at(table.filter(pc.equal(table["size"], size)))
 
+
+def _points_at(table: pa.Table) -> tuple[list[tuple[str, str]], Shares, Shares]:
     def points(column: str) -> Shares:
         flat = table[column].combine_chunks().flatten()
-        return np.asarray(flat, dtype=np.float32).reshape(-1, POINTS, 2)
+        return np.asarray(flat, dtype=np.float32).reshape(len(table), POINTS, 2)
 
     rows = list(zip(table["split"].to_pylist(), table["id"].to_pylist(), strict=True))
     return rows, points("true"), points("predicted")
@@ -118,12 +124,9 @@ def read_foreign(file: Path, like: Predictions) -> tuple[Predictions, int]:
     probabilities, don't sum to 1.
     """
     try:
-        table = pq.read_table(file)
+        table = read_table(file, what="this Parquet", error=MienError)
     except FileNotFoundError as error:
         raise MienError("there is no such file", file=str(file)) from error
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise MienError(f"this can't be read as Parquet ({reason})", file=str(file)) from error
     columns = _columns(table, like.classes, file)
     ids = _texts(table, "id", file)
     splits = _texts(table, "split", file) if "split" in table.column_names else None

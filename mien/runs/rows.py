@@ -2,10 +2,10 @@
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from mien.data.dataset import Dataset, open_dataset
 from mien.errors import MienError
+from mien.parquet import read_table
 from mien.protocols import Roles, check_roles, overlap, without
 from mien.registry import Component, build, component
 from mien.runs.predictions import read_predictions
@@ -45,7 +45,7 @@ def own_roles(run: Run, dataset: Dataset) -> Roles:
         raise
     roles, _ = without(dataset, roles, run.content.get("exclude", ()))
     if run.roles.exists():
-        check_roles(dataset, roles, pq.read_table(run.roles))
+        check_roles(dataset, roles, read_table(run.roles, ["split", "id", "role"], "the rows of the roles"))
     return roles
 
 

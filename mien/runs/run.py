@@ -7,26 +7,29 @@ import shutil
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from mien.errors import MienError, nearest
+from mien import trust
+from mien.errors import FailedError, MienError, nearest
 from mien.experiment.schema import Experiment, load_experiment
 from mien.experiment.yamlfile import read_yaml
-from mien.files import TakenError, new_folder, read_json, write_json, write_text
+from mien.files import TakenError, new_folder, write_json, write_text
+from mien.reading import check, read_object, read_text
+from mien.runs.stored import Environment, Listed, Plan, State, Status, read_metrics
 from mien.tasks import EXPRESSION, OWN, Task
 from mien.workspace import Workspace, check_name
 
-State = Literal["waiting", "running", "stopped", "failed", "interrupted", "finished"]
-
 # `name/1-5` or `name/1,2,5`: several runs of one name.
-_GROUP = re.compile(r"(?P<name>[^/,]+)/(?P<numbers>[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*)")
+_GROUP = re.compile(r"(?P<name>[^/,]+)/(?P<numbers>[0-9]{1,9}(?:-[0-9]{1,9})?(?:,[0-9]{1,9}(?:-[0-9]{1,9})?)*)")
+_MAX_GROUP = 1000
 
 
 class Run:
     """A run's folder, `runs/<experiment name>/<number>`, and the names of what stands in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workspace: Workspace | None = None) -> None:
         self.folder = folder
+        self._workspace = workspace
 
     @property
     def name(self) -> str:
@@ -35,8 +38,8 @@ class Run:
 
     @property
     def workspace(self) -> Workspace:
-        """The workspace that the run stands in, wherever the command runs."""
-        return Workspace(self.folder.parent.parent.parent)
+        """The workspace whose data sets the run is on: the one that the user named, else that in which it stands."""
+        return self._workspace or Workspace(self.folder.parent.parent.parent)
 
     @property
     def experiment_file(self) -> Path:
@@ -57,6 +60,11 @@ class Run:
     def history(self) -> Path:
         """One line an epoch."""
         return self.folder / "history.csv"
+
+    @property
+    def epochs_done(self) -> int:
+        """How many epochs the history tells of."""
+        return max(read_text(self.history, "the history").count("\n") - 1, 0) if self.history.exists() else 0
 
     @property
     def page(self) -> Path:
@@ -83,7 +91,7 @@ class Run:
     @cached_property
     def experiment(self) -> Experiment:
         """The experiment that is stored here; imports every component, so torch, and runs its plugins."""
-        return load_experiment(self.experiment_file)
+        return load_experiment(self.experiment_file, named=False)
 
     @property
     def task(self) -> Task:
@@ -94,6 +102,14 @@ class Run:
     def content(self) -> dict[str, Any]:
         """The stored experiment as plain data, for all that needs no component."""
         content: dict[str, Any] = read_yaml(self.experiment_file)[0]
+        check(content, Plan, self.experiment_file, "the run's experiment")
+        return content
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        """The same, which surely has its data set's name, its protocol's and its number of epochs."""
+        content = self.content
+        check(content, Listed, self.experiment_file, "the run's experiment")
         return content
 
     def measured(self) -> dict[str, Any]:
@@ -104,14 +120,12 @@ class Run:
                 file=str(self.folder),
                 expected=f"mien evaluate {self.name} first",
             )
-        content: dict[str, Any] = read_json(self.metrics_file("report"))
-        return content
+        return read_metrics(self.metrics_file("report"))
 
     @property
     def environment(self) -> dict[str, Any]:
         """What is known of how the run was made."""
-        content: dict[str, Any] = read_json(self.folder / "environment.json")
-        return content
+        return read_object(self.folder / "environment.json", Environment, "the run's environment")
 
     def write_environment(self, content: dict[str, Any]) -> None:
         """Replace `environment.json`."""
@@ -121,8 +135,8 @@ class Run:
     def state(self) -> State:
         """How far the run is; "waiting" for others of its group, "interrupted" when its process died without a word."""
         try:
-            state: State = read_json(self.folder / "status.json")["state"]
-        except (OSError, ValueError, KeyError):
+            state: State = read_object(self.folder / "status.json", Status)["state"]
+        except (OSError, FailedError):
             return "interrupted"
         if state == "running":
             with self._lock() as alone:
@@ -185,6 +199,8 @@ def new_run(workspace: Workspace, experiment: Experiment) -> Run:
         try:
             with new_folder(parent / str(number)) as folder:
                 _fill(folder, experiment)
+                trust.use(workspace)
+                trust.remember(workspace, (folder / "plugins").glob("*.py"))
             return Run(parent / str(number))
         except TakenError:  # Another process took the number.
             number += 1
@@ -206,8 +222,9 @@ def _fill(folder: Path, experiment: Experiment) -> None:
 
 def find_run(workspace: Workspace, reference: str) -> Run:
     """The run that a path, a name (its latest finished run, else its latest) or `name/3` means."""
+    trust.use(workspace)
     if (Path(reference) / "experiment.yaml").is_file():
-        return Run(Path(reference).resolve())
+        return Run(Path(reference).resolve(), workspace if workspace.named else None)
     name, _, number = reference.strip("/").partition("/")
     parent = workspace.runs / name
     if re.fullmatch(r"[1-9][0-9]*", number) and (parent / number / "experiment.yaml").is_file():
@@ -242,7 +259,9 @@ def find_runs(workspace: Workspace, reference: str) -> list[Run]:
         first, _, last = part.partition("-")
         if last and int(last) < int(first):
             raise MienError(f"'{part}' counts backwards", key=reference, expected=f"{last}-{first}")
-        numbers += range(int(first), int(last or first) + 1)
+        numbers += range(int(first), min(int(last or first), int(first) + _MAX_GROUP) + 1)
+        if len(numbers) > _MAX_GROUP:
+            raise MienError(f"'{reference}' names too many runs", expected=f"at most {_MAX_GROUP:,}")
     twice = next((number for place, number in enumerate(numbers) if number in numbers[:place]), None)
     if twice is not None:
         raise MienError(f"run {found['name']}/{twice} is named twice", key=reference)
@@ -251,6 +270,7 @@ def find_runs(workspace: Workspace, reference: str) -> list[Run]:
 
 def list_runs(workspace: Workspace) -> list[Run]:
     """All runs of the workspace, by name and number."""
+    trust.use(workspace)
     parents = sorted(path for path in workspace.runs.glob("*") if path.is_dir())
     return [Run(parent / str(number)) for parent in parents for number in _numbers(parent)]
 
@@ -261,9 +281,18 @@ def _numbers(parent: Path) -> list[int]:
 
 
 def overview(run: Run) -> dict[str, Any]:
-    """What `mien runs` lists of a run, as plain data; runs no plugin."""
-    content = run.content
-    done = run.history.read_text(encoding="utf-8").count("\n") - 1 if run.history.exists() else 0
+    """What `mien runs` lists of a run, as plain data; runs no plugin.
+
+    Of a run with a damaged file only `run`, `state` and `error`, the file and what is wrong with it.
+    """
+    try:
+        return _overview(run)
+    except MienError as error:
+        return {"run": run.name, "state": run.state, "error": error.as_dict()}
+
+
+def _overview(run: Run) -> dict[str, Any]:
+    content = run.listed
     return {
         "run": run.name,
         "state": run.state,
@@ -271,9 +300,9 @@ def overview(run: Run) -> dict[str, Any]:
         "dataset": content["dataset"]["name"],
         "protocol": content["protocol"]["name"],
         "epochs": content["train"]["epochs"],
-        "epochs_done": done,
+        "epochs_done": run.epochs_done,
         **{
-            role: read_json(run.metrics_file(role)) if run.metrics_file(role).exists() else None
+            role: read_metrics(run.metrics_file(role)) if run.metrics_file(role).exists() else None
             for role in ("choose", "report")
         },
     }

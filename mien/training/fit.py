@@ -45,7 +45,7 @@ from mien.workspace import Workspace
 
 def check_epochs(run: Run, epochs: Any) -> int:
     """`epochs` if a stopped run can be trained for so many; else an error that says why not."""
-    done = _epochs_done(run)
+    done = epochs_done(run)
     if not isinstance(epochs, int) or isinstance(epochs, bool) or epochs < max(done, 1):
         raise MienError(
             f"{epochs} can't stand here", key="train.epochs", expected=f"a number of epochs, at least {max(done, 1)}"
@@ -53,7 +53,7 @@ def check_epochs(run: Run, epochs: Any) -> int:
     return epochs
 
 
-def _epochs_done(run: Run) -> int:
+def epochs_done(run: Run) -> int:
     """How many whole epochs a run's checkpoint holds; MienError for one that is damaged."""
     if not run.checkpoint.exists():
         return 0
@@ -97,7 +97,7 @@ def train(
         if epochs is not None and epochs != experiment.train.epochs:
             experiment = experiment.model_copy(update={"train": experiment.train.model_copy(update={"epochs": epochs})})
             write_text(run.experiment_file, experiment.to_yaml())
-        _epochs_done(run)  # An error before anything is written.
+        epochs_done(run)  # An error before anything is written.
         dataset = open_dataset(workspace, experiment.dataset.name)
         begin_session(run, experiment, dataset, command)
         run.set_state("running")

@@ -11,6 +11,7 @@ from mien.data.dataset import Dataset
 from mien.errors import MienError
 from mien.experiment.schema import Experiment
 from mien.files import replacing
+from mien.parquet import read_table
 from mien.protocols import Roles, check_roles, role_ids
 from mien.runs.run import Run
 from mien.training.start_weights import KEY
@@ -29,7 +30,7 @@ def begin_session(run: Run, experiment: Experiment, dataset: Dataset, command: S
                 expected=f"fingerprint {made['dataset']['fingerprint'][:16]}, "
                 f"but it is {dataset.card.fingerprint[:16]}",
             )
-        last = made["sessions"][-1]
+        last = made.setdefault("sessions", [{"started": now}])[-1]
         if "duration_s" not in last:
             # It was killed; what came after its last whole epoch is lost.
             begun = datetime.datetime.fromisoformat(last["started"]).timestamp()
@@ -80,7 +81,7 @@ def same_start(run: Run, found: dict[str, Any], before: dict[str, Any] | None) -
 def keep_roles(run: Run, dataset: Dataset, roles: Roles) -> None:
     """Save which rows a protocol took out of whole splits; a run that goes on must find the same."""
     if run.roles.exists():
-        check_roles(dataset, roles, pq.read_table(run.roles))
+        check_roles(dataset, roles, read_table(run.roles, ["split", "id", "role"], "the rows of the roles"))
     elif (rows := role_ids(dataset, roles)).num_rows:
         with replacing(run.roles) as temporary:
             pq.write_table(rows, temporary)

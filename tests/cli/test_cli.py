@@ -94,7 +94,7 @@ def test_help_and_version() -> None:
     ("arguments", "message"),
     [
         (["trian"], "No such command 'trian'. Did you mean 'train'?"),
-        (["train", "--fast"], "No such option: --fast (Possible options: --folds)"),
+        (["train", "--fast"], "No such option: --fast (Possible options: --folds, --trust)"),
         (["check"], "Missing argument 'file'"),
         (["train"], "there is no experiment file; expected mien train FILE, or mien train --resume RUN"),
         (["data", "synth", "--as", "x", "--n", "3"],

@@ -40,6 +40,8 @@ from mien.images import encode_png
 from mien.runs.run import Run, new_run
 from mien.workspace import Workspace
 
+SCORED = {"protocol": "official", "split": "test", "n": 1, "accuracy": 1.0, "per_class": {}, "interval": {}}
+
 # Two classes: rows 3 and 5 are confidently of the other one, row 6 of none.
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1])
 SURE = np.array([0.9, 0.8, 0.7, 0.2, 0.4, 0.7, 0.55])
@@ -206,7 +208,9 @@ def write_folds(
         columns |= {name: logits[:, i].astype(np.float32) for i, name in enumerate(FER2013.classes)}
         run.predictions("report").parent.mkdir()
         pq.write_table(pa.table(columns), run.predictions("report"))
-        write_json(run.metrics_file("report"), {"contaminated": 0.0, "labels": "fer2013-7", "calibration": None})
+        write_json(
+            run.metrics_file("report"), {**SCORED, "contaminated": 0.0, "labels": "fer2013-7", "calibration": None}
+        )
         found.append(run)
     return found
 
@@ -314,7 +318,12 @@ def test_the_temperature_of_each_run_counts(workspace: Workspace, tiny_file: Pat
     before = out_of_fold(workspace, "folds/1-5").given
     write_json(
         runs[0].metrics_file("report"),
-        {"contaminated": 0.0, "labels": "fer2013-7", "calibration": {"temperature": 2.0}},
+        {
+            **SCORED,
+            "contaminated": 0.0,
+            "labels": "fer2013-7",
+            "calibration": {"temperature": 2.0, "before": {}, "after": {}},
+        },
     )
     after = out_of_fold(workspace, "folds/1-5").given
     assert np.log(after[0, 1] / after[0, 2]) == pytest.approx(np.log(before[0, 1] / before[0, 2]) / 2)

@@ -402,7 +402,7 @@ def test_what_is_stored_is_read_again_and_replaced_whole(stripes: Run, context: 
     with pytest.raises(ValueError, match="the result of cases doesn't say split, role"):
         store(stripes, "cases", {key: value for key, value in context.about.items() if key not in ("split", "role")})
     (stripes.folder / "explain" / "cases.json").write_text("{")
-    with pytest.raises(FailedError, match="the file isn't JSON"):
+    with pytest.raises(FailedError, match="the explanation can't be read"):
         read(stripes, "cases")
     (stripes.folder / "explain" / "cases.json").unlink()
 

@@ -17,7 +17,7 @@ RESULTS = TESTS.parent / "results"
 def page() -> str:
     """All sections as Markdown."""
     from mien.comparison.tables import markdown_lines
-    from mien.files import read_json
+    from mien.reading import read_json
 
     lines = ["# Faults", "", "Written by `python -m tests.faults`: what mien does when it is disturbed."]
     for file in sorted((RESULTS / "faults").glob("*.json")):

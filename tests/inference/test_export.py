@@ -20,12 +20,12 @@ from mien.errors import FailedError, MienError
 from mien.evaluation import evaluate, evaluate_file
 from mien.experiment.building import build_model
 from mien.experiment.schema import load_experiment
-from mien.files import read_json
 from mien.images import decode
 from mien.inference import export, load
 from mien.inference.export import export_run
 from mien.inference.model import SHIPPED, load_run
 from mien.inference.weights import save_weights
+from mien.reading import read_json
 from mien.runs.ledger import entries
 from mien.runs.model_file import ModelFile
 from mien.runs.predictions import read_predictions

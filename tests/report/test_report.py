@@ -716,13 +716,13 @@ def test_without_errors_there_are_intervals_too(tmp_path):
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("metrics-choose.json", "{", "the file isn't JSON"),
+        ("metrics-choose.json", "{", "what was measured can't be read (JSONDecodeError: "),
         (
             "metrics-choose.json",
             "{}",
-            "the metrics lack accuracy, contaminated, interval, n, per_class, ",
+            "what was measured can't be read (field required)",
         ),
-        ("history.csv", "epoch,fit_loss\n1,2\n", "the history can't be read ('fit_accuracy')"),
+        ("history.csv", "epoch,fit_loss\n1,2\n", "the history can't be read (KeyError: 'fit_accuracy')"),
         ("predictions/choose.parquet", "PAR1", "the predictions can't be read"),
     ],
 )

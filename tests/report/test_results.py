@@ -10,7 +10,8 @@ from conftest import REPOSITORY
 from pages import assert_in_order
 
 from mien.errors import MienError
-from mien.files import PUBLISHED, read_json
+from mien.files import PUBLISHED
+from mien.reading import read_json
 from mien.report import results as written
 from mien.report.publishing import publish
 from mien.runs.run import Run

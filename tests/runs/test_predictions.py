@@ -211,7 +211,7 @@ def test_a_file_that_is_none_says_so(tmp_path: Path) -> None:
     with pytest.raises(MienError, match="there is no such file"):
         read_foreign(file, stored())
     file.write_text("id,happy\n1,0.5\n")
-    with pytest.raises(MienError, match="this can't be read as Parquet"):
+    with pytest.raises(MienError, match="this Parquet can't be read"):
         read_foreign(file, stored())
 
 

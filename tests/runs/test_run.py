@@ -195,8 +195,9 @@ def test_an_overview_needs_neither_plugin_nor_data_set(workspace: Workspace, tin
     run = new_run(workspace, load_experiment(tiny_file))
     (run.folder / "plugins/mine.py").write_text("raise RuntimeError\n")
     run.history.write_text("epoch,lr\n1,0.1\n2,0.1\n")
-    write_json(run.metrics_file("report"), {"accuracy": 0.5})
-    write_json(run.metrics_file("choose"), {"accuracy": 0.6})
+    common = {"protocol": "official", "split": "a", "n": 2, "contaminated": 0.0, "per_class": {}, "interval": {}}
+    write_json(run.metrics_file("report"), {"accuracy": 0.5, **common})
+    write_json(run.metrics_file("choose"), {"accuracy": 0.6, **common})
     assert run.metrics_file("report").name == "metrics.json"
     assert overview(run) == {
         "run": "tiny/1",
@@ -206,6 +207,6 @@ def test_an_overview_needs_neither_plugin_nor_data_set(workspace: Workspace, tin
         "protocol": "official",
         "epochs": 3,
         "epochs_done": 2,
-        "choose": {"accuracy": 0.6},
-        "report": {"accuracy": 0.5},
+        "choose": {"accuracy": 0.6, **common},
+        "report": {"accuracy": 0.5, **common},
     }

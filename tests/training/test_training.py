@@ -21,9 +21,9 @@ from mien.errors import FailedError, MienError
 from mien.evaluation import evaluate
 from mien.experiment.building import build_model, build_roles, build_samples
 from mien.experiment.schema import load_experiment
-from mien.files import read_json
 from mien.inference.weights import read_header
 from mien.protocols.batches import epoch_order, step_seed
+from mien.reading import read_json
 from mien.runs.run import Run, find_run, new_run
 from mien.training.fit import check_epochs, train
 from mien.training.mixing import mix

@@ -25,9 +25,10 @@ from mien.data.importers import (  # noqa: F401  (they register themselves)
 from mien.data.importers.source import MAX_SPLITS, BadRow, Row, Source
 from mien.data.importers.splits import SHARES, make_splits
 from mien.data.labels import SCHEMES, LabelScheme, canonical, scheme_named, scheme_of
-from mien.errors import MienError
+from mien.errors import MienError, shown
 from mien.images import decode
 from mien.parallel import chunks, ordered_map
+from mien.parquet import MAX_TEXT
 from mien.progress import console, progress
 from mien.registry import entry, names
 from mien.workspace import Workspace, check_name
@@ -112,7 +113,7 @@ def import_dataset(
             notes.append(difference)
             warnings.append(difference)
     for note in warnings:
-        console.print(f"warning: {note}", style="bold yellow", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"warning: {shown(note)}", style="bold yellow", markup=False, highlight=False, soft_wrap=True)
     return open_dataset(workspace, name)
 
 
@@ -171,15 +172,22 @@ def _read_votes(votes: Path, content: Source, kind: str) -> ferplus.Votes:
 
 def _checked(content: Source) -> Generator[list[Row | BadRow]]:
     """Chunks of rows with the sizes of their images; a row whose image doesn't decode becomes a bad row."""
-    of_rows = chunks(content.rows, _CHUNK_ROWS, lambda row: len(row.image) if isinstance(row, Row) else 0, _CHUNK_BYTES)
+    of_rows = chunks(content.rows, _CHUNK_ROWS, _bytes_of, _CHUNK_BYTES)
     if content.checked:
         yield from of_rows
         return
     first = next(of_rows, [])
-    size = sum(len(row.image) for row in first if isinstance(row, Row))
+    size = sum(map(_bytes_of, first))
     # Pillow lets other threads run only while it decodes, so with small images threads slow each other down.
-    work = ordered_map if size >= _LARGE_IMAGE * len(first) else map
-    yield from work(_check, itertools.chain([first], of_rows))
+    rows = itertools.chain([first], of_rows)
+    if size >= _LARGE_IMAGE * len(first):
+        yield from ordered_map(_check, rows, lambda chunk: sum(map(_bytes_of, chunk)))
+    else:
+        yield from map(_check, rows)
+
+
+def _bytes_of(row: Row | BadRow) -> int:
+    return len(row.image) if isinstance(row, Row) else 0
 
 
 def _check(chunk: list[Row | BadRow]) -> list[Row | BadRow]:
@@ -206,6 +214,8 @@ def _add(
     """Write a row, or say why not."""
     if row.label is None:
         return BadRow(row.id, content.label_column, "no label")
+    if len(row.id.encode()) > MAX_TEXT:
+        return BadRow(row.id[:40] + "…", "id", f"{len(row.id):,} letters", f"at most {MAX_TEXT:,} bytes")
     if row.label not in indexes:
         expected = ", ".join(str(label) for label in indexes if isinstance(label, type(row.label)))
         return BadRow(row.id, content.label_column, f"'{row.label}' is no label", expected)

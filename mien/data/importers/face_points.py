@@ -22,8 +22,8 @@ from mien.data.dataset import POINTS_COLUMN
 from mien.data.importers.source import BadRow, Row
 from mien.errors import MienError
 from mien.faces.ibug import MIRROR, POINTS
-from mien.files import read_json
 from mien.images import FORMATS, MAX_PIXELS
+from mien.reading import read_json
 
 COLUMN = POINTS_COLUMN
 KIND = pa.list_(pa.float32(), 2 * POINTS)
@@ -177,7 +177,7 @@ def restricted(source: Path, splits: Iterable[Any]) -> bool:
     """
     card = source / "card.json"
     if card.is_file():
-        with contextlib.suppress(OSError, ValueError, AttributeError):
+        with contextlib.suppress(OSError, MienError, AttributeError):
             if read_json(card).get("details", {}).get(COLUMN, {}).get("terms"):
                 return True
     return any(_OF_300_W.search(name) for name in [source.name, *splits] if isinstance(name, str))

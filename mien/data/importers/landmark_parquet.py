@@ -79,7 +79,7 @@ def landmark_parquet(source: Path) -> Source | None:
 
 def _file(path: Path) -> _File | None:
     """A file of landmarks; None for one that has labels or no points."""
-    opened = tables.open_parquet(path)
+    opened = tables.open_source(path)
     schema = opened.schema_arrow
     image, label, split = (tables.column_called(schema, names) for names in (("image",), LABELS, _SPLITS))
     points = tables.column_called(schema, (face_points.COLUMN,))

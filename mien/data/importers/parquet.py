@@ -1,6 +1,5 @@
 """Parquet with a column `image` (bytes, or {bytes, path}) and a label: mien's own data sets, Hugging Face's, or any."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -28,7 +27,7 @@ def parquet(source: Path) -> Source | None:
     paths = tables.paths_of(source)
     if not paths:
         return None
-    files = [tables.open_parquet(path) for path in paths]
+    files = [tables.open_source(path) for path in paths]
     schema = files[0].schema_arrow
     for path, file in zip(paths, files, strict=True):
         if not file.schema_arrow.equals(schema):
@@ -100,11 +99,8 @@ class _Columns:
 
 def _classes(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
     """The class names of the label column from the `huggingface` metadata, or None."""
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        names = features[label]["names"]
-    except (KeyError, ValueError, TypeError):
-        return None
+    feature = tables.features_of(schema).get(label)
+    names = feature.get("names") if isinstance(feature, dict) else None
     return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 

@@ -12,18 +12,16 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from mien.data.dataset import Dataset, open_dataset, write_dataset
 from mien.data.labels import LabelScheme, canonical
 from mien.errors import MienError, unknown
+from mien.files import cell_value
 from mien.images import decode
 from mien.progress import progress
 from mien.workspace import Workspace
 
 COLUMNS = ("split", "id", "given", "suggested")
 _OWN = ("id", "image", "label")
-_BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def relabel(workspace: Workspace, source: str, file: Path, name: str) -> Dataset
     classes = old.card.classes
     digest = hashlib.sha256(content).hexdigest()
     by_class = Counter(f"{classes[changes[key].given]} → {classes[label]}" for key, label in new.items())
-    schema = pq.read_schema(old.folder / old.card.shards[0].file)
+    schema = old.schema()
     columns = {column.name: column.type for column in schema if column.name not in _OWN}
     note = (
         f"{len(new):,} label{'s' if len(new) > 1 else ''} changed by {file.name} (SHA-256 {digest[:16]}): "
@@ -84,7 +82,7 @@ def relabel(workspace: Workspace, source: str, file: Path, name: str) -> Dataset
         progress(f"writing {name}", sum(shard.rows for shard in old.card.shards)) as done,
     ):
         for shard in old.card.shards:
-            for batch in pq.ParquetFile(old.folder / shard.file).iter_batches(batch_size=_BATCH):
+            for batch in old.batches(shard):
                 for row in batch.to_pylist():
                     label = new.get((shard.split, row["id"]), row["label"])
                     image = row["image"]
@@ -124,7 +122,7 @@ def read_changes(content: bytes, scheme: LabelScheme, file: Path) -> list[Change
     for line, fields in lines[1:]:
         if len(fields) != len(names):
             raise MienError(f"{len(fields)} columns", file=str(file), line=line, expected=str(len(names)))
-        row = {name: field.strip() for name, field in zip(names, fields, strict=True)}
+        row = {name: cell_value(field.strip()) for name, field in zip(names, fields, strict=True)}
         key = (row["split"], row["id"])
         if key in seen:
             raise MienError(

@@ -1,6 +1,5 @@
 """The Parquet files of a source: which ones belong to it, their splits by name, their columns and values."""
 
-import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +11,8 @@ import pyarrow.parquet as pq
 from mien.data.dataset import SPLIT_NAMES, split_rank
 from mien.data.importers.source import MAX_IMAGE_BYTES, BadRow
 from mien.errors import MienError
+from mien.parquet import open_parquet, pieces
+from mien.reading import parse_json, reading
 
 # `train-00000.parquet`, and `train-00000-of-00001.parquet` with or without a hash behind it.
 _SHARD = re.compile(r"(\w+?)-\d{4,}(-of-\d+)?(-[0-9a-f]+)?")
@@ -38,25 +39,14 @@ def split_of(path: Path) -> str | None:
     return path.stem if path.stem.lower() in SPLIT_NAMES else None
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """Open the file to be read page by page, not a whole row group at a time."""
-    with readable(path):
-        file = pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
-        names = file.schema_arrow.names
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise MienError(f"two columns are called '{twice}'", file=str(path))
-        return file
+def open_source(path: Path) -> pq.ParquetFile:
+    """Open a file of the source; MienError for one that isn't Parquet."""
+    return open_parquet(path, "this Parquet", MienError)
 
 
-@contextlib.contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turn errors of reading into a MienError that names the file."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise MienError(f"the file can't be read as Parquet ({reason})", file=str(path)) from error
+def _batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    with open_source(path) as file, reading(path, "this Parquet", MienError):
+        yield from pieces(file, path, columns, most=_BATCH_ROWS)
 
 
 def column_called(schema: pa.Schema, wanted: tuple[str, ...]) -> str | None:
@@ -66,6 +56,15 @@ def column_called(schema: pa.Schema, wanted: tuple[str, ...]) -> str | None:
             if name.strip().lower() == column:
                 return str(name)
     return None
+
+
+def features_of(schema: pa.Schema) -> dict[str, Any]:
+    """What the `huggingface` metadata says of the columns; {} where it says nothing that can be read."""
+    try:
+        features = parse_json((schema.metadata or {})[b"huggingface"].decode())["info"]["features"]
+    except (KeyError, ValueError, TypeError):
+        return {}
+    return features if isinstance(features, dict) else {}
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -88,18 +87,16 @@ def is_image(kind: pa.DataType) -> bool:
 
 def rows_of(path: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
     """The values of these columns by name, row after row."""
-    with open_parquet(path) as file, readable(path):
-        for batch in file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
-            yield from batch.to_pylist()
+    for batch in _batches(path, columns):
+        yield from batch.to_pylist()
 
 
 def values_of(paths: Iterable[Path], column: str) -> list[Any]:
     """The values of a column, file after file."""
     values: list[Any] = []
     for path in paths:
-        with open_parquet(path) as file, readable(path):
-            for batch in file.iter_batches(columns=[column], use_threads=False):
-                values.extend(batch.column(column).to_pylist())
+        for batch in _batches(path, [column]):
+            values.extend(batch.column(column).to_pylist())
     return values
 
 

@@ -740,10 +740,12 @@ def test_broken_parquet(workspace: Workspace, tmp_path: Path) -> None:
     source = write_parquet(tmp_path / "train-00000.parquet", {"image": pngs(40), "label": ["cat"] * 40})
     whole = source.read_bytes()
     source.write_bytes(whole[:-6] + b"\xff\xff\xff\xffPA")
-    assert refusal(workspace, source)[0].startswith("SOURCE: the file can't be read as Parquet (Parquet magic bytes")
+    assert refusal(workspace, source)[0].startswith(
+        "SOURCE: this Parquet can't be read (ArrowInvalid: Parquet magic bytes"
+    )
     # The pages, not the footer.
     source.write_bytes(whole[:100] + b"\xff" * 600 + whole[700:])
-    assert refusal(workspace, source)[0].startswith("SOURCE: the file can't be read as Parquet (")
+    assert refusal(workspace, source)[0].startswith("SOURCE: this Parquet can't be read (")
 
 
 # What holds for all
