@@ -22,7 +22,7 @@ MODULES = {
 # From left to right as data travels: a module imports only what stands before it. A folder stands for all of its own.
 ROWS = (
     "mien",
-    "errors files progress parallel registry workspace environment intervals images latex",
+    "errors files progress downloads parallel registry workspace environment intervals images latex",
     "faces",
     "data audit protocols",
     "augment models losses optimizers",

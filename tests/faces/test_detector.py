@@ -17,7 +17,7 @@ from mien.faces.detector import Box, Detector, Face, Fit, open_detector
 from mien.faces.squares import WIDEN, Square, crop
 from mien.images import Pixels, decode
 
-EXPECTED = "YuNet's weights, face_detection_yunet_2023mar.onnx of OpenCV's model zoo, or cascade, or none"
+EXPECTED = "YuNet's weights, face_detection_yunet_2023mar.onnx of OpenCV's model zoo, or auto, yunet, cascade or none"
 # The middles of the four faces of the photo.
 FOUR = [(30, 131), (182, 155), (306, 115), (466, 158)]
 
