@@ -52,7 +52,7 @@ def pasted(image: Pixels, scene: Pixels, side: int, turn: float, random: np.rand
     half = side * 0.75
     x, y = random.uniform(half, 640 - half), random.uniform(half, 480 - half)
     matrix = cv2.getRotationMatrix2D((23.5, 23.5), -turn, side / 48)
-    matrix[:, 2] += (x - 23.5, y - 23.5)
+    matrix[:, 2] += np.array([x - 23.5, y - 23.5])
     flags = cv2.INTER_AREA if side < 48 else cv2.INTER_CUBIC
     there = cv2.warpAffine(np.full((48, 48), 255, np.uint8), matrix, (640, 480), flags=cv2.INTER_LINEAR)[:, :, None]
     over = cv2.warpAffine(image, matrix, (640, 480), flags=flags, borderMode=cv2.BORDER_REPLICATE)

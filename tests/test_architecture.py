@@ -22,14 +22,14 @@ MODULES = {
 # From left to right as data travels: a module imports only what stands before it. A folder stands for all of its own.
 ROWS = (
     "mien",
-    "errors files progress downloads parallel registry workspace environment intervals images latex",
+    "errors files progress downloads parallel registry workspace environment intervals images latex html_table",
     "faces",
     "data audit protocols",
     "augment models losses optimizers",
     "metrics",
     "tasks experiment",
     "runs inference training evaluation comparison",
-    "landmarks cropping explanation report",
+    "landmarks cropping explanation report prediction",
     "workflow side_by_side api reproduce",
     "cli __main__",
 )

@@ -54,6 +54,10 @@ class Box(NamedTuple):
         """The side of the square of the same area."""
         return float(np.sqrt(self.width * self.height))
 
+    def scaled(self, factor: float) -> "Box":
+        """The same in an image whose sides are so many times as long."""
+        return Box(*(float(value) * factor for value in self))
+
 
 Marks = tuple[tuple[float, float], ...]
 
@@ -71,8 +75,13 @@ class Found(NamedTuple):
 
     def scaled(self, factor: float) -> "Found":
         """The same in an image whose sides are so many times as long."""
-        marks = self.marks and tuple((x * factor, y * factor) for x, y in self.marks)
-        return Found(Box(*(float(value) * factor for value in self.box)), float(self.score), marks)
+        marks = scaled_marks(self.marks, factor)
+        return Found(self.box.scaled(factor), float(self.score), marks)
+
+
+def scaled_marks(marks: Marks | None, factor: float) -> Marks | None:
+    """The same points in an image whose sides are so many times as long."""
+    return marks and tuple((x * factor, y * factor) for x, y in marks)
 
 
 class Face(NamedTuple):
