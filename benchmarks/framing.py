@@ -130,8 +130,9 @@ def main() -> None:
             told, of = sum(row["right"] for row in rows), sum(row["n"] for row in rows)
             sizes = "  ".join(f"{row['side']}: {row['right'] / row['n']:.3f} of {row['found']:.3f}" for row in rows)
             print(
-                f"{json.dumps(setting._asdict())} turned by {turn}: {told / of:.4f}, {told / of / (bare / n):.3f} of that; {sizes}"
+                f"{json.dumps(setting._asdict())} turned by {turn}: {told / of:.4f}, {told * n / of / bare:.3f} of it"
             )
+            print(f"    {sizes}")
 
 
 if __name__ == "__main__":

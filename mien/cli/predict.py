@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, app, print_result, print_table
+from mien.cli.shared import (
+    DetectorName,
+    DetectorWeights,
+    Home,
+    Json,
+    app,
+    counted,
+    print_result,
+    print_table,
+    tell_unread,
+)
 from mien.errors import MienError
 from mien.workspace import find_workspace
 
@@ -31,10 +41,8 @@ def predict(
     draw: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Pictures of the photos with their answers.")
     ] = None,
-    detector: Annotated[
-        str, typer.Option(metavar="auto|yunet|cascade|none", help="How faces are found; none: the images are faces.")
-    ] = "auto",
-    detector_weights: Annotated[Path | None, typer.Option(metavar="FILE", help="A file with YuNet's weights.")] = None,
+    detector: DetectorName = "auto",
+    detector_weights: DetectorWeights = None,
     min_size: Annotated[float, typer.Option(min=0, help="Leave out faces smaller than so many pixels.")] = 0.0,
     min_score: Annotated[float, typer.Option(min=0, help="Leave out faces that the detector is less sure of.")] = 0.0,
     largest: Annotated[bool, typer.Option("--largest", help="Only the largest face of each photo.")] = False,
@@ -88,7 +96,7 @@ def predict(
     predictor = Predictor(teller, finder, wanted, min_size, min_score, largest, min_confidence, pointer)
     names = columns(predictor.names, points)
     limits = "; ".join(f"{one.name}: {one.limits}" for one in (teller, pointer) if one is not None and one.limits)
-    about = {
+    about: dict[str, Any] = {
         "model": predictor.title,
         "detector": f"{finder.name} {finder.digest[:12]}".strip(),
         "classes": list(predictor.names),
@@ -110,7 +118,6 @@ def predict(
             counts = predict_photos(left, predictor, output.add, draw)
     result: dict[str, Any] = {**about, **asdict(counts)}
     if out is None:
-        result["faces_found"] = counts.faces
         result["faces"] = [nested({name: row[name] for name in names}) for row in shown]
     else:
         result["out"] = str(out)
@@ -120,17 +127,16 @@ def predict(
             _table(shown, about["model"])
         skipped = f", {len(photos) - counts.images:,} done before" if counts.images < len(photos) else ""
         print(
-            f"{counts.images:,} photos, {counts.faces:,} faces ({counts.uncertain:,} uncertain), {counts.without:,} without "
-            f"a face, {counts.failed:,} can't be read{skipped} (model {about['model']}, detector {finder.name})"
+            f"{counted(counts.images, 'photo')}, {counted(counts.n, 'face')} ({counts.uncertain:,} uncertain), "
+            f"{counts.without:,} without a face, {counts.failed:,} can't be read{skipped} "
+            f"(model {about['model']}, detector {finder.name})"
         )
         for what, where in (("answers", out), ("pictures", draw)):
             if where is not None:
                 print(f"{what}: {where}")
 
     print_result(as_json, result, show)
-    if counts.failed:
-        print(f"mien: {counts.failed:,} of {counts.images:,} photos can't be read", file=sys.stderr)
-        raise typer.Exit(2 if counts.failed == len(photos) else 1)
+    tell_unread(counts.failed, len(photos))
 
 
 def _table(rows: list[dict[str, Any]], model: str) -> None:

@@ -59,7 +59,9 @@ def _photos(given: str) -> Iterator[Photo]:
             raise MienError("no image lies in this folder", file=given, expected="files such as .jpg or .png")
         yield from (Photo(file, file.relative_to(path)) for file in below)
     elif glob.has_magic(given) and not os.path.lexists(path):
-        matches = [Path(match) for match in sorted(glob.glob(given, recursive=True)) if not Path(match).is_dir()]
+        # A whole path with its pattern is nothing that `Path.glob` takes.
+        names = sorted(glob.glob(given, recursive=True))  # noqa: PTH207
+        matches = [Path(name) for name in names if not Path(name).is_dir()]
         if not matches:
             raise MienError("nothing matches this pattern", file=given, expected="such as photos/*.jpg")
         yield from (Photo(match, Path(match.name)) for match in matches)

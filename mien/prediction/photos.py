@@ -21,10 +21,10 @@ from mien.progress import progress
 
 @dataclass
 class Counts:
-    """How many photos were told, how many of them have no face or can't be read, and how many faces there are."""
+    """How many photos were told, how many faces (n) are in them, and how many have none or can't be read."""
 
     images: int = 0
-    faces: int = 0
+    n: int = 0
     without: int = 0
     uncertain: int = 0
     failed: int = 0
@@ -61,7 +61,7 @@ def predict_photos(
     with progress("predict", len(photos)) as advance:
         for rows in ordered_map(tell, photos):
             faces = sum(row["face"] is not None for row in rows)
-            counts.faces += faces
+            counts.n += faces
             counts.uncertain += sum(bool(row["uncertain"]) for row in rows)
             counts.failed += bool(rows[0]["error"])
             counts.without += not faces and not rows[0]["error"]
