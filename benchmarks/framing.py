@@ -26,10 +26,10 @@ from mien.images import Pixels, decode, luma, stretch
 from mien.inference import Model, load
 from mien.intervals import wilson, with_interval
 
-SIZES = (40, 60, 90, 130, 200)
+SIZES = (40, 60, 90, 130, 200)  # px
 TURNS = (0, 20)
 SCENES = ("coffee", "rocket", "chelsea", "gravel", "grass")
-GRID = [Framing(scale, down, False) for scale in (0.95, 1.02, 1.1, 1.18, 1.26) for down in (-0.06, -0.02, 0.02)]
+GRID = [Framing(scale, -0.02, turned) for turned in (False, True) for scale in (0.95, 1.02, 1.1, 1.18, 1.26)]
 
 
 def read(file: Path, usage: str, most: int) -> tuple[list[Pixels], npt.NDArray[np.int64]]:
@@ -80,13 +80,18 @@ def right(model: Model, images: list[Pixels], labels: npt.NDArray[np.int64]) -> 
 
 
 def measure(
-    model: Model, images: list[Pixels], labels: npt.NDArray[np.int64], detector: Detector, settings: list[Framing]
+    model: Model,
+    images: list[Pixels],
+    labels: npt.NDArray[np.int64],
+    detector: Detector,
+    settings: list[Framing],
+    sizes: list[int],
 ) -> dict[str, Any]:
     """The accuracy on the images themselves, and by size, turn and framing on those found in scenes."""
     bare = right(model, [stretch(image, model.size, "rgb") for image in images], labels)
     rows = []
     for turn in TURNS:
-        for side in SIZES:
+        for side in sizes:
             pairs = list(found(images, detector, side, turn))
             hits = np.array([face is not None for _, face in pairs])
             leans = [np.degrees(tilt(face)) for _, face in pairs if face is not None]
@@ -111,13 +116,14 @@ def main() -> None:
     parser.add_argument("model", help="a run's folder, or a file")
     parser.add_argument("--detector", default="auto")
     parser.add_argument("--n", type=int, default=500)
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--report", action="store_true", help="measure the setting in use on PrivateTest")
     given = parser.parse_args()
     cv2.setNumThreads(1)
     images, labels = read(given.file, "PrivateTest" if given.report else "PublicTest", given.n)
-    settings = [FER2013] if given.report else [*GRID, *(one._replace(turned=True) for one in GRID)]
+    settings = [FER2013] if given.report else GRID
     detector = open_detector(given.detector)
-    result = measure(load(given.model), images, labels, detector, settings)
+    result = measure(load(given.model), images, labels, detector, settings, given.sizes)
     n, bare = result["n"], result["bare"]
     print(f"the images themselves: {with_interval(bare / n, wilson(bare, n))}, n = {n}; detector {detector.name}")
     for setting in settings:

@@ -153,7 +153,7 @@ def fallbacks(dataset: Dataset) -> pa.Table:
 def _fallback(dataset: Dataset, split: str) -> Bools:
     if "source" not in dataset.card.columns:
         return np.zeros(dataset.rows(split), np.bool_)
-    return np.array([value == _FALLBACK for value in dataset.table(split, ["source"])["source"].to_pylist()], np.bool_)
+    return np.array([value in _FALLBACKS for value in dataset.table(split, ["source"])["source"].to_pylist()], np.bool_)
 
 
 def owners(dataset: Dataset) -> dict[str, dict[str, dict[str, int]]]:

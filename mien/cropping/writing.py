@@ -13,7 +13,7 @@ from mien.cropping.sheets import write_sheets
 from mien.data.dataset import POINTS_COLUMN, Dataset, Shard, free_name, open_dataset, write_dataset
 from mien.errors import MienError
 from mien.faces.ibug import POINTS
-from mien.faces.regions import Region, moved, region_named
+from mien.faces.regions import moved, region_named
 from mien.images import Pixels, stored_pngs
 from mien.landmarks.stored_points import PointModel, decoded, points_of
 from mien.progress import progress
