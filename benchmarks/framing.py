@@ -29,7 +29,8 @@ from mien.intervals import wilson, with_interval
 SIZES = (40, 60, 90, 130, 200)  # px
 TURNS = (0, 20)
 SCENES = ("coffee", "rocket", "chelsea", "gravel", "grass")
-GRID = [Framing(scale, -0.02, turned) for turned in (False, True) for scale in (0.95, 1.02, 1.1, 1.18, 1.26)]
+SCALES, DOWNS = (0.85, 0.9, 0.95, 1.0, 1.1, 1.2), (-0.06, -0.02, 0.02)
+GRID = [Framing(scale, down, turned) for turned in (False, True) for scale in SCALES for down in DOWNS]
 
 
 def read(file: Path, usage: str, most: int) -> tuple[list[Pixels], npt.NDArray[np.int64]]:

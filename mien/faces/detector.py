@@ -168,7 +168,9 @@ class Detector:
             for one in self.find(_scaled(image, scale)):
                 if np.isfinite((*one[0], one[1])).all() and min(one[0].width, one[0].height) >= 1:
                     found.append(Found(*one).scaled(1 / scale))
-        return found
+        # What lies mostly beyond the photo was seen in its repeated edge.
+        whole = Box(0, 0, image.shape[1], image.shape[0])
+        return [one for one in found if _common(one.box, whole) > _SHARED * one.box.side**2]
 
 
 def open_detector(given: str = "auto", weights: Path | None = None) -> Detector:
@@ -315,6 +317,11 @@ def _surest(found: Sequence[Found]) -> list[Found]:
 
 def _shared(a: Box, b: Box) -> float:
     """The part of the smaller of two boxes that lies in the other."""
+    return _common(a, b) / min(a.width * a.height, b.width * b.height)
+
+
+def _common(a: Box, b: Box) -> float:
+    """The area that two boxes have in common."""
     width = min(a.left + a.width, b.left + b.width) - max(a.left, b.left)
     height = min(a.top + a.height, b.top + b.height) - max(a.top, b.top)
-    return max(0.0, width) * max(0.0, height) / min(a.width * a.height, b.width * b.height)
+    return max(0.0, width) * max(0.0, height)

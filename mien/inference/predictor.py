@@ -19,9 +19,9 @@ Points = npt.NDArray[np.float32]
 
 UNCERTAIN = "uncertain"
 # Below these an answer is uncertain; docs/predict.md tells how they were measured.
-SMALLEST = 24.0  # the side of the detector's box, in pixels of the photo
+SMALLEST = 18.0  # the side of the detector's box, in pixels of the photo
 BLUREST = 0.02  # `sharpness`
-MOST_TURNED = 0.45  # `turn`
+MOST_TURNED = 0.6  # `turn`
 _SHARP_SIDE = 48
 
 

@@ -77,7 +77,7 @@ class Output:
         try:
             rows = _stored(earlier) if earlier == self.partial else ([row] for row in _read(earlier))
             for row in (row for some in rows for row in some):
-                photos.setdefault(row["path"], []).append(row)
+                photos.setdefault(dict(row)["path"], []).append(row)
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise MienError(
                 "what stands here can't be gone on with", file=str(earlier), expected="answers that mien wrote"
