@@ -29,7 +29,7 @@ from mien.intervals import wilson, with_interval
 SIZES = (40, 60, 90, 130, 200)  # px
 TURNS = (0, 20)
 SCENES = ("coffee", "rocket", "chelsea", "gravel", "grass")
-SCALES, DOWNS = (0.85, 0.9, 0.95, 1.0, 1.1, 1.2), (-0.06, -0.02, 0.02)
+SCALES, DOWNS = (0.85, 0.95, 1.05, 1.15, 1.25), (-0.03, 0.0, 0.03)
 GRID = [Framing(scale, down, turned) for turned in (False, True) for scale in SCALES for down in DOWNS]
 
 

@@ -52,7 +52,7 @@ def predict(
     classes: Annotated[
         str, typer.Option(metavar="A,B,…", help="Only these answers; their probabilities are made to sum to 1.")
     ] = "",
-    points: Annotated[bool, typer.Option("--points", help="Add the 68 points, by mien's landmark model.")] = False,
+    with_points: Annotated[bool, typer.Option("--points", help="Add the 68 points, by mien's landmark model.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Skip the photos that --out has already.")] = False,
     workspace: Home = None,
     as_json: Json = False,
@@ -88,13 +88,13 @@ def predict(
         )
     finder = open_detector(detector, detector_weights)
     pointer = None
-    if points:
+    if with_points:
         from mien.landmarks.predict import open_landmarker
 
         pointer = open_landmarker(home)
     wanted = tuple(name.strip() for name in classes.split(",") if name.strip())
     predictor = Predictor(teller, finder, wanted, min_size, min_score, largest, min_confidence, pointer)
-    names = columns(predictor.names, points)
+    names = columns(predictor.names, with_points)
     limits = "; ".join(f"{one.name}: {one.limits}" for one in (teller, pointer) if one is not None and one.limits)
     about: dict[str, Any] = {
         "model": predictor.title,

@@ -147,8 +147,8 @@ class Detector:
         """The faces of an image, uint8 (height, width, 3) RGB, from left to right.
 
         >>> import numpy as np
-        >>> Detector("none").faces(np.zeros((20, 10, 3), np.uint8))
-        [Face(box=Box(left=0, top=0, width=10, height=20), score=None, square=Square(left=-5, top=0, side=20))]
+        >>> Detector("none").faces(np.zeros((20, 10, 3), np.uint8))[0][:3]
+        (Box(left=0, top=0, width=10, height=20), None, Square(left=-5, top=0, side=20))
         """
         height, width = image.shape[:2]
         if self.find is None:

@@ -21,16 +21,16 @@ _P = "p_"
 _DIGITS = 6
 
 
-def columns(classes: Sequence[str], points: bool = False) -> list[str]:
+def columns(classes: Sequence[str], with_points: bool = False) -> list[str]:
     """The columns of a table of answers, in order.
 
     >>> columns(["happy", "sad"])[8:11]
     ['p_happy', 'p_sad', 'entropy']
     """
     shares = [f"{_P}{name}" for name in classes]
-    of_points = [f"{axis}{number}" for number in range(1, POINTS + 1) for axis in "xy"] if points else []
+    coordinates = [f"{axis}{number}" for number in range(1, POINTS + 1) for axis in "xy"] if with_points else []
     first = ("path", "frame", "time", "face", "answer", "uncertain", "error", "top")
-    return [*first, *shares, "entropy", *BOX, "score", *EYES, "size", "sharpness", "model", *of_points]
+    return [*first, *shares, "entropy", *BOX, "score", *EYES, "size", "sharpness", "model", *coordinates]
 
 
 def rows_of(path: str, answers: Sequence[FaceAnswer]) -> list[Row]:

@@ -172,19 +172,19 @@ def test_a_table(faces: Faces) -> None:
     assert table["answer"].tolist() == ["dark", "bright", "no face"]
     assert table["x"].tolist()[:2] == [20, 100]
     assert list(table.columns[8:12]) == ["p_dark", "p_middle", "p_bright", "entropy"]
-    assert repr(faces) == "Faces(2 in 2: dark 82 %, bright 78 %)"
+    assert repr(faces) == "Faces(2 in 2: dark 97 %, bright 98 %)"
 
 
 def test_pictures(faces: Faces) -> None:
     drawn = np.asarray(faces.draw())
-    assert drawn.shape == (288, 512, 3)
-    # Boxes in orange, 3.2 times as large.
+    assert drawn.shape == (360, 640, 3)
+    # Boxes in orange, four times as large.
     orange = np.argwhere((drawn == (230, 159, 0)).all(axis=2))
-    assert np.abs(orange.min(axis=0) - (32, 64)).max() <= 2
-    assert np.abs(orange.max(axis=0) - (224, 448)).max() <= 2
+    assert np.abs(orange.min(axis=0) - (40, 80)).max() <= 2
+    assert np.abs(orange.max(axis=0) - (280, 560)).max() <= 2
     page = faces._repr_html_()
     assert "<p>2 faces in 2 images</p>" in page
     assert page.count("<img") == 2
     first = page.partition("base64,")[2].partition('"')[0]
     with Image.open(io.BytesIO(base64.b64decode(first))) as image:
-        assert image.size == (512, 288)
+        assert image.size == (640, 360)

@@ -16,7 +16,7 @@ from mien.inference.predictor import FaceAnswer
 from mien.inference.rows import Row, columns, error_row, nested, rows_of
 from mien.prediction.output import FORMATS, Output
 
-NAMES = columns(["happy", "sad"], points=True)
+NAMES = columns(["happy", "sad"], with_points=True)
 ABOUT = {"model": "net 0123", "detector": "yunet", "classes": ["happy", "sad"], "limits": ""}
 MARKS = ((1.0, 2.0), (3.0, 4.0), (5.0, 6.0), (7.0, 8.0), (9.0, 10.0))
 
