@@ -23,7 +23,7 @@ def test_rows_are_cut_as_predict_cuts_photos(workspace: Workspace) -> None:
             scene = np.full((400, 500, 3), 140, np.uint8)
             if number < 2:
                 scene[100:292, 200:392] = image
-            moved = (points + (200, 100)).astype(np.float32)
+            moved = (points + np.array([200, 100])).astype(np.float32)
             writer.add(
                 "train", str(number), encode_png(scene), label, size=(500, 400), **{POINTS_COLUMN: moved.ravel()}
             )
