@@ -23,7 +23,7 @@ class Framing(NamedTuple):
     turned: bool
 
 
-# The best on PublicTest by benchmarks/framing.py, see docs/predict.md; the boxes of the cascade are as large as YuNet's.
+# The best on PublicTest by benchmarks/framing.py, see docs/predict.md. The cascade's boxes are as large as YuNet's.
 FER2013 = Framing(scale=0.95, down=0.0, turned=True)
 
 
