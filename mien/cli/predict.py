@@ -18,7 +18,7 @@ from mien.cli.shared import (
     print_table,
     tell_unread,
 )
-from mien.errors import MienError
+from mien.errors import FailedError, MienError
 from mien.workspace import find_workspace
 
 _SHOWN = 50  # rows on a screen
@@ -113,9 +113,12 @@ def predict(
     if out is None:
         counts = predict_photos(photos, predictor, lambda rows: shown.extend(rows), draw)
     else:
-        with Output(out, names, about, resume=resume) as output:
-            left = [photo for photo in photos if photo.name not in output.done]
-            counts = predict_photos(left, predictor, output.add, draw)
+        try:
+            with Output(out, names, about, resume=resume) as output:
+                left = [photo for photo in photos if photo.name not in output.done]
+                counts = predict_photos(left, predictor, output.add, draw)
+        except KeyboardInterrupt as stop:
+            raise FailedError("stopped; --resume goes on with what is done", file=str(output.partial)) from stop
     result: dict[str, Any] = {**about, **asdict(counts)}
     if out is None:
         result["faces"] = [nested({name: row[name] for name in names}) for row in shown]
