@@ -88,8 +88,8 @@ def test_where_nothing_is_found_a_small_photo_is_enlarged_once() -> None:
     assert seen == [(100, 67), (150, 100), (300, 200)]
     assert (face.box, face.marks) == (Box(10, 20, 5, 5), ((10, 20),) * 5)
     seen.clear()
-    assert detector.faces(np.zeros((400, 10, 3), np.uint8)) != []
-    assert seen == [(100, 2), (400, 10)]
+    assert detector.faces(np.zeros((400, 60, 3), np.uint8)) != []
+    assert seen == [(100, 15), (400, 60)]
 
 
 def test_several_threads_look_at_once(real_data: Path) -> None:
