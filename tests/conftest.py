@@ -6,6 +6,10 @@ import os
 # Two test processes share two cores: one thread each, set before torch reads it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# Nothing is fetched, and nobody's cache changes what a test sees; those of fetching say otherwise.
+os.environ["MIEN_OFFLINE"] = "1"
+os.environ["MIEN_CACHE"] = "/nonexistent/mien"
+
 import subprocess
 import sys
 from collections.abc import Callable

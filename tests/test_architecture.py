@@ -22,14 +22,15 @@ MODULES = {
 # From left to right as data travels: a module imports only what stands before it. A folder stands for all of its own.
 ROWS = (
     "mien",
-    "errors files progress parallel workspace reading parquet trust registry environment intervals images latex",
+    "errors files progress downloads parallel workspace reading parquet trust registry environment intervals images "
+    "latex html_table",
     "faces",
     "data audit protocols",
     "augment models losses optimizers",
     "metrics",
     "tasks experiment",
     "runs inference training evaluation comparison",
-    "landmarks cropping explanation report",
+    "landmarks cropping explanation report prediction",
     "workflow diagnosis side_by_side api reproduce",
     "cli __main__",
 )

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mien import workspace as places
-from mien.api.results import Figure, Metrics, Table, html_table
+from mien.api.results import Figure, Metrics, Table
 from mien.errors import MienError, nearest
+from mien.html_table import html_table
 from mien.runs.epochs import Epoch, read_epochs
 
 if TYPE_CHECKING:

@@ -3,30 +3,13 @@
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from html import escape
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
 from mien.errors import unknown
+from mien.html_table import html_table, text
 
 T = TypeVar("T")
-
-
-def html_table(title: str, rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows by column as HTML, with a title above; all text is escaped.
-
-    >>> html_table("<2", [{"n": 1234}])
-    '<p>&lt;2</p><table><tr><th>n</th></tr><tr><td>1,234</td></tr></table>'
-    """
-    lines = (
-        [f"<th>{escape(name)}</th>" for name in (rows[0] if rows else ())],
-        *([f"<td>{escape(_text(cell))}</td>" for cell in row.values()] for row in rows),
-    )
-    return f"<p>{escape(title)}</p><table>" + "".join(f"<tr>{''.join(line)}</tr>" for line in lines) + "</table>"
-
-
-def _text(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 class Table(Sequence[T], Generic[T]):
@@ -61,7 +44,7 @@ class Table(Sequence[T], Generic[T]):
 
     def __repr__(self) -> str:
         rows = [self._row(item) for item in self._items]
-        lines = [list(rows[0]), *([_text(cell) for cell in row.values()] for row in rows)] if rows else []
+        lines = [list(rows[0]), *([text(cell) for cell in row.values()] for row in rows)] if rows else []
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         told = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
         return "\n".join([self._title, *told])

@@ -34,11 +34,11 @@ FLAGS = {
     "undecodable": "the image doesn't decode",
     "not_a_face": f"{NOT_A_FACE} or more raters saw no face",
     "vote_conflict": "the raters' majority is another class",
-    "fallback": "cut out by the mean shape, as no landmarks were found",
+    "fallback": "cut out by the mean shape, or kept whole, as no face was found",
 }
 # In a set of cut-out regions the column `source` says where the box came from; rows that share it share no person.
-_FALLBACK = "mean_shape"
-_REGIONS = {"landmarks", _FALLBACK}
+_FALLBACKS = ("mean_shape", "whole_image")
+_REGIONS = {"landmarks", "detected", *_FALLBACKS}
 # Columns that name who is shown, or where from.
 _OWNERS = (
     *("subject", "subject_id", "id_subject", "person", "person_id", "id_person", "identity", "identity_id"),
@@ -153,7 +153,7 @@ def fallbacks(dataset: Dataset) -> pa.Table:
 def _fallback(dataset: Dataset, split: str) -> Bools:
     if "source" not in dataset.card.columns:
         return np.zeros(dataset.rows(split), np.bool_)
-    return np.array([value == _FALLBACK for value in dataset.table(split, ["source"])["source"].to_pylist()], np.bool_)
+    return np.array([value in _FALLBACKS for value in dataset.table(split, ["source"])["source"].to_pylist()], np.bool_)
 
 
 def owners(dataset: Dataset) -> dict[str, dict[str, dict[str, int]]]:

@@ -12,7 +12,7 @@ import typer
 from typer.models import CommandInfo
 
 from mien import __version__
-from mien.cli import compare, crop, data, explain, export, files, label_errors, landmarks, reproduce, runs
+from mien.cli import compare, crop, data, explain, export, files, label_errors, landmarks, predict, reproduce, runs
 from mien.cli.shared import app, from_system
 from mien.errors import FailedError, MienError
 
@@ -28,6 +28,7 @@ __all__ = [
     "label_errors",
     "landmarks",
     "main",
+    "predict",
     "reproduce",
     "runs",
 ]
@@ -35,7 +36,7 @@ __all__ = [
 # As the road goes, a verb that isn't named here last; `data` stands by itself.
 _ORDER = (
     *("demo", "check", "schema", "doctor", "train", "evaluate", "report", "runs"),
-    *("compare", "explain", "slices", "suspects", "landmarks", "reproduce", "export", "models"),
+    *("compare", "explain", "slices", "suspects", "landmarks", "reproduce", "export", "predict"),
 )
 
 

@@ -45,12 +45,18 @@ def export(
     print_result(as_json, done, show)
 
 
-@app.command()
-def models(as_json: Json = False) -> None:
+models = typer.Typer(help="The models that ship with mien, and the face detector that is fetched.")
+app.add_typer(models, name="models")
+
+
+@models.callback(invoke_without_command=True)
+def list_models(context: typer.Context, as_json: Json = False) -> None:
     """List the models that ship with mien.
 
     Example: mien models
     """
+    if context.invoked_subcommand is not None:
+        return
     from mien.inference.model import list_shipped
 
     found = list_shipped()
@@ -58,3 +64,20 @@ def models(as_json: Json = False) -> None:
     print_result(
         as_json, {"models": found}, lambda: print_table("models", ("name", "task", "bytes", "SHA-256", "card"), rows)
     )
+
+
+@models.command()
+def fetch(
+    name: Annotated[Literal["yunet"], typer.Argument(help="What is fetched: yunet, OpenCV's face detector.")],
+    as_json: Json = False,
+) -> None:
+    """Fetch the face detector from its public address and keep it in the user's cache, unless it is there.
+
+    Example: mien models fetch yunet
+    """
+    from mien.faces import yunet
+
+    fetched = yunet.fetch()
+    result = {"file": str(yunet.path()), "bytes": yunet.BYTES, "sha256": yunet.DIGEST, "fetched": fetched}
+    came = f"fetched from {yunet.ADDRESS}" if fetched else "there already"
+    print_result(as_json, result, lambda: print(f"{yunet.path()}: {yunet.BYTES:,} bytes, {came}"))

@@ -6,20 +6,31 @@ from typing import Annotated, Literal
 
 import typer
 
-from mien.cli.shared import Home, Json, Trust, app, open_home, print_result, say
+from mien.cli.shared import (
+    DetectorName,
+    DetectorWeights,
+    Home,
+    Json,
+    Trust,
+    app,
+    counted,
+    open_home,
+    print_result,
+    say,
+    tell_unread,
+)
 
 
 @app.command()
 def landmarks(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Photos, of any size.")],
-    detector: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE|cascade|none",
-            help="How faces are found: the file of YuNet's weights (face_detection_yunet_2023mar.onnx), OpenCV's "
-            "cascade, or none for images that are faces.",
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...", help="Photos, folders, patterns, @list.txt, or - for a list on standard input."
         ),
-    ] = "cascade",
+    ],
+    detector: DetectorName = "auto",
+    detector_weights: DetectorWeights = None,
     model: Annotated[str | None, typer.Option(metavar="RUN", help="A landmark run, else the model of mien.")] = None,
     to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where points and pictures go.")] = Path("landmarks"),
     format: Annotated[
@@ -31,28 +42,31 @@ def landmarks(
 ) -> None:
     """Find the faces in photos and the 68 points of each; write the points, and a picture of each photo with them.
 
-    Example: mien landmarks photo.jpg --detector face_detection_yunet_2023mar.onnx
+    Example: mien landmarks photo.jpg
 
     Example: mien landmarks faces/*.png --detector none --to points --format pts
     """
     from mien.faces.detector import open_detector
     from mien.landmarks.photos import landmark_photos
     from mien.landmarks.predict import open_landmarker
+    from mien.prediction.inputs import find_photos
 
-    finder = open_detector(detector)
+    files = [photo.file for photo in find_photos(images, sys.stdin)]
+    finder = open_detector(detector, detector_weights)
+    if finder.note:
+        print(f"mien: {finder.note}", file=sys.stderr)
     landmarker = open_landmarker(open_home(workspace, trust), model)
-    found, errors = landmark_photos(images, finder, landmarker, to, format)
+    found, errors = landmark_photos(files, finder, landmarker, to, format)
 
     def show() -> None:
         for image in found["images"]:
             if faces := image.get("faces"):
-                say(f"{image['image']}: {len(faces)} face{'s' if len(faces) > 1 else ''}")
+                say(f"{image['image']}: {counted(len(faces), 'face')}")
             elif "error" not in image:
                 say(f"{image['image']}: no face found")
         without = f", {len(found['without']):,} without a face" if found["without"] else ""
         say(
-            f"{found['n']:,} image{'' if found['n'] == 1 else 's'}, {found['faces']:,} "
-            f"face{'' if found['faces'] == 1 else 's'}{without} "
+            f"{counted(found['n'], 'image')}, {counted(found['faces'], 'face')}{without} "
             f"(detector {finder.name}, points by {landmarker.name})"
         )
         if found["n"]:
@@ -65,5 +79,4 @@ def landmarks(
     print_result(as_json, found, show)
     for error in errors:
         print(f"mien: {error}", file=sys.stderr)
-    if errors:
-        raise typer.Exit(2)
+    tell_unread(len(errors), len(files))

@@ -29,6 +29,17 @@ Home = Annotated[
     typer.Option("--workspace", help="The folder of datasets/ and runs/ (else MIEN_HOME, else this folder)."),
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its name, or name/number.")]
+DetectorName = Annotated[
+    str,
+    typer.Option(
+        "--detector",
+        metavar="auto|yunet|cascade|none",
+        help="How faces are found: auto is YuNet, fetched once, or OpenCV's cascade; none: the images are faces.",
+    ),
+]
+DetectorWeights = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="YuNet's weights, face_detection_yunet_2023mar.onnx.")
+]
 Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file that registers more.")]
 
 
@@ -81,6 +92,22 @@ def print_result(as_json: bool, result: dict[str, Any], show: Callable[[], None]
         print(json.dumps(result, ensure_ascii=False))
     else:
         show()
+
+
+def counted(n: int, what: str) -> str:
+    """A number of things in words.
+
+    >>> counted(1, "photo"), counted(1200, "face")
+    ('1 photo', '1,200 faces')
+    """
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def tell_unread(failed: int, of: int) -> None:
+    """Exit with 1 where some photos can't be read, with 2 where none can, and say how many."""
+    if failed:
+        print(f"mien: {failed:,} of {counted(of, 'photo')} can't be read", file=sys.stderr)
+        raise typer.Exit(2 if failed == of else 1)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: int = 1) -> None:

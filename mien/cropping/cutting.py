@@ -1,15 +1,14 @@
 """Images cut to a region by the points of their faces."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from mien.faces.regions import Region, is_empty, levelled, mean_points, region_boxes, stretched
+from mien.faces.squares import warped
 from mien.images import Pixels
 from mien.landmarks.checks import check_points
 
@@ -53,7 +52,7 @@ def cut_images(
     filled = None
     if region.how == "turned":
         maps = levelled(used, size, margin)
-        made = [_turned(image, matrix, size) for image, matrix in zip(images, maps, strict=True)]
+        made = [warped(image, matrix, size) for image, matrix in zip(images, maps, strict=True)]
     else:
         if region.how == "filled":
             images = [_without(image, box) for image, box in zip(images, boxes, strict=True)]
@@ -79,16 +78,3 @@ def _without(image: Pixels, box: npt.NDArray[np.int32]) -> Pixels:
     copy = image.copy()
     copy[~rest] = np.round(image[rest if rest.any() else ~rest].mean(axis=0)).astype(np.uint8)
     return copy
-
-
-def _turned(image: Pixels, matrix: npt.NDArray[np.float64], size: int) -> Pixels:
-    """An image by a map of its pixels to size × size, antialiased, its edge carried on where the map leaves it."""
-    # So many source pixels lie under one new pixel: as many are looked up, and their mean is taken.
-    times = max(1, math.ceil(1 / math.hypot(*matrix[:, 0]) - 1e-6))
-    finer = matrix * times
-    finer[:, 2] += (times - 1) / 2
-    flags = cv2.INTER_LINEAR
-    large = cv2.warpAffine(image, finer, (size * times,) * 2, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    if times > 1:
-        large = cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
-    return np.asarray(large, dtype=np.uint8).reshape(size, size, -1)

@@ -1,6 +1,6 @@
 """A data set cut by region: every row of another one, its image cut by the points of its face."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from mien.cropping.sheets import write_sheets
 from mien.data.dataset import POINTS_COLUMN, Dataset, Shard, free_name, open_dataset, write_dataset
 from mien.errors import MienError
 from mien.faces.ibug import POINTS
-from mien.faces.regions import Region, moved, region_named
+from mien.faces.regions import moved, region_named
 from mien.images import Pixels, stored_pngs
 from mien.landmarks.stored_points import PointModel, decoded, points_of
 from mien.progress import progress
@@ -21,11 +21,11 @@ from mien.workspace import Workspace
 Stored = Literal["stored"]
 
 _FACE = pa.list_(pa.float32(), 2 * POINTS)
-_BOX = pa.list_(pa.int32(), 4)
+BOX = pa.list_(pa.int32(), 4)
 # In the parent's pixels, but for `landmarks`, which are in those of the image that they stand beside.
 COLUMNS = {
     "landmarks": _FACE,
-    "box": _BOX,
+    "box": BOX,
     "source_landmarks": _FACE,
     "quality": pa.float32(),
     "source": pa.string(),
@@ -56,7 +56,9 @@ def crop_dataset(
     parent = open_dataset(workspace, dataset_name)
     what = region_named(region)
     margin = what.margin if margin is None else margin
-    _check(workspace, as_name, size, margin)
+    check_target(workspace, as_name, size)
+    if not 0 <= margin <= 10:
+        raise MienError(f"a margin of {margin:g}", key="--margin", expected="0 to 10, as a share of the box")
     if landmarker == "stored" and not parent.has_points:
         raise MienError(
             f"data set '{dataset_name}' has no points of its own",
@@ -64,7 +66,7 @@ def crop_dataset(
             expected="a model that predicts them, or a data set with the column 'landmarks'",
         )
     points, model = points_of(parent, None if landmarker == "stored" else landmarker, parent.card.splits)
-    columns, renamed = _columns(parent, what)
+    columns, renamed = columns_of(parent, {**COLUMNS, **({"filled": BOX} if what.how == "filled" else {})})
     counts = {split: dict.fromkeys(SOURCES, 0) for split in parent.card.splits}
     crop = {"region": region, "margin": margin, "size": size, "landmarks": model, "source": counts}
     notes = list(parent.card.notes)
@@ -86,7 +88,7 @@ def crop_dataset(
     ):
         start = dict.fromkeys(parent.card.splits, 0)
         for shard in parent.card.shards:
-            for rows in _batches(parent, shard):
+            for rows in batches(parent, shard):
                 begin, end = start[shard.split], start[shard.split] + len(rows)
                 start[shard.split] = end
                 known, mirror = points[shard.split]
@@ -104,19 +106,19 @@ def crop_dataset(
     return open_dataset(workspace, as_name)
 
 
-def _check(workspace: Workspace, name: str, size: int, margin: float) -> None:
-    """Errors before hours of work rather than after."""
+def check_target(workspace: Workspace, name: str, size: int) -> None:
+    """Errors of a new set's name and size before hours of work rather than after."""
     free_name(workspace, name)
     if not _SMALLEST <= size <= _LARGEST:
         raise MienError(f"{size} pixels a side", key="--size", expected=f"{_SMALLEST} to {_LARGEST}")
-    if not 0 <= margin <= 10:
-        raise MienError(f"a margin of {margin:g}", key="--margin", expected="0 to 10, as a share of the box")
 
 
-def _columns(parent: Dataset, region: Region) -> tuple[dict[str, pa.DataType], dict[str, str]]:
-    """The new set's columns, and how those of the parent are called in it; points move into the new image."""
+def columns_of(parent: Dataset, new: Mapping[str, pa.DataType]) -> tuple[dict[str, pa.DataType], dict[str, str]]:
+    """The columns of a set that is cut from another, and how those of the parent are called in it, but for its points.
+
+    `new` are those that cutting adds.
+    """
     schema = parent.schema()
-    new = {**COLUMNS, **({"filled": _BOX} if region.how == "filled" else {})}
     columns, renamed = {}, {}
     for column in schema:
         if column.name in (*_OWN, POINTS_COLUMN):
@@ -128,7 +130,8 @@ def _columns(parent: Dataset, region: Region) -> tuple[dict[str, pa.DataType], d
     return {**columns, **new}, renamed
 
 
-def _batches(parent: Dataset, shard: Shard) -> Iterator[list[dict[str, Any]]]:
+def batches(parent: Dataset, shard: Shard) -> Iterator[list[dict[str, Any]]]:
+    """The rows of a shard, some at a time."""
     for batch in parent.batches(shard):
         yield batch.to_pylist()
 

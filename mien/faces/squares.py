@@ -1,6 +1,7 @@
 """Squares about faces, and the pixels and points in them: wide ones for training, or as a detector would frame them."""
 
 import hashlib
+import math
 from typing import Literal, NamedTuple
 
 import cv2
@@ -96,6 +97,23 @@ def cut(image: Pixels, square: npt.NDArray[np.float64], size: int) -> Pixels:
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     done = cv2.warpAffine(part, matrix, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(done, dtype=np.uint8).reshape(size, size, image.shape[2])
+
+
+def warped(image: Pixels, matrix: npt.NDArray[np.float64], size: int) -> Pixels:
+    """An image by a map (2, 3) of its pixels to size × size, antialiased, its edge carried on where the map leaves it.
+
+    >>> warped(np.arange(4, dtype=np.uint8).reshape(2, 2, 1), np.array([[0, -1, 1.0], [1, 0, 0]]), 2)[:, :, 0].tolist()
+    [[2, 0], [3, 1]]
+    """
+    # So many source pixels lie under one new pixel: as many are looked up, and their mean is taken.
+    times = max(1, math.ceil(1 / math.hypot(*matrix[:, 0]) - 1e-6))
+    finer = matrix * times
+    finer[:, 2] += (times - 1) / 2
+    flags = cv2.INTER_LINEAR
+    large = cv2.warpAffine(image, finer, (size * times,) * 2, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    if times > 1:
+        large = cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(large, dtype=np.uint8).reshape(size, size, -1)
 
 
 def into(points: Points, squares: Squares, size: int) -> Points:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,15 +14,20 @@ from mien import environment
 from mien.data.labels import LabelScheme
 from mien.errors import FailedError, MienError, nearest
 from mien.experiment.schema import Experiment
+from mien.faces.detector import Detector, open_detector
 from mien.faces.ibug import POINTS
-from mien.images import Color, Pixels
+from mien.images import Color, Photo, Pixels
 from mien.inference.foreign import open_foreign
 from mien.inference.onnx_files import OnnxBackend, open_session, read_about
+from mien.inference.predictor import Predictor
 from mien.inference.weights import read_header
 from mien.runs.model_file import is_model_file
 from mien.runs.run import Run, find_run, list_runs
 from mien.tasks import EXPRESSION, LANDMARKS
 from mien.workspace import Workspace, find_workspace
+
+if TYPE_CHECKING:
+    from mien.inference.faces import Channels, Faces
 
 Floats = npt.NDArray[np.float32]
 
@@ -35,6 +40,8 @@ SHIPPED: Mapping[str, Path] = MappingProxyType(
         "landmarks-small": Path(__file__).parents[1] / "landmarks" / "packaged" / "landmarks-small.safetensors",
     }
 )
+# The model that photos are told by, unless another is named.
+DEFAULT = "mien-m"
 # Images that are in work at once.
 _BATCH = 256
 
@@ -85,6 +92,62 @@ class Model:
         from mien.metrics.calibration import probabilities
 
         return probabilities(self.logits(images), self.temperature or 1.0)
+
+    def predict(
+        self,
+        images: Any,
+        *,
+        detector: str | Detector = "auto",
+        classes: Sequence[str] = (),
+        min_size: float = 0.0,
+        min_score: float = 0.0,
+        largest: bool = False,
+        min_confidence: float = 0.0,
+        channels: "Channels" = "rgb",
+    ) -> "Faces":
+        """Find the faces of photos and tell each one's expression; may be called by several threads at once.
+
+        Parameters
+        ----------
+        images : path, array, picture or list
+            A path, an array (h, w) or (h, w, 3) of uint8, uint16 or floats of 0 to 1, a picture of Pillow, or several.
+        detector : str or Detector
+            "auto", "yunet", "cascade", "none" for images that are faces, or a file with YuNet's weights.
+        classes : sequence of str
+            Only these may be answers; their probabilities are made to sum to 1.
+        min_size, min_score : float
+            Faces smaller than so many pixels, or of which the detector is less sure, are left out.
+        largest : bool
+            Only the largest face of each image.
+        min_confidence : float
+            Answers with a lower highest probability are uncertain.
+        channels : {"rgb", "bgr"}
+            The order of an array's channels.
+        """
+        from mien.inference.faces import photos_of
+
+        finder = open_detector(detector) if isinstance(detector, str) else detector
+        return self._predicted(
+            Predictor(self, finder, tuple(classes), min_size, min_score, largest, min_confidence),
+            *photos_of(images, channels),
+        )
+
+    def predict_faces(self, images: Any, *, channels: "Channels" = "rgb") -> "Faces":
+        """Tell the expressions of images that are faces already, as `predict` takes images: no faces are looked for."""
+        return self.predict(images, detector="none", channels=channels)
+
+    def _predicted(self, predictor: Predictor, names: Sequence[str], photos: Sequence[Photo]) -> "Faces":
+        from mien.inference.faces import Faces
+
+        self._require(EXPRESSION, "expressions")
+        answers = predictor.answers(photos)
+        return Faces(
+            tuple(answer for own in answers for answer in own),
+            tuple(place for place, own in enumerate(answers) for _ in own),
+            tuple(names),
+            tuple(photos),
+            predictor.names,
+        )
 
     def points(self, images: Sequence[Pixels] | npt.NDArray[np.uint8]) -> Floats:
         """The points, float32 (n, 68, 2), pixel centres from 0, of images, uint8 (h, w, 1 or 3), that a face fills.

@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from mien.data.importers.face_points import header
-from mien.errors import FailedError, MienError, reason
+from mien import images
+from mien.errors import FailedError, MienError
 from mien.faces.detector import Detector, Face
-from mien.faces.squares import crop
+from mien.faces.drawing import overlay
 from mien.files import write_bytes, write_json, write_text
-from mien.images import Pixels, decode, encode_png
-from mien.landmarks.drawing import overlay
+from mien.images import encode_png
+from mien.inference.predictor import face_points
 from mien.landmarks.formats import COORDINATES, Photo, Points, as_dict, csv_text, pts_texts
 from mien.landmarks.stored_points import PointModel
 from mien.progress import progress
@@ -33,26 +31,26 @@ def landmark_photos(
     """
     given = list(dict.fromkeys(files))
     _check_names(given, folder)
-    images: list[dict[str, Any]] = []
+    told_of: list[dict[str, Any]] = []
     photos: list[Photo] = []
     errors: list[MienError] = []
     with progress("find points", len(given)) as advance:
         for file in given:
             try:
-                pixels, orientation = read(file)
-                faces = find_points(pixels, detector, predictor)
-                photo = Photo(str(file), pixels.shape[1], pixels.shape[0], tuple(faces), orientation)
+                read = images.read_photo(file)
+                faces = find_points(read, detector, predictor)
+                photo = Photo(str(file), read.width, read.height, tuple(faces), read.orientation)
                 told = as_dict(photo)
                 if format == "pts":
                     told["pts"] = _write_pts(photo, folder, {other.stem: other for other in given})
-                told["overlay"] = _write_overlay(photo, pixels, folder)
+                told["overlay"] = _write_overlay(photo, read, folder)
                 photos.append(photo)
             except FailedError:
                 raise
             except MienError as error:
                 errors.append(error)
                 told = {"image": str(file), "error": error.as_dict()}
-            images.append(told)
+            told_of.append(told)
             advance(1)
     result = {
         "n": len(photos),
@@ -64,7 +62,7 @@ def landmark_photos(
         "coordinates": COORDINATES,
         "folder": str(folder),
         "points": None,
-        "images": images,
+        "images": told_of,
     }
     if photos and format != "pts":
         result["points"] = str(folder / f"landmarks.{format}")
@@ -75,35 +73,15 @@ def landmark_photos(
     return result, errors
 
 
-def read(file: Path) -> tuple[Pixels, int]:
-    """A photo's pixels, uint8 (height, width, 3) RGB, turned upright, and its EXIF orientation, 1 to 8.
+def find_points(pixels: images.Photo, detector: Detector, predictor: PointModel) -> list[tuple[Face, Points]]:
+    """The faces of a photo, each with its points (68, 2), pixel centres from 0; boxes and points are of the full photo.
 
-    Raises MienError, which names the file, for what isn't there or isn't an image.
+    A face's square stays that of the pixels at hand.
     """
-    if not file.exists():
-        raise MienError("there is no such image", file=str(file))
-    if file.is_dir():
-        raise MienError("this is a folder", file=str(file), expected=f"images, such as {file / '*.jpg'}")
-    try:
-        data = file.read_bytes()
-        pixels = decode(data, "rgb")
-    except OSError as error:
-        raise MienError(f"the image can't be read ({error.strerror or reason(error)})", file=str(file)) from error
-    except MienError as error:
-        error.file = str(file)
-        raise
-    of = header(data)
-    return pixels, of.orientation if of else 1
-
-
-def find_points(pixels: Pixels, detector: Detector, predictor: PointModel) -> list[tuple[Face, Points]]:
-    """The faces of an image, uint8 (height, width, 3) RGB, each with its points (68, 2), pixel centres from 0."""
-    faces = detector.faces(pixels)
-    if not faces:
-        return []
-    inside = predictor.points([crop(pixels, face.square) for face in faces])
-    corners = np.array([face.square[:2] for face in faces], np.float32)
-    return list(zip(faces, (inside + corners[:, None]).astype(np.float32), strict=True))
+    faces = detector.faces(pixels.pixels)
+    points = face_points(predictor, [(pixels, face) for face in faces]) if faces else []
+    back = [face._replace(box=face.box.scaled(1 / pixels.scale)) for face in faces]
+    return list(zip(back, points, strict=True))
 
 
 def _check_names(files: Sequence[Path], folder: Path) -> None:
@@ -123,9 +101,11 @@ def _check_names(files: Sequence[Path], folder: Path) -> None:
             )
 
 
-def _write_overlay(photo: Photo, pixels: Pixels, folder: Path) -> str:
+def _write_overlay(photo: Photo, read: images.Photo, folder: Path) -> str:
     file = folder / f"{Path(photo.image).stem}.png"
-    drawn = overlay(pixels, [face.box for face, _ in photo.faces], [points for _, points in photo.faces])
+    boxes = [face.box.scaled(read.scale) for face, _ in photo.faces]
+    points = [(points + 0.5) * read.scale - 0.5 for _, points in photo.faces]
+    drawn = overlay(read.pixels, boxes, points)
     write_bytes(file, encode_png(drawn))
     return str(file)
 

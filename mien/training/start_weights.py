@@ -6,11 +6,7 @@ model's. The last layer stays random, since it tells other classes.
 """
 
 import hashlib
-import http.client
 import re
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,24 +15,18 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mien import __version__
 from mien.augment import Normalize
 from mien.data.labels import LabelScheme
-from mien.errors import FailedError, MienError, nearest
+from mien.downloads import download
+from mien.errors import MienError, nearest
 from mien.experiment.building import build_model, build_pipeline
 from mien.experiment.schema import Experiment
-from mien.files import replacing
 from mien.models.published import Published
-from mien.progress import progress
 from mien.workspace import Workspace
 
 KEY = "model.pretrained"
 RANDOM: dict[str, Any] = {"name": "random"}
 
-# No more than this is downloaded; GoogLeNet's weights are 50 MB.
-_LARGEST = 256 * 2**20
-_BLOCK = 2**20
-_TIMEOUT = 30  # s without a byte
 _DIGEST = re.compile(r"-([0-9a-f]{8,64})\.\w+")
 _NAMED = 3  # tensors that an error names
 
@@ -92,7 +82,7 @@ def fetch(source: Source) -> tuple[Path, str]:
     if path is None:
         assert source.address is not None
         path = _cache() / _file(source.address)
-        download(source.address, path)
+        download(source.address, path, _promised(path.name), "start weights")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not digest.startswith(source.digest):
@@ -135,54 +125,6 @@ def check(experiment: Experiment, names: LabelScheme, workspace: Workspace) -> d
     if find(experiment, workspace) is None:
         return dict(RANDOM)
     return start(build_model(experiment, names), experiment, workspace)
-
-
-def download(address: str, path: Path) -> None:
-    """Write what stands at an address to a file once its SHA-256 begins as the address promises; else nothing is left.
-
-    Raises FailedError without a connection, and for a file that breaks off, is too large, or another one.
-    """
-    digest = hashlib.sha256()
-    with replacing(path) as temporary, temporary.open("wb") as file, progress(f"{path.name} (MB)", None) as advance:
-        for block in _blocks(address):
-            file.write(block)
-            digest.update(block)
-            advance(len(block) // _BLOCK)
-        if not digest.hexdigest().startswith(wanted := _promised(path.name)):
-            raise FailedError(
-                f"this is another file: its SHA-256 begins with {digest.hexdigest()[:8]}",
-                file=address,
-                expected=wanted,
-            )
-
-
-def _blocks(address: str) -> Iterator[bytes]:
-    """What stands at an address, piece by piece, to its end."""
-    request = urllib.request.Request(address, headers={"User-Agent": f"mien/{__version__}"})
-    done, whole = 0, None
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
-            length = answer.headers.get("Content-Length")
-            whole = int(length) if length is not None else None
-            while block := answer.read(_BLOCK):
-                done += len(block)
-                if max(done, whole or 0) > _LARGEST:
-                    raise FailedError(f"this is more than {_LARGEST >> 20} MB", file=address)
-                yield block
-    except http.client.IncompleteRead as error:
-        done += len(error.partial)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()
-        # An error of HTTP says its number, any other of urllib wraps what happened.
-        what = error.reason if type(error) is urllib.error.URLError else error
-        raise FailedError(
-            f"start weights can't be downloaded ({what})",
-            file=address,
-            expected=f"a connection, or the file in {_cache()}",
-        ) from error
-    if whole is not None and done < whole:
-        raise FailedError(f"the download broke off after {done:,} of {whole:,} bytes", file=address)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Faces in photos: found at every size, once each, and framed as the points promise."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -13,11 +14,11 @@ from hypothesis import strategies as st
 
 from mien.data.synthetic import faces
 from mien.errors import MienError
-from mien.faces.detector import Box, Detector, Face, Fit, open_detector
+from mien.faces.detector import Box, Detector, Face, Fit, Found, open_detector
 from mien.faces.squares import WIDEN, Square, crop
 from mien.images import Pixels, decode
 
-EXPECTED = "YuNet's weights, face_detection_yunet_2023mar.onnx of OpenCV's model zoo, or cascade, or none"
+EXPECTED = "YuNet's weights, face_detection_yunet_2023mar.onnx of OpenCV's model zoo, or auto, yunet, cascade or none"
 # The middles of the four faces of the photo.
 FOUR = [(30, 131), (182, 155), (306, 115), (466, 158)]
 
@@ -58,7 +59,7 @@ def test_none_takes_the_whole_image_as_a_square(height: int, width: int) -> None
     assert face.square.top == round(height / 2 - side / 2)
 
 
-def test_photos_are_shrunk_and_never_enlarged_and_boxes_come_back_to_their_size() -> None:
+def test_photos_are_shrunk_and_boxes_come_back_to_their_size() -> None:
     seen = []
 
     def find(image: Pixels) -> list[tuple[Box, float]]:
@@ -72,6 +73,44 @@ def test_photos_are_shrunk_and_never_enlarged_and_boxes_come_back_to_their_size(
     seen.clear()
     assert [face.box for face in detector.faces(np.zeros((80, 40, 3), np.uint8))] == [Box(20, 20, 10, 20)]
     assert seen == [(80, 40, 3)]
+
+
+def test_where_nothing_is_found_a_small_photo_is_enlarged_once() -> None:
+    seen = []
+
+    def find(image: Pixels) -> list[Found]:
+        seen.append(image.shape[:2])
+        large = Found(Box(20, 40, 10, 10), 0.9, ((20, 40),) * 5)
+        return [large] if image.shape[0] >= 200 else []
+
+    detector = Detector("test", find=find, sides=(400, 100), enlarged=2)
+    (face,) = detector.faces(np.zeros((150, 100, 3), np.uint8))
+    assert seen == [(100, 67), (150, 100), (300, 200)]
+    assert (face.box, face.marks) == (Box(10, 20, 5, 5), ((10, 20),) * 5)
+    seen.clear()
+    assert detector.faces(np.zeros((400, 60, 3), np.uint8)) != []
+    assert seen == [(100, 15), (400, 60)]
+
+
+def test_several_threads_look_at_once(real_data: Path) -> None:
+    detector = yunet(real_data)
+    four = photo(real_data, "four_faces.jpg")
+    sizes = [np.asarray(cv2.resize(four, None, fx=one, fy=one), np.uint8) for one in (1, 1.5, 2)] * 4
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(detector.faces, sizes)) == [detector.faces(one) for one in sizes]
+
+
+def test_opencv_without_a_cascade_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As OpenCV 5 is."""
+    monkeypatch.delattr(cv2, "CascadeClassifier")
+    expected = "expected YuNet, by `mien models fetch yunet` or --detector-weights FILE, or --detector none"
+    with pytest.raises(MienError) as error:
+        open_detector("cascade")
+    assert str(error.value) == f"--detector: OpenCV {cv2.__version__} has no cascade; {expected}"
+    with pytest.raises(MienError) as error:
+        open_detector("auto")
+    why = "and YuNet isn't here (YuNet can't be downloaded (MIEN_OFFLINE is set))"
+    assert str(error.value) == f"--detector: OpenCV {cv2.__version__} has no cascade, {why}; {expected}"
 
 
 def test_a_face_is_told_once_and_faces_go_from_left_to_right() -> None:

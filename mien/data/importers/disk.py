@@ -5,8 +5,8 @@ import stat
 from pathlib import Path
 
 from mien.errors import MienError
+from mien.images import SUFFIXES as SUFFIXES
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 LEADS_OUT = "a link that leads out of the source"
 NOT_UTF_8 = "the name isn't UTF-8"
 
