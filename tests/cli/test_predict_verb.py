@@ -277,10 +277,6 @@ def test_which_faces_are_told(here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["two.png"],
-            "{file}: this mien was installed without its model mien-m; expected a run of the workspace, by name",
-        ),
         (["two.png", "--model", "landmarks-small"], "landmarks-small tells no expressions"),
         (["two.png", "--model", "tiny", "--classes", "hapy,sad"], "tiny/1 has no class 'hapy'"),
         (["two.png", "--model", "tiny", "--classes", "sad"], "the classes are sad; expected two or more, once"),
