@@ -20,7 +20,8 @@ from mien.experiment.schema import load_experiment
 from mien.files import cell_value, csv_text
 from mien.images import encode_png
 from mien.runs.ledger import entries, record
-from mien.runs.run import find_run, find_runs, list_runs, new_run, overview
+from mien.runs.run import Run, find_run, find_runs, list_runs, new_run, overview
+from mien.workflow import measure, new_runs, train_to_end
 from mien.workspace import Workspace
 
 PNG = encode_png(np.zeros((8, 8, 1), np.uint8))
@@ -254,3 +255,120 @@ def test_weights_of_another_size_are_refused_before_the_model_is_built(tmp_path:
     save_weights(file, {"a": torch.zeros(1)}, load_experiment(tiny_file), FER2013, "0" * 64)
     with pytest.raises(MienError, match="the weights don't fit the experiment's model"):
         load_network(file, "cpu")
+
+
+def answers(run: Run, **columns: Any) -> pa.Table:
+    """A table of someone else's predictions on a run's rows, with columns in place of its own."""
+    rows = pq.read_table(run.predictions("report"))
+    own = {"id": rows["id"].to_pylist(), "split": rows["split"].to_pylist()}
+    own["prob"] = [[1 / 7] * 7] * len(rows)
+    return pa.table({**own, **{name: value(len(rows)) for name, value in columns.items()}})
+
+
+@pytest.fixture(scope="module")
+def measured_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    workspace = Workspace(tmp_path_factory.mktemp("home"))
+    write_tiny(workspace)
+    file = workspace.root / "tiny.yaml"
+    file.write_text(TINY)
+    (run,) = new_runs(workspace, file, ["train.epochs=1"])
+    train_to_end(run, ["mien", "train"])
+    measure(run, ["mien", "evaluate"])
+    return run
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"id": lambda n: ["\x1b[2J" * 400] * n}, "has a text of 1,600 bytes; expected at most 1,000"),
+        ({"id": lambda n: [None] * n}, ""),
+        ({"id": lambda n: [0.5] * n}, ""),
+        ({"id": lambda n: ["=cmd()"] * n}, ""),
+        ({"prob": lambda n: [[float("nan")] * 7] * n}, ""),
+        ({"prob": lambda n: [[float("inf")] * 7] * n}, ""),
+        ({"prob": lambda n: [[0.5] * 3] * n}, ""),
+        ({"prob": lambda n: [[]] * n}, ""),
+        ({"prob": lambda n: ["1"] * n}, ""),
+        ({"prob": lambda n: [{"angry": 1.0}] * n}, ""),
+        ({"split": lambda n: [7] * n}, ""),
+        ({"split": lambda n: ["../../x"] * n}, ""),
+        ({"label": lambda n: [10**12] * n}, ""),
+        ({"label": lambda n: ["\x1b[31mred\n"] * n}, ""),
+        ({"\x1b[31mred": lambda n: [0.1] * n}, ""),
+    ],
+)
+def test_predictions_of_strangers_are_checked(
+    measured_run: Run, tmp_path: Path, columns: dict[str, Any], message: str
+) -> None:
+    pq.write_table(answers(measured_run, **columns), tmp_path / "theirs.parquet")
+    home = measured_run.workspace.root
+    done = call("compare", measured_run.name, "--predictions", tmp_path / "theirs.parquet", "--workspace", home)
+    assert done.code == 2
+    (sentence,) = done.err.splitlines()
+    assert "theirs.parquet" in sentence
+    assert message in sentence
+    assert len(sentence) < 1000
+    assert "\x1b" not in done.out + done.err
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1", b"\xff" * 100, b"PAR1" + b"\x00" * 1000 + b"PAR1", PNG])
+def test_a_file_that_is_no_parquet_is_told(measured_run: Run, tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "theirs.parquet").write_bytes(data)
+    home = measured_run.workspace.root
+    done = call("compare", measured_run.name, "--predictions", tmp_path / "theirs.parquet", "--workspace", home)
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "split,id,given,suggested\n",
+        "split,id,given\ntrain,0,angry\n",
+        "split,id,given,suggested\n../x,0,angry,happy\n",
+        "split,id,given,suggested\ntrain,0,\x1b[31mred,happy\n",
+        "split,id,given,suggested\ntrain," + "9" * 200_000 + ",angry,happy\n",
+        "split,id,given,suggested\n" + "train,0,angry,happy,more\n" * 3,
+        'split,id,given,suggested\ntrain,"0,angry,happy\n',
+        "split,id,given,suggested\ntrain,0\x00,angry,happy\n",
+    ],
+)
+def test_corrections_of_strangers_are_checked(tiny: Dataset, workspace: Workspace, tmp_path: Path, text: str) -> None:
+    (tmp_path / "theirs.csv").write_text(text)
+    words = ("data", "import", "tiny", "--as", "new", "--relabel", tmp_path / "theirs.csv")
+    done = call(*words, "--workspace", workspace.root)
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert len(done.err) < 2000
+    assert "\x1b" not in done.err
+    assert list_datasets(workspace) == ["tiny"]
+
+
+def test_pages_show_hostile_names_as_text(workspace: Workspace) -> None:
+    """A class's name with markup, in a run's page, its comparison as Markdown, and its LaTeX."""
+    name = "<img src=x onerror=alert(1)> & 50 % _x_ | $y$"
+    scheme = LabelScheme("hostile", (name, "plain"))
+    with write_dataset(workspace, "hostile", scheme, source="", format="test") as writer:
+        for index in range(60):
+            split = ("train", "validation", "test")[index % 3]
+            image = np.full((16, 16, 1), 40 + 150 * (index // 3 % 2) + index, np.uint8)
+            writer.add(split, str(index), encode_png(image), index // 3 % 2, size=(16, 16))
+    file = workspace.root / "hostile.yaml"
+    file.write_text(
+        "name: hostile\ndataset: {name: hostile, size: 16}\nprotocol: folder\n"
+        "model: {name: cnn, channels: [4], kernel_size: 3, fc: [8]}\noptimizer: {name: sgd, lr: 0.05}\n"
+        "preprocess: [{op: normalize}]\ntrain: {epochs: 1, precision: float32, device: cpu}\n"
+    )
+    runs = new_runs(workspace, file, seeds=2)
+    for run in runs:
+        train_to_end(run, ["mien", "train"])
+        page = measure(run, ["mien", "evaluate"]).page.read_text()
+        assert "<img src=x" not in page
+        assert "&lt;img src=x onerror=alert(1)&gt; &amp; 50 % _x_ | $y$" in page
+    done = call("compare", "hostile/1", "hostile/2", "--to", workspace.root / "to", "--workspace", workspace.root)
+    assert done.code == 0, done.err
+    told = (workspace.root / "to" / "comparison.md").read_text()
+    assert "<img" not in told
+    assert "&lt;img src=x onerror=alert(1)> & 50 % _x_ / $y$" in told
+    latex = (runs[0].folder / "classification_report.tex").read_text()
+    assert r"\& 50 \% \_x\_" in latex
+    assert r"\$y\$" in latex

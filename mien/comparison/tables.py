@@ -1,5 +1,6 @@
 """The tables of a comparison, for the screen and as a page of Markdown."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,7 +126,16 @@ def markdown_lines(columns: Sequence[str], rows: Iterable[Sequence[object]], rig
     """
     marks = ["---:" if place >= right else "---" for place in range(len(columns))]
     for row in (columns, marks, *rows):
-        yield f"| {' | '.join(str(cell).replace('|', '/') for cell in row)} |"
+        yield f"| {' | '.join(without_tags(str(cell)).replace('|', '/') for cell in row)} |"
+
+
+def without_tags(text: str) -> str:
+    """A text for Markdown in which nothing but a line break is a tag of HTML: names of classes are anyone's.
+
+    >>> without_tags("<img src=x>, p < .05<br>")
+    '&lt;img src=x>, p < .05<br>'
+    """
+    return re.sub(r"<(?=[A-Za-z/!?])(?!br>)", "&lt;", text)
 
 
 def markdown(compared: dict[str, Any], shown: Sequence[Table], command: str) -> str:
@@ -134,8 +144,8 @@ def markdown(compared: dict[str, Any], shown: Sequence[Table], command: str) -> 
     lines = [f"# {names}", "", f"Written by `{command}`. What each number is stands in docs/statistics.md.", ""]
     for table in shown:
         rows = markdown_lines(table.columns, table.rows, table.right)
-        lines += [f"## {table.title[0].upper()}{table.title[1:]}", "", *rows, ""]
-    lines += [f"- {note}" for note in compared["notes"]]
+        lines += [f"## {without_tags(table.title[0].upper() + table.title[1:])}", "", *rows, ""]
+    lines += [f"- {without_tags(note)}" for note in compared["notes"]]
     return "\n".join(lines).rstrip() + "\n"
 
 

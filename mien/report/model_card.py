@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mien.comparison.tables import markdown_lines, without_tags
 from mien.intervals import wilson, with_interval
 from mien.report.wording import scored, seeds
 from mien.runs.run import Run
@@ -36,8 +37,8 @@ def model_card(run: Run, name: str, files: Sequence[Sequence[str]] = ()) -> str:
     rows = f"{metrics['split']} of {data}, n = {metrics['n']:,}"
     parts = [
         f"# {name}",
-        f"Tells {', '.join(metrics['per_class'])} from a face of {section['size']} × {section['size']} pixels, "
-        f"{section['color']}. {scored(metrics)} of {rows}, in brackets the 95 % interval.",
+        f"Tells {without_tags(', '.join(metrics['per_class']))} from a face of {section['size']} × {section['size']} "
+        f"pixels, {section['color']}. {scored(metrics)} of {rows}, in brackets the 95 % interval.",
         "## What it is for, and not for",
         " ".join(_NOT_FOR.split()),
         "## Training",
@@ -117,5 +118,4 @@ def _slices(metrics: dict[str, Any]) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(markdown_lines(head, rows))
