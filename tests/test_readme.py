@@ -56,6 +56,7 @@ def test_every_command_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MIEN_HOME", raising=False)
+    monkeypatch.setenv("MIEN_OFFLINE", "1")
     shutil.copytree(REPOSITORY / "experiments", "experiments")
     small_fer2013(tmp_path)
     Image.fromarray(astronaut()).save("photo.jpg")

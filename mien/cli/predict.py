@@ -64,7 +64,7 @@ def predict(
 
     Example: mien predict photo.jpg
 
-    Example: mien predict photos --model quick --out faces.csv --draw drawn
+    Example: mien predict photos --out faces.csv --draw drawn
     """
     from mien.prediction.inputs import find_photos
 
