@@ -83,8 +83,9 @@ def train(
 
     home = open_home(workspace, trust)
     given = arguments or []
-    files = [Path(one) for one in given if "=" not in one or Path(one).is_file()]
-    overrides = [one for one in given if Path(one) not in files]
+    files = [Path(one) for one in given[:1]]
+    files += [Path(one) for one in given[1:] if one.endswith((".yaml", ".yml")) and "=" not in one]
+    overrides = [one for one in given[1:] if Path(one) not in files]
     epochs: int | None = None
     if resume is not None:
         if seeds or folds or at_once:

@@ -73,7 +73,8 @@ def _read(path: Path) -> bytes:
     # What isn't a protobuf of a model often reads as an empty one.
     if not model.graph.node:
         raise MienError("this isn't an ONNX file", file=str(path))
-    _check_parts(model, path)
+    with reading(path, "this ONNX file", MienError):  # protobuf decodes texts when they are asked for.
+        _check_parts(model, path)
     try:
         onnx.checker.check_model(data)
     except onnx.checker.ValidationError as error:

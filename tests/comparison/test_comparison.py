@@ -343,6 +343,8 @@ def make_run(
     made = {"name": "tiny", "fingerprint": dataset.card.fingerprint if dataset else "f" * 64}
     write_json(folder / "environment.json", {"dataset": {**made, **changes.pop("environment", {})}})
     metrics = {"run": reference, "dataset": "tiny", "protocol": "official", "role": "report", "split": "test"}
+    right = float(np.mean(said == labels))
+    metrics |= {"accuracy": right, "interval": {"accuracy": [right, right]}, "per_class": {}}
     metrics |= {"n": len(labels), "seeds": [seed], "contaminated": 0.0, **changes}
     write_json(folder / "metrics.json", metrics)
     return Run(folder)
@@ -350,7 +352,7 @@ def make_run(
 
 def test_a_run_and_a_group_are_found_by_name(workspace: Workspace) -> None:
     for number in (1, 2, 3):
-        make_run(workspace, f"small/{number}", 0.6, calibration={"temperature": 1.5})
+        make_run(workspace, f"small/{number}", 0.6, calibration={"temperature": 1.5, "before": {}, "after": {}})
     make_run(workspace, "other/1", 0.6)
     single = find_contender(workspace, "small/2")
     assert (single.name, single.names, single.seeds, single.temperatures) == ("small/2", ("small/2",), (2,), (1.5,))
@@ -414,7 +416,7 @@ def test_a_row_that_stands_in_a_runs_predictions_twice_is_refused(workspace: Wor
 
 
 def test_other_data_sets_protocols_and_peoples_predictions_are_noted(workspace: Workspace, tmp_path: Path) -> None:
-    make_run(workspace, "a/1", 0.9, tta={"name": "flip"})
+    make_run(workspace, "a/1", 0.9, tta={"name": "flip", "n": 35})
     make_run(workspace, "b/1", 0.5, environment={"fingerprint": "e" * 64}, protocol="paper-2021", contaminated=0.889)
     a, b = find_contender(workspace, "a"), find_contender(workspace, "b")
     file = tmp_path / "peer.parquet"

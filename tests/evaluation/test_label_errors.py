@@ -363,7 +363,7 @@ def test_what_isn_t_out_of_fold_is_refused(workspace: Workspace, tiny_file: Path
     assert message("folds") == "'folds' is no group of runs; expected a name and numbers, as in name/1-5 or name/1,3"
     assert message("folds/2-4").startswith("there is no run 'folds/4'")
 
-    measured = {"contaminated": 0.0, "labels": "fer2013-7"}
+    measured = {**SCORED, "contaminated": 0.0, "labels": "fer2013-7"}
     write_json(runs[1].metrics_file("report"), {**measured, "contaminated": 0.25})
     assert message() == (
         "/runs/folds/2: run folds/2 was trained on 25 % of the rows that it predicts; "
@@ -383,7 +383,7 @@ def test_what_isn_t_out_of_fold_is_refused(workspace: Workspace, tiny_file: Path
     assert message() == (
         "/runs/folds/2: run folds/2 has not been measured on its reporting role; expected mien evaluate folds/2 first"
     )
-    runs[0].write_environment({"dataset": {"name": "noisy", "fingerprint": "other"}})
+    runs[0].write_environment({"dataset": {"name": "noisy", "fingerprint": "0" * 64}})
     assert message() == "/datasets/noisy: data set 'noisy' isn't the one that run folds/1 was trained on"
 
     overrides = ["dataset.name=noisy", "name=folds"]

@@ -1,11 +1,11 @@
 """The experiment file: its defaults, every kind of mistake in it, its schema, and that it survives being written."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import numpy as np
+import pyarrow as pa
 import pytest
 from conftest import REPOSITORY, TINY, write_tiny
 from ruamel.yaml import YAML
@@ -13,7 +13,7 @@ from verbs import call
 
 from mien.audit import FLAGS
 from mien.data.dataset import Dataset, write_dataset
-from mien.data.labels import FACE
+from mien.data.labels import FACE, FER2013
 from mien.data.synthetic.dataset import write_faces
 from mien.errors import MienError
 from mien.experiment.json_schema import json_schema
@@ -130,7 +130,7 @@ MISTAKES: dict[str, tuple[tuple[str, str], str]] = {
     ),
     "unknown optimiser": (
         ("name: sgd", "name: rmsprop"),
-        "x.yaml:6: optimizer.name: no optimizer is called 'rmsprop'; expected 'name' as one of adam, adamw, sgd",
+        "x.yaml:6: optimizer.name: no optimizer is called 'rmsprop'; expected 'name' as one of adam, adamw, muon, sgd",
     ),
     "unknown schedule": (
         ("name: cosine", "name: cosin"),
@@ -416,12 +416,15 @@ def test_a_loss_on_votes_needs_votes(home: Path, workspace: Workspace, monkeypat
 
 
 def test_a_role_without_rows_is_told(home: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    card = write_tiny(workspace, n=70).folder / "card.json"
-    content = json.loads(card.read_text())
-    content["splits"]["validation"] = [0] * 7
-    card.write_text(json.dumps(content))
+    # No rater has told the validation rows anything, so that none of them has a label under the raters' scheme.
+    columns = {"votes": pa.list_(pa.int16(), 10)}
+    with write_dataset(workspace, "tiny", FER2013, source="", format="test", columns=columns) as writer:
+        for index, split in enumerate(("train", "validation", "test")):
+            votes = [0] * 10 if split == "validation" else [10, *[0] * 9]
+            writer.add(split, str(index), encode_png(np.zeros((24, 24, 1), np.uint8)), 0, size=(24, 24), votes=votes)
     monkeypatch.setenv("MIEN_HOME", str(workspace.root))
-    (message,) = refused(workspace.root, TINY + "protocol: official\n")
+    text = TINY.replace("name: tiny, size: 24", "name: tiny, size: 24, labels: ferplus-8")
+    (message,) = refused(workspace.root, text + "protocol: official\n")
     assert message == "x.yaml:10: protocol: the choose role has no rows"
 
 
@@ -808,7 +811,7 @@ def test_what_does_not_go_with_points_is_told(with_faces: Path, change: tuple[tu
             ["loss=mse"],
             [
                 "loss: loss 'mse' is on points and the task is expression; "
-                "expected a loss on labels or votes, as cross_entropy"
+                "expected a loss on labels, votes or teachers, as cross_entropy"
             ],
         ),
         (

@@ -53,6 +53,8 @@ def test_no_memory_map_grows_on_a_full_disk(tmp_path: Path) -> None:
 def test_what_differs_is_told(stage: Stage) -> None:
     scene = BY_NAME["data import"]
     expected = stage.unhurt(scene).files
+    stage.begin(scene)
+    assert stage.call(scene.arguments).code == 0
     (stage.home / "datasets/new/card.json").unlink()
     (stage.home / "datasets/.new.abcdefgh.partial").mkdir()
     (stage.home / "datasets/new/README.md").rename(stage.home / "other")

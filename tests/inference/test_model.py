@@ -169,7 +169,7 @@ def test_weights_of_a_plugins_model_need_their_run(tmp_path: Path) -> None:
     )
     lines = [line for line in TINY.splitlines() if not line.startswith("model:")]
     run = measured(home, "\n".join([*lines, f"plugins: [{plugin}]", "model: mine", ""]))
-    assert load(run.folder).logits(np.zeros((1, 24, 24), np.uint8)).shape == (1, 7)
+    assert load(run.folder, home).logits(np.zeros((1, 24, 24), np.uint8)).shape == (1, 7)
     load_plugins([])
     with pytest.raises(MienError) as error:
         load(run.weights)

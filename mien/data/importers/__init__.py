@@ -113,7 +113,8 @@ def import_dataset(
             notes.append(difference)
             warnings.append(difference)
     for note in warnings:
-        console.print(f"warning: {shown(note)}", style="bold yellow", markup=False, highlight=False, soft_wrap=True)
+        told = "\n".join(map(shown, note.split("\n")))
+        console.print(f"warning: {told}", style="bold yellow", markup=False, highlight=False, soft_wrap=True)
     return open_dataset(workspace, name)
 
 
