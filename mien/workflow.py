@@ -177,8 +177,10 @@ def train_to_end(
                 stop_after=stop_after,
                 measure=measure_choose,
             )
-        elif not _measured(run):
-            measure_choose()
+        else:
+            run.checkpoint.unlink(missing_ok=True)  # A kill came before that.
+            if not _measured(run):
+                measure_choose()
         if run.experiment.explain:
             explain(run.workspace, run)
         return Outcome(run, read_metrics(run.metrics_file("choose")), write_report(run.folder))

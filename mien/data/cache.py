@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mien.data.dataset import Dataset
 from mien.errors import MienError
-from mien.files import replacing
+from mien.files import replacing, sweep
 from mien.images import Color, Pixels, decode
 from mien.parallel import chunks, ordered_map
 from mien.progress import progress
@@ -55,6 +55,7 @@ def stored_rows(
     """
     path = dataset.folder / "cache" / f"{split}-{name}-{dataset.card.fingerprint[:16]}.npy"
     wanted = (dataset.rows(split), *shape)
+    sweep(path.parent)  # Where the map is whole, nothing is written that would do it.
     if not _is_whole(path, dtype, wanted):
         with replacing(path) as temporary:
             # Mode "w+" truncates the file that mkstemp made, as it should here.

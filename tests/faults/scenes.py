@@ -29,8 +29,8 @@ train: {epochs: 3, batch_size: 32, seed: 1, precision: float32, device: cpu}
 """
 FOLDS = TINY.replace("name: tiny", "name: folds") + "protocol: {name: k-fold, folds: 2}\n"
 FER2013_SPLITS = ("Training", "Training", "Training", "PublicTest", "PrivateTest")
-# What a time, a duration or a place makes another one in every run.
-_VARY = {"made", "when", "started", "duration_s", "sessions", "images_per_second", "command", "minutes"}
+# What a time, a duration, a place or a changed checkout makes another one in every run.
+_VARY = {"made", "when", "started", "duration_s", "sessions", "images_per_second", "command", "minutes", "commit"}
 _ONLY_THERE = (".html", ".jsonl", ".md", "runs.csv", "runs.tex")
 
 
