@@ -49,10 +49,9 @@ def test_what_ships_is_small_and_listed() -> None:
 def test_it_tells_a_smile(name: str, workspace: Workspace) -> None:
     model = load(name, workspace, threads=1)
     assert (model.name, model.size, model.color) == (name, 48, "gray")
-    face = np.ascontiguousarray(astronaut()[40:220, 130:310])
-    probabilities = model.probabilities(np.stack([face]))[0]
-    assert model.scheme.classes[int(probabilities.argmax())] == "happy"
-    assert probabilities.sum() == pytest.approx(1, abs=1e-5)
+    (answer,) = model.predict_faces(np.ascontiguousarray(astronaut()[40:220, 130:310]))
+    assert (answer.top, answer.uncertain) == ("happy", "")
+    assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
