@@ -11,6 +11,7 @@ from conftest import write_tiny
 from safetensors.torch import load_file
 
 from mien.errors import MienError
+from mien.runs.manifest import changes
 from mien.runs.run import Run, find_run, list_runs
 from mien.side_by_side import train_at_once
 from mien.training.fit import train
@@ -45,6 +46,9 @@ def test_a_list_ends_with_the_weights_of_single_trainings(workspace: Workspace, 
     one, other = load_file(runs[0].weights), load_file(alone.weights)
     assert all((one[name] == other[name]).all() for name in other)
     assert "tiny/1 epoch 3/3" in (runs[0].folder / "training.log").read_text()
+
+    # The log goes on after the manifest was sealed, and is no damage.
+    assert changes(runs[0]) == {}
 
     # Nothing is trained twice; one more seed is one more run, and changed data are other data.
     assert [run.name for run in listed_runs(workspace, files[1:], seeds=2)] == ["other/1", "other/2"]

@@ -14,6 +14,7 @@ from mien.progress import console
 from mien.reproduce.paper import CUTS, EXPLAINED, REPORT, SHOWN
 from mien.reproduce.plan import Planned, dataset_of, done, look_again
 from mien.reproduce.scores import measured
+from mien.runs.manifest import sealing
 from mien.runs.run import Run, new_run
 from mien.workflow import measure, train_to_end
 from mien.workspace import Workspace
@@ -89,4 +90,5 @@ def _measured(planned: Planned, run: Run, command: Sequence[str]) -> None:
 def _explained(workspace: Workspace, run: Run, command: Sequence[str]) -> None:
     """What the report shows and says of a net's inside, as `mien explain` makes it; what is stored isn't made again."""
     if wanted := [name for name in SHOWN if read(run, name) is None]:
-        explain(workspace, run, wanted, command=command)
+        with sealing(run):
+            explain(workspace, run, wanted, command=command)

@@ -13,6 +13,8 @@ from mien.reading import Digest, Stored, read_object
 from mien.runs.run import Run
 
 FILE = "manifest.json"
+# What isn't listed: it changes after its run is finished, or is written by others.
+_CHANGING = (FILE, "status.json", "training.log", "tensorboard")
 # A path below the run's folder that never leads out of it.
 Inside = Annotated[str, Field(pattern=r"^[^/\x00.][^/\x00]*(/[^/\x00.][^/\x00]*)*$")]
 
@@ -71,11 +73,11 @@ def digest(file: Path) -> str:
 
 
 def _stamps(run: Run) -> dict[str, tuple[int, int, int]]:
-    """What tells whether a file was written anew, by path; hidden files and the changing state aside."""
+    """What tells whether a file was written anew, by path; hidden files and those of _CHANGING aside."""
     stamps = {}
     for file in run.folder.rglob("*"):
         name = file.relative_to(run.folder)
-        if name.parts[0] in (FILE, "status.json", "tensorboard") or any(part.startswith(".") for part in name.parts):
+        if name.parts[0] in _CHANGING or any(part.startswith(".") for part in name.parts):
             continue
         if file.is_file() and not file.is_symlink():
             stat = file.stat()
