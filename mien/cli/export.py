@@ -45,7 +45,7 @@ def export(
     print_result(as_json, done, show)
 
 
-models = typer.Typer(help="The models that ship with mien, and the face detector that is fetched.")
+models = typer.Typer()
 app.add_typer(models, name="models")
 
 

@@ -99,6 +99,12 @@ class Server(NamedTuple):
         return f"{self.address}/net-{digest[:8]}.pth"
 
 
+@pytest.fixture(autouse=True)
+def online(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All other tests are offline; here the server is this machine's own."""
+    monkeypatch.delenv("MIEN_OFFLINE")
+
+
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Serves a folder; what stands below `short/` breaks off halfway, below `large/` it claims to be 10 GB."""

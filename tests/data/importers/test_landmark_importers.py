@@ -205,7 +205,7 @@ def test_pts_whose_image_is_missing_or_not_one(workspace: Workspace, tmp_path: P
     (source / "linked").symlink_to(tmp_path)
     assert refusal(workspace, source)[:4] == [
         "SOURCE/a.pts: row a.pts, image: there is no image beside it (.png, .jpg, .jpeg, .webp, .bmp, .tif, .tiff, "
-        ".gif, .ppm, .pgm)",
+        ".gif, .ppm, .pgm, .heic, .heif)",
         "SOURCE/b.pts: row b.pts, image: there are 2 images beside it: b.JPG, b.png; expected one",
         "SOURCE: row c.png, image: a link that leads out of the source",
         "SOURCE: row linked: a link to a folder, which isn't followed",
