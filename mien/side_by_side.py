@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -105,6 +104,6 @@ def _stopped_at_the_end(training: list[_Training]) -> Iterator[None]:
         yield
     finally:
         for one in training:
-            one.process.send_signal(signal.SIGINT)
+            one.process.terminate()  # As Ctrl-C, which a process in the background may be told to ignore.
         for one in training:
             one.process.wait()

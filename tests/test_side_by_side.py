@@ -96,13 +96,13 @@ def test_one_that_fails_is_told_and_the_others_go_on(workspace: Workspace, files
     assert told[1]["error"] == {"message": "1 of 2 runs failed", "expected": "the same command again, once mended"}
 
 
-def test_ctrl_c_stops_all(workspace: Workspace, files: list[Path]) -> None:
+def test_ctrl_c_and_sigterm_stop_all(workspace: Workspace, files: list[Path]) -> None:
     words = [sys.executable, "-m", "mien", "train", *map(str, files), "train.epochs=100000", "--at-once", "2"]
     with subprocess.Popen([*words, "--workspace", str(workspace.root)], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "epoch 2/" in line:
-                process.send_signal(signal.SIGINT)
+                process.send_signal(signal.SIGTERM)
                 break
         process.stderr.read()
     assert process.returncode != 0
