@@ -1,5 +1,6 @@
 """The verbs on runs: demo, train, evaluate, report, runs."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -100,11 +101,12 @@ def train(
         return
     else:
         runs = new_runs(home, files[0], overrides, seeds=seeds, folds=folds)
-    results = []
+    results, begun = [], time.monotonic()
     for run in runs:
+        left = None if stop_after is None else max(0.0, stop_after - (time.monotonic() - begun) / 60)
         again = f"; go on with: mien train --resume {group_name(runs)}"
         try:
-            _, measured, page = train_to_end(run, command_line(), epochs=epochs, stop_after=stop_after)
+            _, measured, page = train_to_end(run, command_line(), epochs=epochs, stop_after=left)
         except TimeUpError as up:
             print_result(as_json, {"run": run.name, "folder": str(run.folder), "state": "stopped"}, lambda: None)
             console.print(f"{up.message}{again}", markup=False, highlight=False)
