@@ -2,8 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+WEB := build/page/node_modules/onnxruntime-web
+ALONE := mien/serving/alone
 
-.PHONY: demo test lint format results install clean
+.PHONY: demo test lint format page results install clean
 
 demo: $(INSTALLED)
 	$(BIN)/mien demo
@@ -20,7 +22,17 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Rewrites the tables of results/ and the README from the runs that are published there.
+# ONNX Runtime Web for `mien export --page`, as package-lock.json pins it; needs Node's npm. Wheels made after it have it.
+page: $(ALONE)/runtime/ort.wasm.gz
+
+$(ALONE)/runtime/ort.wasm.gz: $(ALONE)/package-lock.json
+	mkdir -p build/page $(ALONE)/runtime
+	cp $(ALONE)/package.json $(ALONE)/package-lock.json build/page
+	cd build/page && npm ci --ignore-scripts --no-audit --no-fund
+	cp $(WEB)/dist/ort.wasm.bundle.min.mjs $(ALONE)/runtime/ort.js
+	gzip -9 -n -c $(WEB)/dist/ort-wasm-simd-threaded.wasm > $(ALONE)/runtime/ort.wasm.gz
+
+# Rewrites the tables of results/ and the README, and the page of a reproduction, from what is published there.
 results: $(INSTALLED)
 	$(BIN)/python results/write.py
 
@@ -35,4 +47,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $(INSTALLED)
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv build/page $(ALONE)/runtime .mypy_cache .ruff_cache .hypothesis

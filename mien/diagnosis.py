@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from mien.data.dataset import list_datasets, open_dataset
 from mien.errors import FailedError, MienError
 from mien.explanation import storage
+from mien.extras import is_installed
 from mien.inference.weights import read_header
 from mien.parquet import read_table
 from mien.reading import read_object, read_text
@@ -16,7 +17,6 @@ from mien.runs.predictions import read_predictions
 from mien.runs.rows import own_dataset
 from mien.runs.run import Run, list_runs
 from mien.runs.stored import Status, read_metrics
-from mien.training.fit import epochs_done
 from mien.workspace import Workspace
 
 
@@ -74,7 +74,10 @@ def _looks(run: Run, thorough: bool) -> Iterator[tuple[str, Callable[[], Any]]]:
         yield "history.csv", lambda: _history(run)
     if run.roles.exists():
         yield "roles.parquet", lambda: read_table(run.roles, ["split", "id", "role"], "the rows of the roles")
-    if run.checkpoint.exists():
+    # Only a training goes on from it, and needs what can read it.
+    if run.checkpoint.exists() and is_installed("torch"):
+        from mien.training.fit import epochs_done
+
         yield "checkpoint.ckpt", lambda: epochs_done(run)
     if finished or run.weights.exists():
         yield "weights.safetensors", lambda: read_header(run.weights)

@@ -6,6 +6,7 @@
 import hashlib
 import http.client
 import os
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -71,9 +72,21 @@ def _blocks(address: str, folder: Path, what: str, timeout: float) -> Iterator[b
         # An error of HTTP says its number, any other of urllib wraps what happened.
         reason = error.reason if type(error) is urllib.error.URLError else error
         raise FailedError(
-            f"{what} can't be downloaded ({reason})",
+            f"{what} can't be downloaded ({_plain(reason)})",
             file=address,
             expected=f"a connection, or the file in {folder}",
         ) from error
     if whole is not None and done < whole:
         raise FailedError(f"the download broke off after {done:,} of {whole:,} bytes", file=address)
+
+
+def _plain(reason: object) -> str:
+    """What went wrong, without the system's number for it.
+
+    >>> _plain(ConnectionRefusedError(111, "Connection refused"))
+    'connection refused'
+    """
+    if isinstance(reason, socket.gaierror):
+        return "no connection, or no host of this name"
+    told = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
+    return told if told.startswith("HTTP") else told[:1].lower() + told[1:]

@@ -10,16 +10,14 @@ from typing import Any
 
 from mien import __version__
 from mien.errors import MienError
+from mien.extras import is_installed
 
 _PACKAGES = ("torch", "pytorch-lightning", "kornia", "numpy", "scikit-learn", "pyarrow", "pillow")
 
 
 def describe() -> dict[str, Any]:
-    """Versions, commit and hardware of this process as plain data."""
-    import torch
-
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {
+    """Versions, commit and hardware of this process as plain data; the GPUs and threads are those that torch sees."""
+    found: dict[str, Any] = {
         "mien": __version__,
         "commit": commit(),
         "python": platform.python_version(),
@@ -28,9 +26,13 @@ def describe() -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "gpus": gpus,
-        "threads": torch.get_num_threads(),
     }
+    if is_installed("torch"):
+        import torch
+
+        found["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        found["threads"] = torch.get_num_threads()
+    return found
 
 
 def commit() -> str | None:
@@ -57,6 +59,20 @@ def device(wanted: str) -> str:
     if wanted == "cuda" and not there:
         raise MienError("this machine has no CUDA device", key="train.device", expected="cpu or auto")
     return ("cuda" if there else "cpu") if wanted == "auto" else wanted
+
+
+def check_devices(number: int, on: str) -> None:
+    """Raise MienError unless this machine has so many devices of a kind, "cpu" or "cuda"; of a CPU these are cores."""
+    import torch
+
+    there = torch.cuda.device_count() if on == "cuda" else os.cpu_count() or 1
+    if number > there:
+        what = "CUDA device" if on == "cuda" else "core"
+        raise MienError(
+            f"this machine has {there} {what}{'' if there == 1 else 's'}, and the training is on {number}",
+            key="train.devices",
+            expected=f"at most {there}",
+        )
 
 
 def precision(wanted: str, on: str) -> str:

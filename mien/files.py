@@ -65,7 +65,11 @@ def _beside(path: Path, called: Path | None = None) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path.parent)
-    folder, lock = _locked(path)
+    try:
+        folder, lock = _locked(path)
+    except OSError as error:
+        error.filename = str(called or path)
+        raise
     temporary = folder / path.name
     try:
         yield temporary
@@ -92,6 +96,18 @@ def _locked(path: Path) -> tuple[Path, IO[str]]:
         if (folder / _LOCK).exists():
             return folder, lock
         lock.close()  # Another process was there before the lock was.
+
+
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[bool]:
+    """Whether this process holds the lock of a file alone, which the system takes from it however it dies."""
+    with file.open("a") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 # Once is enough: a process that was killed before this one began is dead for all of its life.
@@ -156,9 +172,14 @@ def publishing(folder: Path, *, own: bool = False) -> Iterator[Path]:
         raise
 
 
+def published(folder: Path) -> list[str] | None:
+    """The files that mien has put into a folder of the user's, as its `published.json` lists them; None without one."""
+    return _listed(folder / PUBLISHED)
+
+
 def check_public(folder: Path) -> None:
     """Raise MienError for a folder of the user's that mien didn't publish into, unless it is new or empty."""
-    if _listed(folder / PUBLISHED) is not None or not folder.exists():
+    if published(folder) is not None or not folder.exists():
         return
     if folder.is_dir():
         sweep(folder)

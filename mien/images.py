@@ -1,6 +1,5 @@
 """Bytes become pixels, and pixels bytes, here and nowhere else: with limits, since image files come from anywhere."""
 
-import importlib.util
 import io
 import stat
 import struct
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from mien.errors import MienError
+from mien.extras import is_installed
 
 Color = Literal["gray", "rgb"]
 Pixels = npt.NDArray[np.uint8]
@@ -24,8 +24,8 @@ Pixels = npt.NDArray[np.uint8]
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".heic", ".heif")
 MAX_PIXELS = 64_000_000
-# So many are let in of a JPEG that is reduced while it is decoded. A progressive one is held whole before that.
-MAX_JPEG_PIXELS = 8 * MAX_PIXELS
+# So many times as many are let in of a JPEG that is reduced while it is decoded; a progressive one is held whole.
+JPEG_FACTOR = 8
 MAX_BYTES = 256 * 2**20
 # A photo is halved as long as its longer side stays this or more.
 REDUCED_SIDE = 1280
@@ -35,6 +35,16 @@ _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 
 # `decode` has a limit of its own, and says so in a sentence.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning, append=True)
+# Of metadata that is cut short; pixels that are cut short are an error.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.", append=True)
+
+
+class UnknownFormatError(MienError):
+    """What isn't an image of a known format."""
+
+
+class TooManyPixelsError(MienError):
+    """An image that is refused for its size before it is decoded."""
 
 
 class Photo(NamedTuple):
@@ -72,12 +82,12 @@ def decode(data: bytes, color: Color, size: int | None = None) -> Pixels:
     return _decoded(data, color, size, reduce=False).pixels
 
 
-def decode_photo(data: bytes) -> Photo:
+def decode_photo(data: bytes, max_pixels: int = MAX_PIXELS) -> Photo:
     """A photo file as `decode` gives it, halved up to three times while its longer side stays `REDUCED_SIDE` or more.
 
-    JPEG is reduced while it is decoded, and may have up to `MAX_JPEG_PIXELS` pixels unless it is progressive.
+    JPEG is reduced while it is decoded, and may have `JPEG_FACTOR` times as many pixels unless it is progressive.
     """
-    return _decoded(data, "rgb", None, reduce=True)
+    return _decoded(data, "rgb", None, reduce=True, max_pixels=max_pixels)
 
 
 def read_photo(file: Path) -> Photo:
@@ -107,24 +117,24 @@ def photo_of(image: Image.Image) -> Photo:
     return _plain(image.copy(), "rgb", None, reduce=False)
 
 
-def _decoded(data: bytes, color: Color, size: int | None, *, reduce: bool) -> Photo:
+def _decoded(data: bytes, color: Color, size: int | None, *, reduce: bool, max_pixels: int = MAX_PIXELS) -> Photo:
     try:
         with _opened(data) as image:
-            return _plain(image, color, size, reduce=reduce)
+            return _plain(image, color, size, reduce=reduce, max_pixels=max_pixels)
     except MienError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise MienError("the image has far too many pixels", expected=_LIMIT) from error
+        raise TooManyPixelsError("the image has far too many pixels", expected=_limit(max_pixels)) from error
     except UnidentifiedImageError as error:
         raise _unknown(data) from error
     except Exception as error:  # Pillow's decoders raise whatever the broken bytes led them to.
         raise MienError(f"the image doesn't decode ({error or type(error).__name__})") from error
 
 
-def _plain(image: Image.Image, color: Color, size: int | None, *, reduce: bool) -> Photo:
+def _plain(image: Image.Image, color: Color, size: int | None, *, reduce: bool, max_pixels: int = MAX_PIXELS) -> Photo:
     """An image upright, of 8 bits and of a colour, reduced or stretched."""
     width, height = image.size
-    factor = _factor(image, reduce)
+    factor = _factor(image, reduce, max_pixels)
     jpeg = image.format == "JPEG"
     if factor > 1 and jpeg:
         # In place; decoding at an eighth takes a third of the time, and a sixty-fourth of the memory.
@@ -158,41 +168,39 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_LIMIT = f"at most {MAX_PIXELS // 1_000_000} million"
+
+
+def _limit(pixels: int) -> str:
+    return f"at most {pixels / 1e6:g} million"
 
 
 def _opened(data: bytes) -> Image.Image:
     if data[:3] == b"\xff\xd8\xff":
         # Not by `Image.open`, whose limit is below what can be reduced while it is decoded.
         return JpegImagePlugin.JpegImageFile(io.BytesIO(data))
-    if _is_heic(data) and importlib.util.find_spec("pillow_heif"):
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+        if not is_installed("pillow_heif"):
+            raise UnknownFormatError("HEIC needs pillow-heif", expected="pip install pillow-heif, or the photo as JPEG")
         import pillow_heif
 
-        pillow_heif.register_heif_opener()
-        return Image.open(io.BytesIO(data), formats=("HEIF",))
+        return pillow_heif.HeifImageFile(io.BytesIO(data))
     return Image.open(io.BytesIO(data), formats=FORMATS)
-
-
-def _is_heic(data: bytes) -> bool:
-    return data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS
 
 
 def _unknown(data: bytes) -> MienError:
     if not data:
-        return MienError("the file is empty", expected="an image")
-    if _is_heic(data):
-        return MienError("HEIC needs pillow-heif", expected="pip install pillow-heif, or the photo as JPEG")
-    return MienError("this is no image of a known format", expected=", ".join(FORMATS))
+        return UnknownFormatError("the file is empty", expected="an image")
+    return UnknownFormatError("this is no image of a known format", expected=", ".join(FORMATS))
 
 
-def _factor(image: Image.Image, reduce: bool) -> int:
+def _factor(image: Image.Image, reduce: bool, max_pixels: int) -> int:
     """By how much a photo is reduced: 1, 2, 4 or 8; MienError for too many pixels."""
     factor = 1
     while reduce and factor < 8 and max(image.size) // (2 * factor) >= REDUCED_SIDE:
         factor *= 2
     drafted = image.format == "JPEG" and factor > 1 and not image.info.get("progressive")
-    if image.width * image.height > (MAX_JPEG_PIXELS if drafted else MAX_PIXELS):
-        raise MienError(f"the image has {image.width} × {image.height} pixels", expected=_LIMIT)
+    if image.width * image.height > max_pixels * (JPEG_FACTOR if drafted else 1):
+        raise TooManyPixelsError(f"the image has {image.width} × {image.height} pixels", expected=_limit(max_pixels))
     return factor
 
 

@@ -1,6 +1,6 @@
 """How sure a measured number is: intervals, paired differences, and p adjusted for several tests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,9 +54,33 @@ def with_interval(value: float, ends: Sequence[float], form: str = ".3f", *, sca
 
     >>> with_interval(0.4762, [0.4599, 0.4927]), with_interval(0.0472, [0.0454, 0.0492], ".2f", scale=100, unit=" %")
     ('0.476 [0.460, 0.493]', '4.72 % [4.54, 4.92]')
+    >>> with_interval(-0.01, [-0.02, 0.0], "+.2f")
+    '−0.01 [−0.02, +0.00]'
     """
-    low, high = (scale * end for end in ends)
-    return f"{scale * value:{form}}{unit} [{low:{form}}, {high:{form}}]"
+    middle, low, high = (number(scale * one, form) for one in (value, *ends))
+    return f"{middle}{unit} [{low}, {high}]"
+
+
+def number(value: float, form: str = ".3f") -> str:
+    """A number as text shows it: with a minus sign, which a hyphen isn't.
+
+    >>> number(-0.5, "+.1f"), number(0.5, "+.1f")
+    ('−0.5', '+0.5')
+    """
+    return f"{value:{form}}".replace("-", "−")
+
+
+def choice_of(found: Mapping[str, Any]) -> str:
+    """What intervals are over: rows, or groups of rows.
+
+    >>> choice_of({"groups": 118, "grouped_by": "subject"}), choice_of({"groups": None})
+    ('over the choice of persons (118 groups by subject)', 'over the choice of rows')
+    """
+    if not found.get("groups"):
+        return "over the choice of rows"
+    column = str(found["grouped_by"])
+    what = "videos" if "video" in column.lower() else "persons"
+    return f"over the choice of {what} ({found['groups']:,} groups by {column})"
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -80,6 +104,131 @@ def proportion(right: npt.NDArray[np.bool_]) -> dict[str, Any]:
     """The share of rows (n,) that are right as plain data: `n`, `value` (None for no rows), Wilson's `interval`."""
     n, number = len(right), int(right.sum())
     return {"n": n, "value": number / n if n else None, "interval": list(wilson(number, n))}
+
+
+def clusters(names: Sequence[Any] | None) -> Counts | None:
+    """Groups of rows by their names as numbers from 0, int64 (n,); None where they say nothing.
+
+    A row without a name (None or "") is a group of its own. Groups say nothing where there is one alone, or where each
+    row is one: then rows are what is drawn.
+
+    >>> clusters(["ann", "bob", "ann", None]).tolist(), clusters(["ann", "bob"]), clusters(None)
+    ([0, 1, 0, 2], None, None)
+    """
+    if names is None:
+        return None
+    place: dict[Any, int] = {}
+    own = [(row, None) if name is None or name == "" else str(name) for row, name in enumerate(names)]
+    numbers = np.array([place.setdefault(name, len(place)) for name in own], np.int64)
+    return numbers if 1 < len(place) < len(own) else None
+
+
+# How many bootstrap samples are drawn at once; memory holds as many counts for each row or group.
+_AT_ONCE = 250
+
+
+def drawn_groups(number: int, draws: int = DRAWS, seed: int = 0) -> Iterator[Counts]:
+    """How often each of `number` groups stands in bootstrap samples of whole groups, int64 (some draws, number).
+
+    A sample has number − 1 groups, drawn with replacement: rows of a group, as the pictures of one person, stay
+    together, since they aren't independent; and with all of them the variance would look too small by a share of
+    1 / number. Sources: C. A. Field, A. H. Welsh (2007), Bootstrapping clustered data, JRSS B 69; J. N. K. Rao, C. F.
+    J. Wu (1988), Resampling inference with complex survey data, JASA 83.
+
+    >>> [counts.sum(axis=1).tolist() for counts in drawn_groups(3, draws=2)]
+    [[2, 2]]
+    """
+    random = np.random.default_rng(seed)
+    for start in range(0, draws, _AT_ONCE):
+        size = min(_AT_ONCE, draws - start)
+        cells = random.integers(0, number, (size, number - 1)) + number * np.arange(size)[:, None]
+        yield np.bincount(cells.ravel(), minlength=size * number).reshape(size, number).astype(np.int64)
+
+
+def resampled_rows(n: int, draws: int = DRAWS, seed: int = 0, groups: Counts | None = None) -> Iterator[Counts]:
+    """The rows of bootstrap samples, int64: `n` rows drawn with replacement, or all rows of whole groups drawn so."""
+    if groups is None:
+        random = np.random.default_rng(seed)
+        for _ in range(draws):
+            yield random.integers(0, n, n)
+        return
+    order = np.argsort(groups, kind="stable")
+    for some in drawn_groups(int(groups.max()) + 1, draws, seed):
+        for counts in some:
+            yield np.repeat(order, counts[groups[order]])
+
+
+def group_interval(samples: Values, value: float, number: int) -> tuple[float, float]:
+    """The percentile interval of a score of 0 … 1 over samples (draws,) of `number` groups; it holds the score.
+
+    NaN stands for a sample that has no rows to score. Where no sample differs from the score, as when every row is
+    right, the interval is Wilson's of so many groups, as if each were right or wrong as a whole.
+    """
+    known = samples[~np.isnan(samples)]
+    if len(known) == 0 or np.ptp(np.append(known, value)) < 1e-12:
+        low, high = wilson(round(value * number), number)
+        return min(low, value), max(high, value)
+    return percentile_interval(known, value)
+
+
+def share_interval(right: npt.NDArray[np.bool_], groups: Counts | None = None) -> tuple[float, float]:
+    """The interval of the share of rows (n,) that are right: Wilson's, or with `groups` that of a cluster bootstrap."""
+    groups = _renumbered(groups)
+    if groups is None:
+        return wilson(int(right.sum()), len(right))
+    number = int(groups.max()) + 1
+    sums = np.stack([np.bincount(groups, weights=of, minlength=number) for of in (right, np.ones(len(right)))], axis=1)
+    drawn = np.concatenate([counts @ sums for counts in drawn_groups(number)])
+    return group_interval(drawn[:, 0] / drawn[:, 1], float(right.mean()), number)
+
+
+def _renumbered(groups: Counts | None) -> Counts | None:
+    """Groups of some rows, numbered from 0 without gaps; None as `clusters` gives it."""
+    return None if groups is None else clusters(groups.tolist())
+
+
+def resample_groups(
+    labels: Counts, predicted: Counts, groups: Counts, k: int, draws: int = DRAWS, seed: int = 0
+) -> Margins:
+    """The margins of confusion matrices of bootstrap samples of whole groups, int64 (draws, k); see `drawn_groups`.
+
+    `labels`, `predicted` and `groups` are int (n,); classes are 0 … k - 1, groups 0 … number - 1.
+    """
+    from scipy.sparse import csr_array  # Rows that are independent need none of it.
+
+    number = int(groups.max()) + 1
+    right = labels == predicted
+    parts = [
+        csr_array((np.ones(len(rows), np.int64), (of, rows)), shape=(number, k)).T.tocsr()
+        for of, rows in ((groups[right], labels[right]), (groups, labels), (groups, predicted))
+    ]
+    sums = [np.empty((draws, k), np.int64) for _ in parts]
+    start = 0
+    for counts in drawn_groups(number, draws, seed):
+        for of, part in zip(sums, parts, strict=True):
+            of[start : start + len(counts)] = (part @ counts.T).T
+        start += len(counts)
+    return Margins(*sums)
+
+
+def by_group(table: Values, groups: Counts | None) -> Values:
+    """A table (…, rows) of which each row has a value of its own as one (…, groups) with the same means.
+
+    A group's value is the mean plus what its rows are apart from it, times groups / rows: so that the variance of the
+    mean over groups is that of whole groups drawn, of whatever sizes (the linearised variance of a ratio; N. A.
+    Obuchowski (1998), On the comparison of correlated proportions for clustered data, Statistics in Medicine 17).
+    Without `groups` the table itself.
+
+    >>> by_group(np.array([[1.0, 1, 0, 0, 1, 1]]), np.array([0, 0, 1, 1, 2, 2])).round(9).tolist()
+    [[1.0, 0.0, 1.0]]
+    """
+    if groups is None:
+        return table
+    number = int(groups.max()) + 1
+    means = table.mean(axis=-1, keepdims=True)
+    apart = (table - means).reshape(-1, table.shape[-1])
+    sums = np.stack([np.bincount(groups, weights=row, minlength=number) for row in apart])
+    return np.asarray(means + sums.reshape(*table.shape[:-1], number) * (number / table.shape[-1]))
 
 
 def resample(confusion: Counts, draws: int = DRAWS, seed: int = 0, doubt: float = 0.0) -> Counts:
@@ -162,14 +311,28 @@ def bootstraps(
     return [percentile_interval(of, float(value)) for of, value in zip(drawn.T, values, strict=True)]
 
 
-def resample_seeds(labels: Counts, predicted: Counts, k: int, draws: int = 1000, seed: int = 0) -> Margins:
+def resample_seeds(
+    labels: Counts, predicted: Counts, k: int, draws: int = 1000, seed: int = 0, groups: Counts | None = None
+) -> Margins:
     """The margins of bootstrap samples of rows and seeds together, int64 (draws, seeds drawn, k) each.
 
     `labels` is int (n,), `predicted` int (seeds, n), of `k` classes. Rows are drawn as `resample` draws them, the same
     for all seeds of a sample; of m seeds, m − 1 are drawn, without which the variance of a few would look too small
     by a share of 1 / m (J. N. K. Rao, C. F. J. Wu (1988), Resampling inference with complex survey data, JASA 83).
+    With `groups`, int (n,), whole groups are drawn in place of rows.
     """
     random = np.random.default_rng(seed)
+    if groups is not None:
+        m = max(len(predicted) - 1, 1)
+        chosen = random.integers(0, len(predicted), (draws, m))
+        of_groups = Margins(*(np.zeros((draws, m, k), np.int64) for _ in range(3)))
+        # All seeds have the same groups in a sample, since these are drawn by the same numbers.
+        for number, one in enumerate(predicted):
+            of_seed = resample_groups(labels, one, groups, k, draws, seed)
+            at = chosen == number
+            for part, drawn in zip(of_groups, of_seed, strict=True):
+                part[at] = np.broadcast_to(drawn[:, None], part.shape)[at]
+        return of_groups
     order = np.argsort(labels, kind="stable")
     cells = (labels * k + predicted)[:, order]
     sizes = np.bincount(labels, minlength=k)
@@ -304,12 +467,10 @@ def _over_seeds_and_rows(value: float, tables: Sequence[Values], rows: Values, l
     return Estimate(value, (max(value - half, low), min(value + half, 1.0)), min(p, 1.0))
 
 
-# How many bootstrap samples are drawn at once; memory holds as many counts for each row.
-_AT_ONCE = 250
-
-
-def resampled_means(table: Values, draws: int = DRAWS, seed: int = 0) -> Values:
+def resampled_means(table: Values, draws: int = DRAWS, seed: int = 0, groups: Counts | None = None) -> Values:
     """The means of the columns of a table (n, columns) over bootstrap samples of its rows, float64 (draws, columns).
+
+    With `groups`, int (n,), samples are of whole groups, as `drawn_groups` draws them.
 
     A sample has the same rows in all columns, so that columns can be compared sample by sample; the same seed gives the
     same rows. Source: B. Efron, R. J. Tibshirani (1993), An introduction to the bootstrap, chapter 13.
@@ -318,6 +479,12 @@ def resampled_means(table: Values, draws: int = DRAWS, seed: int = 0) -> Values:
     [[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]]
     """
     n = len(table)
+    if groups is not None:
+        number = int(groups.max()) + 1
+        columns = (*table.T, np.ones(n))
+        sums = np.stack([np.bincount(groups, weights=column, minlength=number) for column in columns], axis=1)
+        drawn = np.concatenate([counts @ sums for counts in drawn_groups(number, draws, seed)])
+        return np.asarray(drawn[:, :-1] / drawn[:, -1:])
     random = np.random.default_rng(seed)
     means = np.empty((draws, table.shape[1]))
     for start in range(0, draws, _AT_ONCE):

@@ -16,8 +16,15 @@ THREADS = min(8, os.cpu_count() or 1)
 _AHEAD = 64 * 2**20
 
 
-def ordered_map(work: Callable[[A], B], items: Iterable[A], size: Callable[[A], int] = lambda item: 0) -> Generator[B]:
-    """`map(work, items)` by threads, in order; each thread takes at most eight items ahead of the consumer.
+def ordered_map(
+    work: Callable[[A], B],
+    items: Iterable[A],
+    size: Callable[[A], int] = lambda item: 0,
+    *,
+    threads: int = THREADS,
+    ahead: int = 8 * THREADS,
+) -> Generator[B]:
+    """`map(work, items)` by threads, in order; at most `ahead` items are taken before the consumer asks.
 
     `size` gives the bytes of an item, of which only so many are taken ahead.
 
@@ -25,16 +32,16 @@ def ordered_map(work: Callable[[A], B], items: Iterable[A], size: Callable[[A], 
     [2, 1, 3]
     """
     waiting: deque[tuple[Future[B], int]] = deque()
-    ahead = 0
-    with ThreadPoolExecutor(THREADS) as pool:
+    taken = 0
+    with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
                 waiting.append((pool.submit(work, item), size(item)))
-                ahead += waiting[-1][1]
-                while len(waiting) > 8 * THREADS or (ahead > _AHEAD and waiting):
+                taken += waiting[-1][1]
+                while len(waiting) > ahead or (taken > _AHEAD and waiting):
                     future, freed = waiting.popleft()
                     yield future.result()
-                    ahead -= freed
+                    taken -= freed
             while waiting:
                 yield waiting.popleft()[0].result()
         finally:

@@ -1,11 +1,12 @@
-"""Parquet from anywhere, read by the piece: a small file may hold a text of 50 MB that all its rows share.
+"""Parquet from anywhere, and Arrow's streams, read by the piece: a small file may hold a text that all its rows share.
 
 What a row group takes in memory isn't known before it is read; but no value is larger than its column is without
 compression, so pieces of so many rows stay within a bound.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,10 +25,15 @@ _PLAIN = {"PLAIN", "RLE", "BIT_PACKED"}
 _MAX_COLUMN = 2**31 - 2
 
 
-def open_parquet(path: Path, what: str = "this file", error: type[MienError] = FailedError) -> pq.ParquetFile:
-    """Open a file to be read page by page, not a whole row group at a time; `error` for one that isn't Parquet."""
+def open_parquet(
+    path: Path, what: str = "this file", error: type[MienError] = FailedError, *, stream: Any = None
+) -> pq.ParquetFile:
+    """Open a file to be read page by page, not a whole row group at a time; `error` for one that isn't Parquet.
+
+    `stream` is the file where it stands in an object store: a request each is dear there, so pages are larger.
+    """
     with reading(path, what, error):
-        file = pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
+        file = pq.ParquetFile(stream or path, buffer_size=2**23 if stream else 2**20, pre_buffer=False)
         names = file.schema_arrow.names
         twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
         if twice is not None:
@@ -36,17 +42,26 @@ def open_parquet(path: Path, what: str = "this file", error: type[MienError] = F
 
 
 def pieces(
-    file: pq.ParquetFile, path: Path, columns: Sequence[str] | None = None, *, most: int = 10_000
+    file: pq.ParquetFile,
+    path: Path,
+    columns: Sequence[str] | None = None,
+    *,
+    most: int = 10_000,
+    groups: Container[int] | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of some columns, or all, in pieces of at most `most` rows that memory holds.
 
-    Raises MienError for a text of more than `MAX_TEXT` bytes, and a row group that no memory would hold.
+    `groups` are the row groups that are read, None for all. Raises MienError for a text of more than `MAX_TEXT` bytes,
+    and a row group that no memory would hold.
     """
     metadata = file.metadata
     wanted = None if columns is None else set(columns)
     row = 0
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
+        if groups is not None and number not in groups:
+            row += group.num_rows
+            continue
         rows = min(most, max(group.num_rows, 1))
         for place in range(group.num_columns):
             column = group.column(place)
@@ -63,6 +78,40 @@ def pieces(
             _check_texts(batch, path, row)
             row += len(batch)
             yield batch
+
+
+class ArrowStream:
+    """A file of Arrow's stream format, as Hugging Face's `save_to_disk` writes it; it stays on the disk."""
+
+    def __init__(self, path: Path, what: str = "this file", error: type[MienError] = FailedError) -> None:
+        """Look through the file once: `error` for one that isn't whole."""
+        self._path, self._what, self._error = path, what, error
+        with reading(path, what, error), pa.memory_map(str(path)) as mapped, pa.ipc.open_stream(mapped) as stream:
+            self.schema_arrow: pa.Schema = stream.schema
+            names = self.schema_arrow.names
+            if len(set(names)) < len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise error(f"two columns are called '{twice}'", file=str(path))
+            self.num_rows: int = sum(len(batch) for batch in stream)
+
+    def pieces(self, columns: Sequence[str], *, most: int = 10_000) -> Iterator[pa.RecordBatch]:
+        """The rows of some columns in pieces of at most `most` rows, checked as `pieces` does."""
+        row = 0
+        path = self._path
+        with (
+            reading(path, self._what, self._error),
+            pa.memory_map(str(path)) as mapped,
+            pa.ipc.open_stream(mapped) as stream,
+        ):
+            for batch in stream:
+                some = batch.select(list(columns))
+                # Offsets and bits of a stranger's file may lead anywhere.
+                some.validate(full=True)
+                for start in range(0, len(some), most):
+                    part = some.slice(start, most)
+                    _check_texts(part, path, row)
+                    row += len(part)
+                    yield part
 
 
 def _rows(column: pq.ColumnChunkMetaData, total: int, most: int) -> int:

@@ -12,9 +12,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    create_model,
+    model_serializer,
+)
 
 from mien.errors import MienError, nearest, reason, unknown
 from mien.trust import require
@@ -29,10 +37,19 @@ SUPPLIED: dict[Kind, tuple[str, ...]] = {
     "optimizer": ("parameters",),
     "schedule": ("steps_per_epoch", "total_steps"),
     "protocol": ("dataset",),
-    "importer": ("source",),
+    "importer": ("source", "asked"),
     "task": (),
     "tta": ("images",),
     "explanation": ("context", "chosen", "layers", "workspace", "landmarks"),
+}
+
+# Keys that a file may set of every component of a kind, with type and default: mien itself sees to them. One that a
+# signature has too is as the signature says, and passed.
+SHARED: dict[Kind, dict[str, tuple[Any, Any]]] = {
+    # See `mien.training.start_weights` and `mien.experiment.building.freeze`.
+    "model": {"pretrained": (str | None, None), "freeze": (tuple[str, ...], ())},
+    # See `mien.experiment.building.build_optimizer`.
+    "optimizer": {"body": (Annotated[float, Field(gt=0, le=1)], 1.0)},
 }
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -59,8 +76,24 @@ class Component(BaseModel):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters without the component's name."""
-        return {key: getattr(self, key) for key in type(self).model_fields if key not in ("name", "op")}
+        """The component's own parameters, without its name and without what is shared by its kind."""
+        other = ("name", "op", *self._shared())
+        return {key: getattr(self, key) for key in type(self).model_fields if key not in other}
+
+    def shared(self, key: str) -> Any:
+        """What a file says under a key of `SHARED`; the default where the component has a parameter of that name."""
+        return getattr(self, key) if key in self._shared() else SHARED[self.entry.kind][key][1]
+
+    def _shared(self) -> dict[str, Any]:
+        """The defaults of the kind's shared keys that aren't the component's own."""
+        own = inspect.signature(self.entry.build).parameters
+        return {key: default for key, (_, default) in SHARED.get(self.entry.kind, {}).items() if key not in own}
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without shared keys that aren't used, so that what was stored before there were any reads the same."""
+        unused = [key for key, default in self._shared().items() if getattr(self, key) == default]
+        return {key: value for key, value in handler(self).items() if key not in unused}
 
 
 @dataclass(frozen=True)
@@ -117,7 +150,7 @@ def _fields(entry: Entry) -> dict[str, Any]:
         if name in ("name", "op") or hasattr(Component, name):
             raise MienError(f"parameter '{name}' of {entry} has a name that mien uses itself", expected="another name")
         fields[name] = (hints[name], ... if parameter.default is parameter.empty else parameter.default)
-    return fields
+    return fields | {key: shared for key, shared in SHARED.get(entry.kind, {}).items() if key not in fields}
 
 
 _entries: dict[tuple[Kind, str], Entry] = {}

@@ -1,4 +1,4 @@
-"""Trains many runs at once, each in a process of its own; a later sweep starts its trials by the same function."""
+"""Trains many runs at once, each in a process of its own."""
 
 import contextlib
 import os
@@ -42,12 +42,14 @@ def train_at_once(runs: Sequence[Run], at_once: int, stop_after: float | None = 
     the others. Ctrl-C stops them all.
     """
     waiting, training, ended = deque(runs), list[_Training](), list[Ended]()
+    processes: list[subprocess.Popen[bytes]] = []
     begun = time.monotonic()
-    with _stopped_at_the_end(training):
+    with stopped_at_the_end(processes):
         while waiting or training:
             left = None if stop_after is None else stop_after - (time.monotonic() - begun) / 60
             while waiting and len(training) < at_once and (left is None or left > 0):
                 training.append(_start(waiting.popleft(), at_once, left))
+                processes.append(training[-1].process)
             if not training:
                 break
             time.sleep(_LOOK)
@@ -98,12 +100,12 @@ def _ended(one: _Training) -> Ended:
 
 
 @contextlib.contextmanager
-def _stopped_at_the_end(training: list[_Training]) -> Iterator[None]:
-    """Stop the processes that are still there when an error or Ctrl-C ends the work."""
+def stopped_at_the_end(processes: list[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Stop the processes of a list that are still there when an error or Ctrl-C ends the work."""
     try:
         yield
     finally:
-        for one in training:
-            one.process.terminate()  # As Ctrl-C, which a process in the background may be told to ignore.
-        for one in training:
-            one.process.wait()
+        for one in processes:
+            one.terminate()  # As Ctrl-C, which a process in the background may be told to ignore.
+        for one in processes:
+            one.wait()

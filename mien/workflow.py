@@ -3,6 +3,7 @@
 Every function takes the command that it is called by, as the run's record and the ledger keep it.
 """
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from mien.experiment.building import check, located, scheme_for
 from mien.experiment.schema import Experiment, load_experiment, read_protocol
 from mien.experiment.yamlfile import parse_value
 from mien.explanation.execute import explain
+from mien.inference.model import own_weights
 from mien.protocols import folds as number_of_folds
 from mien.report.explain_page import sentences
 from mien.report.page import write_report
@@ -23,12 +25,15 @@ from mien.runs.manifest import sealing
 from mien.runs.model_file import ModelFile
 from mien.runs.run import Run, find_runs, list_runs, new_group, new_run
 from mien.runs.stored import read_metrics
+from mien.training.devices import check_started
 from mien.training.fit import check_epochs, train
 from mien.training.start_weights import check as check_start
 from mien.training.teachers import find_teachers
 from mien.workspace import Workspace
 
 _DRAWN: dict[str, Any] = {"n": 4000, "size": 48, "color": "gray", "seed": 0}
+# What a run that goes on may have another of: its weights depend on the first alone.
+_CHANGED_ON_THE_WAY = ("train.epochs", "train.devices", "train.nodes")
 
 
 class Outcome(NamedTuple):
@@ -46,11 +51,11 @@ def new_runs(
 
     Raises MienError, with the file and line of the key, for what can't be trained; then there is no new run.
     """
-    group = _checked(workspace, file, overrides, seeds=seeds, folds=folds)
+    group = checked(workspace, file, overrides, seeds=seeds, folds=folds)
     return new_group(workspace, group) if seeds or folds else [new_run(workspace, group[0])]
 
 
-def _checked(
+def checked(
     workspace: Workspace, file: Path, overrides: Sequence[str], *, seeds: int | None = None, folds: bool = False
 ) -> list[Experiment]:
     """The experiments that `new_runs` makes runs of."""
@@ -72,6 +77,7 @@ def _checked(
         group = [load_experiment(file, [*_without(overrides, change), change]) for change in changes] or [experiment]
         for one in group:
             check(one, dataset)
+        check_started(experiment.train)
         check_start(experiment, scheme_for(experiment, dataset), workspace)
         find_teachers(experiment, dataset, workspace)
     except MienError as error:
@@ -95,7 +101,7 @@ def listed_runs(
     """
     kept = [run for run in list_runs(workspace) if run.state != "failed"]
     kept.sort(key=lambda run: run.state != "finished")
-    listed = [one for file in files for one in _checked(workspace, file, overrides, seeds=seeds)]
+    listed = [one for file in files for one in checked(workspace, file, overrides, seeds=seeds)]
     there = [next((run for run in kept if _holds(run, workspace, one)), None) for one in listed]
     missing = [one for one, run in zip(listed, there, strict=True) if run is None]
     made = iter(new_group(workspace, missing))
@@ -110,32 +116,69 @@ def _holds(run: Run, workspace: Workspace, experiment: Experiment) -> bool:
     return not (run.folder / "environment.json").is_file() or run.environment["dataset"]["fingerprint"] == fingerprint
 
 
-def unfinished(workspace: Workspace, reference: str, overrides: Sequence[str] = ()) -> tuple[list[Run], int | None]:
-    """The runs of a reference that lack something, and the number of epochs if it is to be another.
+def unfinished(workspace: Workspace, reference: str, overrides: Sequence[str] = ()) -> tuple[list[Run], dict[str, int]]:
+    """The runs of a reference that lack something, and what of `train` is to be another: epochs, devices, nodes.
 
     They have epochs to go, or a kill or a full disk came before the choose role's numbers or the page. Of `overrides`
-    there may be `train.epochs=N` alone, and that for a single run.
+    there may be `train.epochs=N`, `train.devices=N` and `train.nodes=N` alone, and that for a single run; with the
+    first a run that had stopped early goes on.
     """
     runs = find_runs(workspace, reference)
     left = [run for run in runs if not is_complete(run)]
+    if not left and len(runs) == 1 and overrides and runs[0].stopped_early:
+        if runs[0].metrics_file("report").exists() or (runs[0].folder / "evaluations").exists():
+            raise MienError(
+                f"run {runs[0].name} has been measured on its reporting role, and would no more be what was measured",
+                file=str(runs[0].folder),
+                expected=_from_weights(workspace, runs[0]),
+            )
+        left = runs
     if not left:
-        which = f"run {runs[0].name} is" if len(runs) == 1 else f"runs {reference} are"
-        raise MienError(f"{which} finished", file=str(runs[0].folder), expected="a run that was stopped")
-    epochs: int | None = None
+        raise _finished(workspace, reference, runs)
+    changes: dict[str, int] = {}
     for override in overrides:
         key, _, value = override.partition("=")
         if len(runs) > 1:
             raise MienError(f"'{override}' can't be changed on the way", key=key, expected="the stored experiments")
-        if key != "train.epochs":
+        if key not in _CHANGED_ON_THE_WAY:
             raise MienError(
                 f"'{override}' can't be changed on the way",
                 key=key,
-                expected="the stored experiment; only train.epochs=N can be given to --resume",
+                expected="the stored experiment; only train.epochs=N, train.devices=N, train.nodes=N can be given "
+                "to --resume",
             )
-        if left[0].state == "finished":
+        if left[0].state == "finished" and not left[0].stopped_early:
             raise MienError(f"run {left[0].name} has no epochs to go", key=key, expected="--resume without it")
-        epochs = check_epochs(left[0], parse_value(value))
-    return left, epochs
+        number = parse_value(value)
+        if key == "train.epochs":
+            check_epochs(left[0], number)
+        elif not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise MienError(f"{value} can't stand here", key=key, expected="a number, at least 1")
+        changes[key.removeprefix("train.")] = number
+    return left, changes
+
+
+def _finished(workspace: Workspace, reference: str, runs: Sequence[Run]) -> MienError:
+    """That there is nothing to go on with, and how more epochs are had."""
+    if len(runs) > 1:
+        return MienError(f"runs {reference} are finished", file=str(runs[0].folder), expected="a run that was stopped")
+    (run,) = runs
+    if not run.stopped_early:
+        return MienError(f"run {run.name} is finished", file=str(run.folder), expected=_from_weights(workspace, run))
+    epochs = run.listed["train"]["epochs"]
+    return MienError(
+        f"run {run.name} is finished: it stopped early, after epoch {run.epochs_done} of {epochs}",
+        file=str(run.folder),
+        expected=f"mien train --resume {run.name} train.epochs={epochs}, and its patience is counted anew",
+    )
+
+
+def _from_weights(workspace: Workspace, run: Run) -> str:
+    """What to type for a new run that starts from a finished one's weights."""
+    here = run.folder.parent.parent == workspace.runs
+    source = f"runs/{run.name}" if here else str(run.folder)
+    command = shlex.join(["mien", "train", str(run.experiment_file), f"model.pretrained={source}"])
+    return f"a new run that starts from its weights: {command}"
 
 
 def _measured(run: Run) -> bool:
@@ -152,33 +195,38 @@ def train_to_end(
     command: Sequence[str],
     *,
     epochs: int | None = None,
+    devices: int | None = None,
+    nodes: int | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     stop_after: float | None = None,
 ) -> Outcome:
     """Train a run from where it stands, measure its choose role, explain what its experiment names, write its page.
 
-    Of a finished run only what is missing is made; the page comes last, so where it stands all is there. `epochs`
-    replaces the experiment's. `on_epoch` is called after each epoch, when its state is saved; what it raises stops the
-    training, which can go on later; so does `stop_after`, in minutes, by a TimeUpError. The reporting role stays
-    closed.
+    Of a finished run only what is missing is made; the page comes last, so where it stands all is there. `epochs`,
+    `devices` and `nodes` replace the experiment's. `on_epoch` is called after each epoch, when its state is saved; what
+    it raises stops the training, which can go on later; so does `stop_after`, in minutes, by a TimeUpError. The
+    reporting role stays closed.
     """
 
     def measure_choose() -> dict[str, Any]:
         return evaluate(run.workspace, run, "choose")
 
     with sealing(run):
-        if run.state != "finished":
+        if run.state != "finished" or (epochs is not None and run.stopped_early):
             train(
                 run.workspace,
                 run,
                 command,
                 epochs=epochs,
+                devices=devices,
+                nodes=nodes,
                 on_epoch=on_epoch,
                 stop_after=stop_after,
                 measure=measure_choose,
             )
         else:
-            run.checkpoint.unlink(missing_ok=True)  # A kill came before that.
+            if not run.stopped_early:
+                run.checkpoint.unlink(missing_ok=True)  # A kill came before that.
             if not _measured(run):
                 measure_choose()
         if run.experiment.explain:
@@ -193,6 +241,8 @@ def measure(run: Run, command: Sequence[str], *, protocol: str | None = None, da
     data set, classes matched by name.
     """
     other = read_protocol(protocol)[0] if protocol is not None else None
+    if run.published:
+        own_weights(run)  # Said before anything that its data set may lack.
     with sealing(run):
         metrics = evaluate(run.workspace, run, protocol=other, dataset=dataset, command=command)
         return Outcome(run, metrics, write_report(run.folder))

@@ -11,7 +11,7 @@ from mien.errors import MienError
 from mien.files import check_public, publishing
 
 # What stands in a workspace.
-_OWN = ("datasets", "runs", "models", "suspects", "reproductions")
+_OWN = ("datasets", "runs", "models", "suspects", "reproductions", "sweeps")
 # What can be a folder's name everywhere, and never leads out of its parent.
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
@@ -54,6 +54,14 @@ def find_workspace(given: Path | None = None) -> Workspace:
     if root.exists() and not root.is_dir():
         raise MienError("the workspace is a file", file=str(root), expected="a folder")
     return Workspace(root, bool(named))
+
+
+def other_roots(workspace: Workspace) -> Iterator[Path]:
+    """Other places where a user may have a workspace: MIEN_HOME, and the current folder with those above it."""
+    named = os.environ.get("MIEN_HOME")
+    for root in (*([Path(named)] if named else []), Path.cwd(), *Path.cwd().parents):
+        if root.resolve() != workspace.root.resolve():
+            yield root
 
 
 def check_name(name: str, what: str) -> str:

@@ -1,22 +1,28 @@
 """Puts a measured run into the package, with a card of its numbers and the terms it is under.
 
-    python results/package.py landmarks-small RUN
-    python results/package.py mien-m RUN
+    python results/package.py landmarks-small [RUN]
+    python results/package.py mien-m|mien-s RUN
 
 The run is of the workspace (MIEN_HOME), measured by `mien evaluate`. What stands in the card comes from its folder; a
-model of expressions goes in as ONNX, in float16 and int8, and each file is measured by itself.
+model of expressions goes in as ONNX, in float16 and int8, and each file is measured by itself. The landmark model goes
+in as weights and as ONNX; without RUN its ONNX and card are made anew from the weights and numbers that are published.
 """
 
 import hashlib
+import json
 import shutil
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mien.errors import MienError
-from mien.files import write_text
-from mien.inference.export import export_run
-from mien.inference.graph import Precision
+from mien.files import write_bytes, write_text
+from mien.inference.export import export_run, numbers
+from mien.inference.graph import Precision, points_graph
 from mien.inference.model import SHIPPED
+from mien.inference.network import load_network
+from mien.inference.weights import read_header
 from mien.landmarks.predict import NAME as LANDMARKER
 from mien.landmarks.predict import PACKAGED
 from mien.report.model_card import model_card
@@ -28,8 +34,10 @@ from mien.workflow import measure_file
 from mien.workspace import Workspace, find_workspace
 
 LARGEST = 6_000_000  # bytes
+WEIGHTS = PACKAGED.with_suffix(".safetensors")
+PUBLISHED = Path(__file__).with_name(LANDMARKER)
 
-TERMS = """The weights beside this file (landmarks-small.safetensors) are not under mien's MIT licence.
+TERMS = """The weights beside this file (landmarks-small.onnx and .safetensors) are not under mien's MIT licence.
 
 They were trained on research-only annotations: the 68 points that the iBUG group placed on the photos of HELEN, part of
 300-W, which are for research only and not for commercial products. Use these weights for research only, and pass these
@@ -44,6 +52,11 @@ photos: V. Le, J. Brandt, Z. Lin, L. Bourdev, T. S. Huang, "Interactive Facial F
 
 def main() -> None:
     """Copy the weights, write the card and the terms."""
+    if len(sys.argv) == 2 and sys.argv[1] == LANDMARKER:
+        read = {one: json.loads((PUBLISHED / f"{one}.json").read_text("utf-8")) for one in ("environment", "metrics")}
+        write_onnx(read["metrics"])
+        write_text(PACKAGED.parent / "README.md", card(read["environment"], read["metrics"]))
+        return
     if len(sys.argv) != 3 or sys.argv[1] not in SHIPPED:
         raise SystemExit(__doc__)
     name, home = sys.argv[1], find_workspace(None)
@@ -56,14 +69,31 @@ def main() -> None:
 
 
 def package_landmarks(run: Run) -> None:
-    """The weights as they are, a card, and the terms of the annotations."""
+    """The weights as they are, and as ONNX, a card, and the terms of the annotations."""
     metrics = run.measured()
     require(run.task, LANDMARKS, run.name, str(run.folder))
     if run.weights.stat().st_size > LARGEST:
         raise MienError(f"{run.weights.stat().st_size:,} bytes are too many", expected=f"at most {LARGEST:,}")
-    shutil.copyfile(run.weights, PACKAGED)
+    shutil.copyfile(run.weights, WEIGHTS)
+    write_onnx(metrics)
     write_text(PACKAGED.parent / "LICENSE.txt", TERMS)
-    write_text(PACKAGED.parent / "README.md", card(run, metrics))
+    write_text(PACKAGED.parent / "README.md", card(run.environment, metrics))
+
+
+def write_onnx(metrics: dict[str, Any]) -> None:
+    """The packaged weights of the landmark model as ONNX, in float32, as `mien export` writes a run."""
+    header = read_header(WEIGHTS)
+    given = header["input"]
+    parts = points_graph(load_network(WEIGHTS, "cpu"), given["size"], given["color"] == "gray", 1.0)
+    about = {
+        **header,
+        "run": metrics["run"],
+        "precision": "float32",
+        "raw_output": parts.raw,
+        "weights_sha256": hashlib.sha256(WEIGHTS.read_bytes()).hexdigest(),
+        "metrics": {"report": numbers(metrics)},
+    }
+    write_bytes(PACKAGED, parts.joined("float32", {"mien": json.dumps(about, ensure_ascii=False)}))
 
 
 def package_expressions(run: Run, name: str, home: Workspace) -> None:
@@ -79,10 +109,12 @@ def package_expressions(run: Run, name: str, home: Workspace) -> None:
     write_text(SHIPPED[name].with_suffix(".md"), model_card(run, name, rows))
 
 
-def card(run: Run, metrics: dict[str, Any]) -> str:
+def card(made: Mapping[str, Any], metrics: dict[str, Any]) -> str:
     """What the weights are, what they were trained on and how good they are, as Markdown."""
-    data = PACKAGED.read_bytes()
-    made = run.environment
+    files = "; ".join(
+        f"{file.name} has {len(data := file.read_bytes()):,} bytes, SHA-256 {hashlib.sha256(data).hexdigest()}"
+        for file in (PACKAGED, WEIGHTS)
+    )
     roles = made["dataset"]["roles"]
     lines = "".join(
         f"| {name} | {in_percent(of, 'nme_outer_eyes')} | {in_percent(of, 'nme_inter_pupil')} "
@@ -98,10 +130,10 @@ def card(run: Run, metrics: dict[str, Any]) -> str:
         "use unless told otherwise.\n\n"
         f"**{metrics['limits'][:1].upper()}{metrics['limits'][1:]}**: see [LICENSE.txt](LICENSE.txt).\n\n"
         f"Trained as `experiments/landmarks/small.yaml` says, on {roles['fit']['n']:,} faces of "
-        f"{roles['fit']['split']} of {metrics['dataset']}, seed {made['seed']}; {len(data) / 1e6:.1f} MB, SHA-256 "
-        f"{hashlib.sha256(data).hexdigest()}. Errors on {metrics['split']} of {metrics['dataset']}, "
-        f"n = {metrics['n']:,}, in % of the {metrics['normaliser']}, faces in a detector's squares, "
-        "95 % intervals in brackets:\n\n"
+        f"{roles['fit']['split']} of {metrics['dataset']}, seed {made['seed']}. The same weights stand "
+        f"here as ONNX, which mien uses, and as they were trained: {files}. Errors on {metrics['split']} of "
+        f"{metrics['dataset']}, n = {metrics['n']:,}, in % of the {metrics['normaliser']}, faces in a detector's "
+        "squares, 95 % intervals in brackets:\n\n"
         "| faces of | NME | NME by pupils | beyond 8 % |\n| --- | --- | --- | --- |\n" + lines + "\n"
         "It was trained and measured on photos of HELEN, mostly of adults who look at the camera; on other people, "
         "poses, light or occlusion it can be worse, and nothing here measures that. Written by `results/package.py`.\n"

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from mien.data.dataset import Dataset, open_dataset, write_dataset
+from mien.data.importers import import_dataset
 from mien.data.labels import FER2013
 from mien.images import encode_png
 from mien.workspace import Workspace
@@ -108,6 +109,14 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("MIEN_TEST_DATA names no folder with the real data")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def fer2013(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with the real FER2013, for tests that leave it as it is: what is measured there may stay."""
+    home = Workspace(tmp_path_factory.mktemp("fer2013"))
+    import_dataset(home, real_data / "fer2013" / "fer2013.parquet", "fer2013")
+    return home
 
 
 def read_json(text: str) -> Any:

@@ -22,8 +22,8 @@ MODULES = {
 # From left to right as data travels: a module imports only what stands before it. A folder stands for all of its own.
 ROWS = (
     "mien",
-    "errors files progress downloads parallel workspace reading parquet trust registry environment intervals images "
-    "latex html_table",
+    "errors extras files progress downloads parallel workspace reading parquet trust registry environment intervals "
+    "images latex html_table",
     "faces",
     "data audit protocols",
     "augment models losses optimizers",
@@ -31,7 +31,7 @@ ROWS = (
     "tasks experiment",
     "runs inference training evaluation comparison",
     "landmarks cropping explanation report prediction",
-    "workflow diagnosis side_by_side api reproduce",
+    "workflow diagnosis side_by_side sweep api reproduce serving",
     "cli __main__",
 )
 ORDER = [name for row in ROWS for name in row.split()]
@@ -119,7 +119,7 @@ def loaded(code: str, *arguments: str) -> set[str]:
 
 
 HEAVY = {"torch", "numpy", "scipy", "sklearn", "pandas", "pyarrow", "PIL", "cv2", "matplotlib", "kornia", "pydantic"}
-HEAVY |= {"pytorch_lightning", "ruamel", "safetensors", "jinja2"}
+HEAVY |= {"pytorch_lightning", "ruamel", "safetensors", "jinja2", "optuna", "sqlalchemy"}
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -9,6 +9,7 @@ import pytest
 from conftest import REPOSITORY
 from safetensors.torch import save_file
 
+from mien.audit import audit
 from mien.data.dataset import Dataset, open_dataset, write_dataset
 from mien.data.labels import FACE, FER2013, LabelScheme
 from mien.data.synthetic import faces
@@ -18,7 +19,7 @@ from mien.experiment.schema import Experiment, load_experiment
 from mien.experiment.yamlfile import read_yaml
 from mien.faces.ibug import POINTS
 from mien.images import encode_png
-from mien.runs.run import new_run
+from mien.runs.run import Run, new_run
 from mien.training.fit import train
 from mien.workspace import Workspace
 
@@ -43,16 +44,38 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         for index, (image, _, points) in enumerate(faces(15, size=64, color="rgb", seed=0)):
             split = "helen_train" if index < 8 else "helen_test"
             writer.add(split, str(index), encode_png(image), 0, size=(64, 64), landmarks=points.ravel().tolist())
+    audit(open_dataset(workspace, "drawn"), near=False)
     return workspace
 
 
 def stand_in(drawn: Workspace, experiment: Experiment) -> list[str]:
-    """What start weights are replaced by, which may not be here: the model's own random ones, for other classes."""
-    if experiment.model.parameters.get("pretrained") is None:
+    """What replaces that which is made first, which may not be here: start weights, teachers, a list of rows.
+
+    Start weights that others trained are the model's own random ones, for other classes.
+    """
+    if experiment.loss.called == "distill":
+        return [f"loss.teacher=[{trained(drawn, FOLDER / 'best/ablation/base.yaml').name}]"]
+    if any(flag.endswith(".csv") for flag in experiment.exclude):
+        folder = drawn.root / "suspects" / "drawn"
+        folder.mkdir(parents=True, exist_ok=True)
+        label = FER2013.classes[open_dataset(drawn, "drawn").labels("Training")[0]]
+        (folder / "suspects.csv").write_text(f"split,id,given,suggested\nTraining,0,{label},neutral\n")
+        return ["exclude=[suspects/drawn/suspects.csv]"]
+    given = getattr(experiment.model, "pretrained", None)
+    if given is None:
         return []
+    if given.startswith("runs/"):
+        return [f"model.pretrained=runs/{trained(drawn, FOLDER / 'best/ablation/prepared/drawn.yaml').name}"]
     state = build_model(experiment, LabelScheme("others", ("one", "other", "third"))).state_dict()
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, drawn.root / "stand-in.safetensors")
     return ["model.pretrained=stand-in.safetensors"]
+
+
+def trained(drawn: Workspace, file: Path) -> Run:
+    """A run of an experiment file on the drawn faces, of two steps."""
+    run = new_run(drawn, load_experiment(file, ["dataset.name=drawn", "train.epochs=2"]))
+    train(drawn, run, ["test"])
+    return run
 
 
 @pytest.mark.parametrize("file", [*NAMED, REPOSITORY / "mien/demo.yaml"], ids=lambda file: file.stem)
@@ -65,7 +88,9 @@ def test_it_runs(drawn: Workspace, file: Path) -> None:
     warm = ["schedule.warmup_epochs=1"] if experiment.schedule.parameters.get("warmup_epochs", 0) > 1 else []
     run = new_run(drawn, load_experiment(file, [f"dataset.name={name}", "train.epochs=2", *other, *warm]))
     train(drawn, run, ["test"])
-    assert run.environment["start_weights"]["name"] == ("stand-in.safetensors" if other else "random")
+    begun = [one.partition("=")[2].removeprefix("runs/") for one in other if one.startswith("model.pretrained")]
+    assert run.environment["start_weights"]["name"] == (begun or ["random"])[0]
+    assert run.environment["dataset"]["excluded"].get("fit", {"rows": 0})["rows"] == any(".csv" in one for one in other)
     measured = evaluate(drawn, run, "report")
     assert run.state == "finished"
     assert run.history.read_text().count("\n") == 3
@@ -87,7 +112,8 @@ def test_its_first_lines_say_how_to_run_it(file: Path) -> None:
 @pytest.mark.parametrize("file", NAMED, ids=lambda file: file.stem)
 def test_its_runs_are_called_as_the_file_is(file: Path) -> None:
     # Where two files of other folders are called the same, the folder's name stands before it.
-    assert load_experiment(file).name in (file.stem, f"{file.parent.name}-{file.stem}")
+    folders = (file.parent.name, file.parent.parent.name)
+    assert load_experiment(file).name in (file.stem, *(f"{folder}-{file.stem}" for folder in folders))
 
 
 def test_no_two_files_share_their_runs_names() -> None:
@@ -120,6 +146,20 @@ def test_what_pretraining_is_worth_is_shown_by_nothing_else() -> None:
     assert [differences(first, other) for other in others] == changes
 
 
+def test_each_lever_of_the_ablation_changes_what_its_name_says() -> None:
+    folder = FOLDER / "best/ablation"
+    base = load_experiment(folder / "base.yaml")
+    for name, changes in {
+        "alternate-flip": ["augment"],
+        "prepared/no-flagged": ["exclude"],
+        "prepared/no-suspects": ["exclude"],
+        "prepared/drawn-start": ["model.pretrained"],
+        "prepared/drawn": ["dataset.name", "train.votes"],
+        "prepared/distill": ["loss.label_smoothing", "loss.name", "loss.teacher", "loss.temperature", "train.votes"],
+    }.items():
+        assert differences(base, load_experiment(folder / f"{name}.yaml")) == changes, name
+
+
 def test_googlenets_differ_in_what_their_names_say() -> None:
     first = load_experiment(FOLDER / "paper-2021/googlenet.yaml")
     kept = ["train.early_stopping", "train.epochs", "train.keep"]
@@ -140,7 +180,8 @@ def differences(one: Experiment, other: Experiment) -> list[str]:
     found = []
     for section in left.keys() - {"name"}:
         if isinstance(left[section], dict):
-            found += [f"{section}.{key}" for key in left[section] if left[section][key] != right[section][key]]
+            keys = left[section].keys() | right[section].keys()
+            found += [f"{section}.{key}" for key in keys if left[section].get(key) != right[section].get(key)]
         elif left[section] != right[section]:
             found.append(section)
     return sorted(found)

@@ -124,6 +124,10 @@ def test_errors_of_the_system_name_what_was_to_be_made(tmp_path: Path) -> None:
             work()
         assert error.value.filename == str(tmp_path / file)
     assert names(tmp_path) == []
+    # A folder in which nothing can be made: not even what lies beside the file for a while is named.
+    with pytest.raises(OSError, match="No such file") as error:
+        write_text(Path("/proc/answers.csv"), "whole")
+    assert error.value.filename == "/proc/answers.csv"
 
 
 def test_a_name_may_be_as_long_as_the_system_lets_it(tmp_path: Path) -> None:

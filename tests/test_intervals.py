@@ -11,8 +11,21 @@ from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from mien.intervals import bootstrap, holm, mcnemar, paired_interval, resample, seeds_difference, seeds_mean, wilson
-from mien.metrics.classification import balanced_accuracy, macro_f1
+from mien.intervals import (
+    bootstrap,
+    by_group,
+    clusters,
+    holm,
+    mcnemar,
+    paired_interval,
+    resample,
+    resampled_means,
+    seeds_difference,
+    seeds_mean,
+    share_interval,
+    wilson,
+)
+from mien.metrics.classification import balanced_accuracy, macro_f1, measure
 
 
 @pytest.mark.parametrize(
@@ -293,3 +306,85 @@ def test_a_difference_over_seeds_turns_with_the_sides_and_knows_no_order(drawn: 
     assert again.interval == pytest.approx(found.interval)
     mean = seeds_mean(a)
     assert 0 <= mean.interval[0] <= mean.value <= mean.interval[1] <= 1
+
+
+def test_a_cluster_bootstrap_is_that_of_drawing_persons_one_by_one() -> None:
+    random = np.random.default_rng(1)
+    labels, predicted, groups = random.integers(0, 3, 60), random.integers(0, 3, 60), np.arange(60) // 5
+    logits = np.eye(3)[predicted]
+    # The plain way: a list of persons, of whom one fewer than there are is drawn, and all rows of each.
+    draw = np.random.default_rng(0)
+    scores: dict[str, list[float]] = {"accuracy": [], "macro_f1": []}
+    recalls = []
+    for _ in range(2000):
+        rows = [row for person in draw.integers(0, 12, 11) for row in range(60) if groups[row] == person]
+        true, found = labels[rows], predicted[rows]
+        scores["accuracy"].append(float((true == found).mean()))
+        parts = [2 * ((true == c) & (found == c)).sum() / ((true == c).sum() + (found == c).sum()) for c in set(true)]
+        scores["macro_f1"].append(float(np.mean(parts)))
+        if (true == 0).any():
+            recalls.append(float((found[true == 0] == 0).mean()))
+    measured = measure(labels, logits, ["a", "b", "c"], groups)
+    assert measured["groups"] == 12
+    for key, samples in scores.items():
+        assert measured["interval"][key] == pytest.approx(np.quantile(samples, [0.025, 0.975]), abs=1e-12)
+    found = measured["per_class"]["a"]["interval"]["recall"]
+    assert found == pytest.approx(np.quantile(recalls, [0.025, 0.975]), abs=1e-12)
+    assert share_interval(labels == predicted, groups) == pytest.approx(measured["interval"]["accuracy"])
+    means = resampled_means((labels == predicted)[:, None].astype(float), groups=groups)[:, 0]
+    assert means.tolist() == pytest.approx(scores["accuracy"])
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 1000), st.integers(2, 6))
+def test_frames_of_one_person_say_no_more_than_one_of_them(seed: int, copies: int) -> None:
+    random = np.random.default_rng(seed)
+    labels, predicted = random.integers(0, 2, 40), random.integers(0, 2, 40)
+    many = [np.repeat(of, copies) for of in (labels, predicted, np.arange(40))]
+    cluster = measure(many[0], np.eye(2)[many[1]], ["a", "b"], many[2])["interval"]
+    naive = measure(many[0], np.eye(2)[many[1]], ["a", "b"])["interval"]
+    right = labels == predicted
+    assert share_interval(np.repeat(right, copies), many[2]) == pytest.approx(
+        share_interval(np.repeat(right, 2), np.arange(80) // 2)
+    )
+    for key in ("accuracy", "balanced_accuracy", "macro_f1"):
+        assert cluster[key][1] - cluster[key][0] > naive[key][1] - naive[key][0], key
+
+
+def test_persons_who_are_all_right_leave_the_doubt_of_so_many_persons() -> None:
+    groups = np.arange(30) // 3
+    assert share_interval(np.ones(30, bool), groups) == (pytest.approx(wilson(10, 10)[0]), 1.0)
+    assert measure(np.zeros(30, int), np.eye(2)[np.zeros(30, int)], ["a", "b"], groups)["interval"]["accuracy"] == list(
+        share_interval(np.ones(30, bool), groups)
+    )
+
+
+def test_groups_that_say_nothing_are_none() -> None:
+    assert clusters(["a"] * 5) is None
+    assert clusters(["a", "b", None, ""]) is None
+    found = clusters(["a", None, "a", None])
+    assert found is not None
+    assert found.tolist() == [0, 1, 0, 2]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000))
+def test_values_by_group_have_the_variance_of_a_ratio_over_groups(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    groups = np.concatenate([np.arange(7), random.integers(0, 7, 30)])
+    values = random.random((2, 37))
+    of_groups = by_group(values, groups)
+    assert of_groups.mean(axis=1) == pytest.approx(values.mean(axis=1))
+    # Obuchowski's variance, as it is written down.
+    mean = values[0].mean()
+    apart = [values[0][groups == g].sum() - mean * (groups == g).sum() for g in range(7)]
+    variance = 7 / 6 * sum(one**2 for one in apart) / 37**2
+    assert of_groups[0].var(ddof=1) / 7 == pytest.approx(variance)
+
+
+def test_where_each_row_is_a_group_seeds_are_compared_as_without() -> None:
+    a, b = np.random.default_rng(2).integers(0, 2, (2, 3, 20)).astype(float)
+    alone = np.arange(20)
+    found, expected = seeds_difference(by_group(a, alone), by_group(b, alone)), seeds_difference(a, b)
+    assert found.interval == pytest.approx(expected.interval)
+    assert (found.value, found.p) == pytest.approx((expected.value, expected.p))

@@ -38,5 +38,5 @@ def test_it_runs(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "image/png" in {kind for cell in kept for kind in cell}
 
 
-def test_there_is_one() -> None:
-    assert [file.stem for file in NOTEBOOKS] == ["first-steps"]
+def test_there_are_two() -> None:
+    assert [file.stem for file in NOTEBOOKS] == ["first-steps", "photo"]

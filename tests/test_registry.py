@@ -52,12 +52,18 @@ def test_the_signature_is_the_type() -> None:
             self.given = (num_classes, in_channels, width, names)
 
     spec = entry("model", "probe").spec
-    assert list(spec.model_fields) == ["name", "width", "names"]
+    assert list(spec.model_fields) == ["name", "width", "names", "pretrained", "freeze"]
     assert spec.__doc__ == "A probe."
     given = spec(width=3, names=["a"])
     assert given.called == "probe"
     assert given.parameters == {"width": 3, "names": ("a",)}
+    assert (given.shared("freeze"), given.shared("pretrained")) == ((), None)
+    # What mien itself sees to stands there where it is used.
     assert given.model_dump() == {"name": "probe", "width": 3, "names": ("a",)}
+    frozen = spec(width=3, freeze=["a"])
+    assert frozen.shared("freeze") == ("a",)
+    assert frozen.model_dump(mode="json") == {"name": "probe", "width": 3, "names": [], "freeze": ["a"]}
+    assert build("model", frozen, num_classes=7, in_channels=1).given == (7, 1, 3, ())
     made = build("model", given, num_classes=7, in_channels=1, image_size=48)
     assert made.given == (7, 1, 3, ("a",))
     for wrong in (

@@ -100,14 +100,18 @@ def test_ctrl_c_and_sigterm_stop_all(workspace: Workspace, files: list[Path]) ->
     words = [sys.executable, "-m", "mien", "train", *map(str, files), "train.epochs=100000", "--at-once", "2"]
     with subprocess.Popen([*words, "--workspace", str(workspace.root)], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
+        training = set()
         for line in process.stderr:
             if "epoch 2/" in line:
+                training.add(line.split()[0])
+            # Both must be at it: on a busy machine one trains while the other still imports torch.
+            if len(training) == 2:
                 process.send_signal(signal.SIGTERM)
                 break
         process.stderr.read()
     assert process.returncode != 0
     assert {find_run(workspace, name).state for name in ("tiny/1", "other/1")} <= {"stopped", "interrupted"}
-    assert epochs(find_run(workspace, "tiny/1")) + epochs(find_run(workspace, "other/1")) >= 2
+    assert all(epochs(find_run(workspace, name)) >= 1 for name in ("tiny/1", "other/1"))
 
 
 def test_nothing_begins_when_there_is_no_time(workspace: Workspace, files: list[Path]) -> None:

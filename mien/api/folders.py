@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from mien import workspace as places
 from mien.api.results import Figure, Metrics, Table
 from mien.errors import MienError, nearest
+from mien.extras import require
 from mien.html_table import html_table
 from mien.runs.epochs import Epoch, read_epochs
 
@@ -88,11 +89,10 @@ class Run:
         >>> list(mien.open_workspace().runs["first/1"].predictions().columns)[:5]
         ['id', 'split', 'label', 'predicted', 'angry']
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise MienError("a table of predictions needs pandas", expected="pip install 'mien[notebook]'") from error
-        from mien.metrics.calibration import probabilities
+        require("a table of predictions", "pandas")
+        import pandas as pd
+
+        from mien.metrics.probabilities import probabilities
         from mien.runs.predictions import read_predictions
         from mien.runs.stored import read_metrics
 
@@ -174,6 +174,7 @@ class Dataset:
 
     def contact_sheet(self) -> Figure:
         """The first images of each class of the first split."""
+        require("a contact sheet", "pyarrow")
         from mien.data.contact_sheets import sheet_of_classes
         from mien.data.dataset import Dataset
 
@@ -208,6 +209,7 @@ class Workspace:
     @property
     def datasets(self) -> Table[Dataset]:
         """The data sets, in order and by name."""
+        require("a list of data sets", "pyarrow")
         from mien.data.dataset import list_datasets, open_dataset
 
         def find(name: str) -> Dataset:

@@ -1,13 +1,14 @@
 """The verbs as functions."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mien.api.folders import Dataset, Run, Workspace
 from mien.api.results import Comparison, Explanation, Figure, Metrics, Pair, Score
 from mien.errors import MienError
+from mien.extras import require
 from mien.runs.epochs import Epoch
 from mien.workspace import find_workspace
 
@@ -50,6 +51,7 @@ def draw_dataset(
     workspace : Workspace, optional
         Without it that of `open_workspace()`.
     """
+    require("drawing a data set", "pyarrow")
     from mien.data.synthetic.dataset import write_faces
 
     home = workspace or open_workspace()
@@ -64,6 +66,11 @@ def import_dataset(
     labels: str | None = None,
     skip_bad: bool = False,
     seed: int = 0,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    metadata: str | Path | None = None,
+    group: str | None = None,
+    columns: Mapping[str, str] | None = None,
     workspace: Workspace | None = None,
 ) -> Dataset:
     """Bring a data set into the workspace; its format is found by looking.
@@ -77,18 +84,40 @@ def import_dataset(
     votes : path, optional
         FER+ votes (fer2013new.csv), joined by row.
     labels : str, optional
-        The label scheme, where the source has only numbers.
+        What numbers mean, or what the classes are: a label scheme, or names as "a,b,c".
     skip_bad : bool
         Leave bad rows out and list them, instead of an error.
     seed : int
-        For splits that have to be made.
+        For splits that have to be drawn.
+    image_column, label_column : str, optional
+        The columns of images, or of their paths, and of labels.
+    metadata : path, optional
+        A table with the labels of a folder's images.
+    group : str, optional
+        A column: rows that share its value, as a person, stay in one split where splits are drawn.
+    columns : mapping, optional
+        Columns from the names of files: patterns by name, as {"subject": "(S[0-9]+)_"}.
     workspace : Workspace, optional
         Without it that of `open_workspace()`.
     """
+    require("importing a data set", "pyarrow")
     from mien.data.importers import import_dataset
 
     home, file = workspace or open_workspace(), None if votes is None else Path(votes)
-    stored = import_dataset(home.stored, Path(source), name, votes=file, labels=labels, skip_bad=skip_bad, seed=seed)
+    stored = import_dataset(
+        home.stored,
+        Path(source),
+        name,
+        votes=file,
+        labels=labels,
+        skip_bad=skip_bad,
+        seed=seed,
+        image_column=image_column,
+        label_column=label_column,
+        metadata=None if metadata is None else Path(metadata),
+        group=group,
+        columns=columns,
+    )
     return Dataset.of(stored)
 
 
@@ -112,6 +141,7 @@ def train(
     workspace : Workspace, optional
         Without it that of `open_workspace()`.
     """
+    require("training", "torch")
     from mien.workflow import new_runs, train_to_end
 
     if isinstance(overrides, str):
@@ -133,29 +163,45 @@ def resume(run: Run | str, *, epochs: int | None = None, on_epoch: Callable[[Epo
     on_epoch : callable, optional
         As in `train`.
     """
+    require("training", "torch")
     from mien.workflow import train_to_end, unfinished
 
     given = [] if epochs is None else [f"train.epochs={epochs}"]
-    (stored,), number = unfinished(_stored(run).workspace, str(_stored(run).folder), given)
+    (stored,), changes = unfinished(_stored(run).workspace, str(_stored(run).folder), given)
     called = _call("resume", stored.name)
-    return Run(train_to_end(stored, called, epochs=number, on_epoch=on_epoch).run.folder)
+    return Run(train_to_end(stored, called, on_epoch=on_epoch, **changes).run.folder)
 
 
-def evaluate(run: Run | str, *, protocol: str | None = None, dataset: str | None = None) -> Metrics:
+def evaluate(
+    run: Run | str, *, protocol: str | None = None, dataset: str | None = None, workspace: Workspace | None = None
+) -> Metrics:
     """Measure a finished run on its reporting role and write its page; the ledger keeps who asked, and when.
 
     Parameters
     ----------
     run : Run or str
-        The run, or its name in `open_workspace()`.
+        The run or its name, a model that mien ships, or a file as `mien evaluate` takes it.
     protocol : str, optional
         The report rows of another protocol: its name, a YAML file, or its keys.
     dataset : str, optional
         Another data set, classes matched by name.
+    workspace : Workspace, optional
+        Where names are looked for; without it that of `open_workspace()`.
     """
-    from mien.workflow import measure
+    require("measuring a model", "torch")
+    from mien.inference.named import named_model
+    from mien.runs.model_file import ModelFile, is_model_file
+    from mien.workflow import measure, measure_file
 
-    stored = _stored(run)
+    home = workspace or open_workspace()
+    if isinstance(run, str):
+        run = named_model(home.stored, run)
+        if is_model_file(run):
+            called = _call("evaluate", Path(run).name)
+            file = ModelFile(Path(run), home.stored)
+            return Metrics.of(measure_file(file, called, protocol=protocol, dataset=dataset))
+        run = home.runs[run]
+    stored = run.stored
     return Metrics.of(measure(stored, _call("evaluate", stored.name), protocol=protocol, dataset=dataset).metrics)
 
 
@@ -165,17 +211,20 @@ def compare(*runs: Run | str, workspace: Workspace | None = None) -> Comparison:
     Parameters
     ----------
     *runs : Run or str
-        Runs, or names; seeds of one experiment together are `name/1-5`.
+        Runs, or names; seeds of one experiment together are `name/1-5`. Of models that mien ships, and of files, what
+        `evaluate` measured last.
     workspace : Workspace, optional
         Where names are looked for; without it that of `open_workspace()`.
     """
+    require("comparing runs", "pyarrow")
     from mien.comparison import same_task
-    from mien.runs.run import find_runs
+    from mien.inference.named import named_model
+    from mien.runs.model_file import find_measured
     from mien.tasks import resolve
 
     home = (workspace or open_workspace()).stored
-    references = [str(run.folder) if isinstance(run, Run) else run for run in runs]
-    task = same_task([run for reference in references for run in find_runs(home, reference)])
+    references = [str(run.folder) if isinstance(run, Run) else named_model(home, run) for run in runs]
+    task = same_task([run for reference in references for run in find_measured(home, reference)])
     content = resolve(task.compare)(home, references, []).result
     pairs = [
         Pair(
@@ -209,6 +258,7 @@ def explain(
     images : sequence of str
         Rows to look at one by one, by id or SPLIT/ID.
     """
+    require("explaining a run", "torch")
     from mien.workflow import explain_run
 
     stored = _stored(run)

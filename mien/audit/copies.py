@@ -24,7 +24,7 @@ MOST_ROWS = 100_000
 # Images whose gray levels have a standard deviation below this show nothing: blank, or as good as that.
 BLANK_BELOW = 5.0
 # Raise this with every change to the search, so that results of older versions aren't read.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def copies(dataset: Dataset, *, near: bool | None = None) -> Copies:
     whether to look for near copies (by default in sets of up to `MOST_ROWS` rows). The result is stored beside the data
     set, so a second call takes no time; near copies that were found once are always given.
     """
-    path = dataset.folder / "cache" / f"copies-{VERSION}-{dataset.card.fingerprint[:16]}.npz"
+    path = _file(dataset)
     splits = {split: dataset.rows(split) for split in dataset.card.splits}
     look_for_near = near if near is not None else sum(splits.values()) <= MOST_ROWS
     stored = _stored(path, sum(splits.values()))
@@ -79,6 +79,18 @@ def copies(dataset: Dataset, *, near: bool | None = None) -> Copies:
         if close is not None:
             close = joined(close, exact)
     return Copies(_split(exact, splits), None if close is None else _split(close, splits))
+
+
+def are_known(dataset: Dataset) -> bool:
+    """Whether `copies` has nothing to look for: it would only read what an earlier call has stored."""
+    n = sum(map(dataset.rows, dataset.card.splits))
+    wanted = {"exact", "near"} if n <= MOST_ROWS else {"exact"}
+    origin = parent(dataset)
+    return wanted <= _stored(_file(dataset), n).keys() and (origin is None or are_known(origin))
+
+
+def _file(dataset: Dataset) -> Path:
+    return dataset.folder / "cache" / f"copies-{VERSION}-{dataset.card.fingerprint[:16]}.npz"
 
 
 def parent(dataset: Dataset) -> Dataset | None:

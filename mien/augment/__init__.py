@@ -11,7 +11,7 @@ kornia moves pixels. Ops that compute each pixel by itself are a line of torch, 
 
 from mien.augment import geometry, jpeg, light, quality, views
 from mien.augment.input import Gray, Normalize, RepeatChannels, Resize
-from mien.augment.op import Op
+from mien.augment.op import Op, Seen
 from mien.augment.pipeline import Pipeline
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Pipeline",
     "RepeatChannels",
     "Resize",
+    "Seen",
     "geometry",
     "jpeg",
     "light",

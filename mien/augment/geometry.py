@@ -8,7 +8,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mien.augment.op import ASCENDING, WHITE, Moved, Positives, Probability, Share, by_kornia, chosen, draw, moved_by
+from mien.augment.op import (
+    ASCENDING,
+    WHITE,
+    Moved,
+    Positives,
+    Probability,
+    Seen,
+    Share,
+    by_kornia,
+    chosen,
+    draw,
+    moved_by,
+)
 from mien.errors import MienError
 from mien.faces.ibug import MIRROR
 from mien.registry import register
@@ -19,22 +31,51 @@ Widening = Annotated[float, Field(gt=0, le=2)]
 
 @register("op", "flip")
 class Flip:
-    """Mirror an image left to right; its points change places with their mirror partners."""
+    """Mirror an image left to right; its points change places with their mirror partners.
+
+    With `alternate` an image is mirrored in every other epoch, and `p` is that of its first one: of two epochs in a
+    row each shows another side of it, so that nothing is seen twice before all is seen once. Source: K. Jordan, "94 %
+    on CIFAR-10 in 3.29 seconds on a single GPU", arXiv 2404.00498, 2024, section 3.6; which images begin mirrored is
+    told by a hash of their row and the training's seed.
+    """
 
     random = True
 
-    def __init__(self, *, p: Probability = 0.5) -> None:
+    def __init__(self, *, p: Probability = 0.5, alternate: bool = False) -> None:
         from kornia.augmentation import RandomHorizontalFlip
 
         self._flip = RandomHorizontalFlip(p=p)
+        self.p, self.wants_seen = p, alternate
 
-    def __call__(self, images: Tensor, points: Tensor | None = None) -> Moved:
+    def __call__(self, images: Tensor, points: Tensor | None = None, seen: Seen | None = None) -> Moved:
         """The images, some of them mirrored."""
+        if seen is not None:
+            mirrored = ((shares(seen.rows, seen.seed) < self.p) ^ bool(seen.epoch % 2)).to(images.device)
+            images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+            if points is not None:
+                turned = points[:, MIRROR] * points.new_tensor([-1, 1]) + points.new_tensor([images.shape[3] - 1, 0])
+                points = torch.where(mirrored[:, None, None], turned, points)
+            return images, points
         images, points = by_kornia(self._flip, images, points)
         if points is not None:
             mirrored = self._flip.transform_matrix[:, 0, 0] < 0
             points = torch.where(mirrored[:, None, None], points[:, MIRROR], points)
         return images, points
+
+
+def shares(rows: Tensor, seed: int) -> Tensor:
+    """A number 0 … 1 (excluded) for each row, int64 (n,), float64, that nothing but row and seed decides.
+
+    T. Mueller's hash of 32-bit integers; the same on every machine.
+
+    >>> shares(torch.tensor([0, 1, 2]), seed=1).tolist() == shares(torch.tensor([0, 1, 2]), seed=1).tolist()
+    True
+    """
+    mask = 0xFFFFFFFF
+    value = (rows + (seed + 1) * 0x9E3779B1) & mask
+    for _ in range(2):
+        value = ((value ^ (value >> 16)) * 0x45D9F3B) & mask
+    return (value ^ (value >> 16)).double() / 2**32
 
 
 @register("op", "affine")

@@ -1,6 +1,6 @@
 """The interface of ops: their call, the types of their parameters, one random draw for each image."""
 
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import torch
 from pydantic import AfterValidator, Field
@@ -26,8 +26,19 @@ ASCENDING = AfterValidator(_ascending)
 Positives = Annotated[tuple[Positive, Positive], ASCENDING]
 
 
+class Seen(NamedTuple):
+    """Which rows of their role the images are, int64 (n,), in which epoch (from 0), and the training's seed."""
+
+    rows: Tensor
+    epoch: int
+    seed: int
+
+
 class Op(Protocol):
-    """A step of a pipeline; a plugin's op without the attribute `random` counts as random."""
+    """A step of a pipeline; a plugin's op without the attribute `random` counts as random.
+
+    One with the attribute `wants_seen` is called with a `Seen` as third argument, or None where nobody trains.
+    """
 
     random: bool
 

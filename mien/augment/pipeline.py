@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mien.augment.input import Normalize, Standardize
-from mien.augment.op import Moved, Op
+from mien.augment.op import Moved, Op, Seen
 from mien.errors import MienError
 
 
@@ -28,10 +28,11 @@ class Pipeline:
                 raise MienError(f"an op stands after {name}", expected=f"{name} as the last op")
         self.ops = tuple(ops)
 
-    def __call__(self, images: Tensor, points: Tensor | None = None) -> Moved:
-        """The images (n, c, h, w) and points (n, 68, 2) after all ops."""
+    def __call__(self, images: Tensor, points: Tensor | None = None, seen: Seen | None = None) -> Moved:
+        """The images (n, c, h, w) and points (n, 68, 2) after all ops; `seen` says which images, in which epoch."""
         for op in self.ops:
-            images, points = op(images, points)
+            more = (seen,) if getattr(op, "wants_seen", False) else ()
+            images, points = op(images, points, *more)
         return images, points
 
     @property

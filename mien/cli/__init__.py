@@ -12,9 +12,24 @@ import typer
 from typer.models import CommandInfo
 
 from mien import __version__
-from mien.cli import compare, crop, data, explain, export, files, label_errors, landmarks, predict, reproduce, runs
+from mien.cli import (
+    compare,
+    crop,
+    data,
+    explain,
+    export,
+    files,
+    label_errors,
+    landmarks,
+    predict,
+    reproduce,
+    runs,
+    serve,
+    sweep,
+)
 from mien.cli.shared import app, from_system
 from mien.errors import FailedError, MienError
+from mien.extras import missing
 
 # Importing these registers their verbs.
 __all__ = [
@@ -31,12 +46,14 @@ __all__ = [
     "predict",
     "reproduce",
     "runs",
+    "serve",
+    "sweep",
 ]
 
 # As the road goes, a verb that isn't named here last; `data` stands by itself.
 _ORDER = (
     *("demo", "check", "schema", "doctor", "train", "evaluate", "report", "runs"),
-    *("compare", "explain", "slices", "suspects", "landmarks", "reproduce", "export", "predict"),
+    *("compare", "explain", "slices", "suspects", "landmarks", "reproduce", "export", "predict", "serve"),
 )
 
 
@@ -67,6 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         problem = FailedError("stopped; what was half made is gone")
     except OSError as error:
         problem = from_system(error)
+    except ImportError as error:
+        if (lacking := missing(error)) is None:
+            raise
+        problem = lacking
     _tell(problem, as_json="--json" in given)
     sys.exit(problem.exit_code)
 

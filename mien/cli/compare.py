@@ -1,12 +1,16 @@
 """The verbs that set numbers side by side: compare, slices."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, RunName, Trust, app, open_home, print_result, print_table, say
+from mien.cli.shared import Home, Json, Trust, app, open_home, print_result, print_table, say
 from mien.errors import MienError
+from mien.extras import require
+
+if TYPE_CHECKING:
+    from mien.runs.run import Run
 
 
 @app.command()
@@ -16,10 +20,16 @@ def compare(
     ],
     predictions: Annotated[
         list[Path] | None,
-        typer.Option("--predictions", metavar="FILE", help="A Parquet of someone else's predictions on the same rows."),
+        typer.Option(
+            "--predictions", metavar="FILE", help="Someone else's predictions on the same rows: Parquet or CSV."
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Compare each with this one alone, not all pairs.")
     ] = None,
     to: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Also write comparison.json and comparison.md there.")
+        Path | None,
+        typer.Option(metavar="FOLDER", file_okay=False, help="Also write comparison.json, .md and .tex there."),
     ] = None,
     trust: Trust = False,
     workspace: Home = None,
@@ -28,17 +38,28 @@ def compare(
     """Say which of two or more models is better on the same rows, or that they can't be told apart.
 
     Example: mien compare cnn1 resnet/1-5 --predictions peer.parquet --to results/peer
+
+    Example: mien compare ablation-se/1-3 ablation-sgd/1-3 --baseline ablation-base/1-3
     """
+    require("comparing runs", "pyarrow")
     from mien.comparison import same_task, write_comparison
+    from mien.inference.named import named_model
     from mien.runs.model_file import find_measured, is_model_file
     from mien.tasks import resolve
 
     home = open_home(workspace, trust)
+    names = [named_model(home, name) for name in names]
+    if baseline is not None:
+        baseline = named_model(home, baseline)
+        names = names if baseline in names else [baseline, *names]
     # Files are told without their folders: what is published tells nothing of the machine.
     called = [Path(name).name if is_model_file(name) else name for name in names]
-    command = " ".join(["mien compare", *called, *(f"--predictions {file.name}" for file in predictions or [])])
+    against = {} if baseline is None else {"baseline": baseline}
+    options = [f"--baseline {Path(baseline).name if is_model_file(baseline) else baseline}"] if baseline else []
+    options += [f"--predictions {file.name}" for file in predictions or []]
+    command = " ".join(["mien compare", *called, *options])
     task = same_task([run for name in names for run in find_measured(home, name)])
-    compared, tables, galleries = resolve(task.compare)(home, names, predictions or [])
+    compared, tables, galleries = resolve(task.compare)(home, names, predictions or [], **against)
     if to is not None:
         write_comparison(to, compared, tables, command)
 
@@ -58,7 +79,7 @@ def compare(
 
 @app.command()
 def slices(
-    run: RunName,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, or the file of a model that was measured.")],
     by: Annotated[str, typer.Option(metavar="COLUMN", help="class, agreement, contrast, a column, an audit's flag.")],
     trust: Trust = False,
     workspace: Home = None,
@@ -68,22 +89,32 @@ def slices(
 
     Example: mien slices cnn1 --by agreement
     """
+    require("measuring by parts", "pyarrow")
     from mien.evaluation.slices import MINIMUM, by_class, read_column
     from mien.evaluation.slices import slices as measure
+    from mien.inference.named import named_model
     from mien.report.wording import warning
+    from mien.runs.model_file import ModelFile, is_model_file
     from mien.runs.predictions import read_predictions
-    from mien.runs.rows import own_dataset
+    from mien.runs.rows import measured_dataset
     from mien.runs.run import find_run, is_group
 
-    if is_group(run):
+    home = open_home(workspace, trust)
+    found: Run | ModelFile
+    run = named_model(home, run)
+    if is_model_file(run):
+        found = ModelFile(Path(run), home)
+    elif is_group(run):
         raise MienError("a group has no slices of its own", expected="one of its runs")
-    found = find_run(open_home(workspace, trust), run)
+    else:
+        found = find_run(home, run)
     measured = found.measured()
     rows = read_predictions(found.predictions("report"))
     if by == "class":
-        parts = by_class(rows.labels, rows.logits, rows.classes)
+        parts = by_class(rows.labels, rows.logits, rows.classes, groups=rows.groups)
     else:
-        parts = measure(rows.labels, rows.logits, rows.classes, read_column(own_dataset(found), by, rows.rows))
+        values = read_column(measured_dataset(found), by, rows.rows)
+        parts = measure(rows.labels, rows.logits, rows.classes, values, groups=rows.groups)
     kept = {key: measured[key] for key in ("run", "dataset", "protocol", "role", "split", "n", "contaminated")}
     result = {**kept, "by": by, "minimum": MINIMUM, "slices": parts}
     print_result(as_json, result, lambda: _show_slices(result, warning(measured)))

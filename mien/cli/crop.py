@@ -18,6 +18,7 @@ from mien.cli.shared import (
     print_table,
     say,
 )
+from mien.extras import require
 from mien.workspace import find_workspace
 
 
@@ -52,6 +53,7 @@ def data_crop(
 
     Example: mien data crop portraits --region detected --as portraits-48
     """
+    require("cutting a data set", "pyarrow")
     if region == "detected":
         _detected(name, new, size, detector, detector_weights, workspace, as_json)
         return

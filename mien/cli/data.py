@@ -1,12 +1,14 @@
-"""The verbs on data sets: import, draw, list and look at them."""
+"""The verbs on data sets: import, draw, list, look at and remove them."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mien.cli.shared import Home, Json, Plugins, broken, data, print_result, print_table, say
-from mien.errors import MienError
+from mien.errors import FailedError, MienError, shown
+from mien.extras import require
 from mien.workspace import find_workspace
 
 
@@ -18,9 +20,22 @@ def data_import(
     ],
     name: Annotated[str, typer.Option("--as", help="The new data set's name.")],
     votes: Annotated[Path | None, typer.Option(help="FER+ votes (fer2013new.csv), joined by row.")] = None,
-    labels: Annotated[str | None, typer.Option(help="The label scheme, where the source has only numbers.")] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="SCHEME|LIST", help="What numbers mean, or classes are: a label scheme, or names a,b,c."),
+    ] = None,
+    image_column: Annotated[str | None, typer.Option(help="The column of images, or of their paths.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="The column of labels.")] = None,
+    metadata: Annotated[Path | None, typer.Option(help="A table with the labels of a folder's images.")] = None,
+    group: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Rows that share its value, as a person, stay in one split.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PATTERN", help="A column from file names, as subject='(S[0-9]+)_'."),
+    ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows out and list them.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="For splits that have to be made.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="For splits that have to be drawn.")] = 0,
     relabel: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Change labels of a data set that is there, as this CSV says.")
     ] = None,
@@ -32,21 +47,50 @@ def data_import(
 
     Example: mien data import fer2013.csv --as fer2013 --votes fer2013new.csv
 
+    Example: mien data import photos --as photos --metadata labels.csv --group subject
+
     Example: mien data import fer2013 --as fer2013-2 --relabel suspects/fer2013/suspects.csv
     """
+    require("importing a data set", "pyarrow")
     from mien.data.importers import import_dataset
     from mien.data.importers.relabel import relabel as change_labels
     from mien.registry import load_plugins
 
     home = find_workspace(workspace)
     if relabel is not None:
-        if votes or labels or skip_bad or plugin:
+        others = (votes, labels, skip_bad, plugin, image_column, label_column, metadata, group, column)
+        if any(others):
             raise MienError("--relabel goes with --as alone", expected="mien data import NAME --as NEW --relabel FILE")
         made = change_labels(home, str(source), relabel, name)
     else:
         load_plugins(plugin or [])
-        made = import_dataset(home, source, name, votes=votes, labels=labels, skip_bad=skip_bad, seed=seed)
+        made = import_dataset(
+            home,
+            source,
+            name,
+            votes=votes,
+            labels=labels,
+            skip_bad=skip_bad,
+            seed=seed,
+            image_column=image_column,
+            label_column=label_column,
+            metadata=metadata,
+            group=group,
+            columns=_columns(column or []),
+        )
     print_result(as_json, made.card.model_dump(mode="json"), lambda: _show_card(made.card))
+
+
+def _columns(given: list[str]) -> dict[str, str]:
+    """The patterns of `--column NAME=PATTERN` by name."""
+    patterns: dict[str, str] = {}
+    for text in given:
+        name, equals, pattern = text.partition("=")
+        if not equals or not pattern or name in patterns:
+            twice = "is there twice" if name in patterns else "isn't NAME=PATTERN"
+            raise MienError(f"'{text}' {twice}", key="--column", expected="as subject='(S[0-9]+)_', each name once")
+        patterns[name] = pattern
+    return patterns
 
 
 @data.command()
@@ -63,6 +107,7 @@ def synth(
 
     Example: mien data synth --as drawn --n 4000
     """
+    require("drawing a data set", "pyarrow")
     from mien.data.synthetic.dataset import write_faces
 
     if color not in ("gray", "rgb"):
@@ -77,6 +122,7 @@ def data_list(workspace: Home = None, as_json: Json = False) -> None:
 
     Example: mien data list
     """
+    require("a list of data sets", "pyarrow")
     from mien.data.dataset import list_datasets, open_dataset
 
     home = find_workspace(workspace)
@@ -111,6 +157,9 @@ def data_show(
 
     Example: mien data show fer2013 --augment experiments/best/resnet.yaml
     """
+    require("looking at a data set", "pyarrow")
+    if augment is not None:
+        require("showing what an experiment does to faces", "torch")
     from mien.audit import last_audit
     from mien.data.contact_sheets import sheet_of_augmented, sheet_of_classes
     from mien.data.dataset import open_dataset
@@ -136,6 +185,40 @@ def data_show(
     print_result(as_json, {**opened.card.model_dump(mode="json"), "sheet": str(sheet), "audit": audited}, show)
 
 
+@data.command("remove")
+def data_remove(
+    name: Annotated[str, typer.Argument(help="The data set's name.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    workspace: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Remove a data set: what mien made of it. Its source, runs and the ledger stay.
+
+    Example: mien data remove fer2013
+    """
+    require("removing a data set", "pyarrow")
+    from mien.data.dataset import folder_of
+    from mien.data.removal import remove_dataset
+
+    home = find_workspace(workspace)
+    folder = folder_of(home, name)
+    if not yes:
+        print(f"Remove the data set in {shown(str(folder))}? [y/N] ", end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline()
+        if not answer:
+            raise MienError("nobody answered whether to remove it", file=str(folder), expected="--yes")
+        if answer.strip().lower() not in ("y", "yes"):
+            raise FailedError("nothing is removed", file=str(folder))
+    kept = remove_dataset(home, name)
+
+    def show() -> None:
+        say(f"removed: {folder}")
+        for one in kept:
+            say(f"not mien's, and still there: {one}")
+
+    print_result(as_json, {"removed": name, "kept": kept}, show)
+
+
 @data.command("audit")
 def data_audit(
     name: Annotated[str, typer.Argument(help="The data set's name.")],
@@ -147,6 +230,7 @@ def data_audit(
 
     Example: mien data audit fer2013
     """
+    require("auditing a data set", "pyarrow")
     from mien.audit import audit
     from mien.data.dataset import open_dataset
     from mien.report.audit_page import write_audit_page
@@ -166,13 +250,17 @@ def _told(audited: dict[str, Any]) -> str:
 
 
 def _show_audit(content: dict[str, Any], page: Path) -> None:
-    from mien.report.audit_page import across_rows, agreement_rows, finding_rows
+    from mien.report.audit_page import across_rows, agreement_rows, finding_rows, worst
 
     splits = content["splits"]
 
     def beside(share: tuple[str, str]) -> str:
         return f"{share[0]} ({share[1]})" if share[1] else share[0]
 
+    say(" ".join(filter(None, worst(content))))
+    for column, pairs in content["shared"].items():
+        shared = [(*reversed(pair.split("/")), f"{of['values']:,}", f"{of['rows']:,}") for pair, of in pairs.items()]
+        print_table(f"shared by column {column}", ("split", "also in", "values in both", "rows"), shared, right=2)
     rows = [(name, meaning, *map(beside, values)) for name, meaning, values in finding_rows(content)]
     title = f"{content['dataset']}: rows by finding, n = {content['n']:,} ("
     title += ", ".join(f"{split} {n:,}" for split, n in splits.items()) + ")"
@@ -190,9 +278,6 @@ def _show_audit(content: dict[str, Any], page: Path) -> None:
         columns = ("split", "also in", "n", "exact copies", "near copies")
         across = [(*pair, beside(exact), beside(near)) for *pair, exact, near in across_rows(content)]
         print_table("\nrows of a split that also stand in another", columns, across, right=2)
-    for column, pairs in content["shared"].items():
-        shared = [(*reversed(pair.split("/")), f"{of['values']:,}", f"{of['rows']:,}") for pair, of in pairs.items()]
-        print_table(f"shared by column {column}", ("split", "also in", "values in both", "rows"), shared, right=2)
     if agreement := agreement_rows(content):
         told = [(name, *(f"{share} [{ends}] {n}" for share, ends, n in cells)) for name, cells in agreement]
         print_table("share of rows whose label is the raters' majority, 95 % intervals", ("class", *splits), told)

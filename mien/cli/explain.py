@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from mien.cli.shared import Home, Json, RunName, Trust, app, command_line, open_home, print_result, say
+from mien.extras import require
 
 
 @app.command()
@@ -44,6 +45,7 @@ def explain(
 
     Example: mien explain cnn1 activations --image 30769 --layer features.conv2
     """
+    require("explaining a run", "torch")
     from mien.explanation import check_names
     from mien.runs.run import find_run
     from mien.workflow import explain_run

@@ -1,16 +1,32 @@
 """The verbs on models in use: export, models."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from mien.cli.shared import Home, Json, RunName, Trust, app, open_home, print_result, print_table, say
+from mien.cli.shared import (
+    DetectorWeights,
+    Home,
+    Json,
+    Trust,
+    app,
+    open_home,
+    print_result,
+    print_table,
+    say,
+)
+from mien.errors import MienError
+from mien.extras import require
 
 
 @app.command()
 def export(
-    run: RunName,
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN", help="A run; with --page also a shipped model or a file.", show_default=False),
+    ] = None,
     to: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where it goes, else NAME-NUMBER[-PRECISION].onnx here.")
     ] = None,
@@ -18,19 +34,42 @@ def export(
         Literal["float32", "float16", "int8"],
         typer.Option(help="float16 halves the file, int8 is smaller still; see docs/export.md."),
     ] = "float32",
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Instead of the file a page for any web host, which needs no server.",
+            show_default=False,
+        ),
+    ] = None,
+    detector_weights: DetectorWeights = None,
     trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Write a finished run as one ONNX file with its preprocessing inside, checked against PyTorch.
+    """Write a finished run as one ONNX file, checked against PyTorch, or a model as a page that answers in the browser.
 
     Example: mien export cnn1 --precision int8
-    """
-    from mien.inference.onnx_files import require_onnx
-    from mien.runs.run import find_run
 
-    require_onnx()
+    Example: mien export mien-s --page page
+    """
+    if page is not None:
+        if to is not None:
+            raise MienError("a page goes into a folder", key="--to", expected="--page DIR alone")
+        from mien.inference.named import named_model
+        from mien.serving.alone import DEFAULT, export_page
+
+        home = open_home(workspace, trust)
+        made = export_page(named_model(home, run or DEFAULT), page, home, detector_weights, precision)
+        print_result(as_json, made, lambda: _show_page(made))
+        return
+    if run is None:
+        raise MienError("no run is named", key="RUN", expected="a run, or --page DIR for the page of mien-s")
+    if detector_weights is not None:
+        raise MienError("a file holds no detector", key="--detector-weights", expected="--page DIR")
+    require("exporting a run", "torch")
     from mien.inference.export import export_run
+    from mien.runs.run import find_run
 
     done = export_run(find_run(open_home(workspace, trust), run), to, precision)
     parity: dict[str, Any] = done["parity"]
@@ -43,6 +82,11 @@ def export(
         )
 
     print_result(as_json, done, show)
+
+
+def _show_page(made: dict[str, Any]) -> None:
+    say(f"{made['folder']}: {made['files']} files, {made['bytes']:,} bytes; {made['model']}, {made['detector']}")
+    say(f"look at it: python -m http.server --directory {shlex.quote(made['folder'])}")
 
 
 models = typer.Typer()

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, Plugins, Trust, app, open_home, print_result, print_table, say
+from mien.cli.shared import Home, Json, Plugins, Trust, app, counted, open_home, print_result, print_table, say
 from mien.errors import MienError
+from mien.extras import require
 from mien.workspace import Workspace
 
 
@@ -24,6 +25,7 @@ def check(
 
     Example: mien check experiments/paper-2021/cnn1.yaml
     """
+    require("checking an experiment", "torch")
     from mien.data.dataset import open_dataset
     from mien.experiment.building import check as check_parts
     from mien.experiment.building import located
@@ -57,6 +59,8 @@ def check(
     except MienError as error:
         missing = missing or located(error, file, given)
     summary = checked.summary
+    section = experiment.train
+    rows_each = counted(-(-section.batch_size // (section.devices * section.nodes)), "row")
 
     def show() -> None:
         rows = [
@@ -65,6 +69,11 @@ def check(
         ]
         print_table(experiment.name, ("layer", "kind", "output", "parameters", "multiply-adds"), rows, right=2)
         say(f"parameters: {summary.parameters:,}   multiply-adds for one image: {summary.macs:,}")
+        if checked.frozen:
+            say(f"frozen: {checked.frozen:,} of these parameters")
+        if section.devices * section.nodes > 1:
+            on = f"{section.devices} on {'1 machine' if section.nodes == 1 else f'each of {section.nodes} machines'}"
+            say(f"devices: {on}, each has up to {rows_each} of a batch of {section.batch_size}")
         if start is not None:
             say(f"start weights: {start_weights(start)}")
         say(f"classes: {', '.join(checked.scheme.classes)} ({checked.scheme.name})")
@@ -78,6 +87,7 @@ def check(
     result: dict[str, Any] = {
         "ok": missing is None,
         "parameters": summary.parameters,
+        "frozen": checked.frozen,
         "macs": summary.macs,
         "layers": [
             {
@@ -89,6 +99,8 @@ def check(
             }
             for layer in summary.layers
         ],
+        "devices": section.devices,
+        "nodes": section.nodes,
         "start_weights": start,
         "labels": checked.scheme.name,
         "rows": checked.rows,
@@ -108,6 +120,7 @@ def schema(plugin: Plugins = None) -> None:
 
     Example: mien schema > mien.schema.json
     """
+    require("the schema of experiment files", "torch")
     from mien.experiment.json_schema import json_schema
     from mien.experiment.schema import import_components
     from mien.registry import load_plugins
@@ -137,8 +150,7 @@ def doctor(
     """
     import shutil
 
-    from mien import environment
-    from mien.diagnosis import broken as broken_here
+    from mien import environment, extras
     from mien.files import leftovers
 
     home = open_home(workspace, trust)
@@ -146,19 +158,20 @@ def doctor(
         _examine(home, run, as_json)
         return
     there = home.root if home.root.exists() else Path()
-    device = environment.device("auto")
     found = environment.describe()
+    if extras.is_installed("torch"):
+        device = environment.device("auto")
+        found |= {"device": device, "precision": environment.precision("auto", device)}
     found |= {
-        "device": device,
-        "precision": environment.precision("auto", device),
+        "extras": extras.installed(),
         "workspace": str(home.root.resolve()),
         "disk_free_gb": round(shutil.disk_usage(there).free / 2**30, 1),
     }
     rows = [
-        (key, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value))
+        (key, ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else _told(value))
         for key, value in found.items()
     ]
-    damaged = broken_here(home)
+    damaged = _damaged(home)
     left = leftovers(home.root) if home.root.exists() else []
     if clean:
         for path in left:
@@ -176,8 +189,26 @@ def doctor(
     print_result(as_json, found, show)
 
 
+def _told(value: object) -> str:
+    return ", ".join(value) or "none" if isinstance(value, list) else str(value)
+
+
+def _damaged(home: Workspace) -> list[tuple[str, str]]:
+    """What is damaged in the workspace, or why nobody can look."""
+    if not (home.datasets.exists() or home.runs.exists()):
+        return []
+    try:
+        require("looking through them", "pyarrow")
+    except MienError as error:
+        return [("data sets and runs", str(error))]
+    from mien.diagnosis import broken
+
+    return broken(home)
+
+
 def _examine(home: Workspace, reference: str, as_json: bool) -> None:
     """Say what is missing or damaged in a run; exit code 1 where anything is."""
+    require("looking through a run", "pyarrow")
     from mien.diagnosis import examine
     from mien.runs.run import Run, find_run
 

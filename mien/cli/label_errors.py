@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from mien.cli.shared import Home, Json, Trust, app, open_home, print_result, print_table, say
+from mien.extras import require
 
 _SAID = ("suggested", "given")
 
@@ -22,6 +23,7 @@ def suspects(
 
     Example: mien suspects folds/1-5
     """
+    require("a list of likely label errors", "pyarrow")
     from mien.evaluation.label_errors import find_label_errors
     from mien.intervals import with_interval
 
@@ -58,6 +60,8 @@ def suspects(
             if first:
                 title = "what the raters' majority is among the most suspicious rows"
                 print_table(title, ("rows", "n", *(f"{key} (95 %)" for key in _SAID)), first, right=0)
+        for note in found["notes"]:
+            say(f"warning: {note}")
         say(f"list: {found['csv']}\npictures: {found['gallery']}")
 
     print_result(as_json, found, show)

@@ -32,7 +32,9 @@ def landmarks(
     detector: DetectorName = "auto",
     detector_weights: DetectorWeights = None,
     model: Annotated[str | None, typer.Option(metavar="RUN", help="A landmark run, else the model of mien.")] = None,
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Where points and pictures go.")] = Path("landmarks"),
+    to: Annotated[Path, typer.Option(metavar="FOLDER", file_okay=False, help="Where points and pictures go.")] = Path(
+        "landmarks"
+    ),
     format: Annotated[
         Literal["csv", "json", "pts"], typer.Option(help="One file for all faces, or 300-W's file for each.")
     ] = "csv",

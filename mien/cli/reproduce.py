@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mien.cli.shared import Home, Json, Trust, app, open_home, print_result, print_table, say
+from mien.cli.shared import Figures, Home, Json, Trust, app, open_home, print_result, print_table, say
 from mien.errors import FailedError, MienError, nearest
+from mien.extras import require
 from mien.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -34,8 +35,12 @@ def reproduce(
         bool, typer.Option("--train/--no-train", help="Or write the page of what is trained already.")
     ] = True,
     to: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Also write the page there for everyone: faces are drawn.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", file_okay=False, help="Also write the page there for everyone: faces are drawn."
+        ),
     ] = None,
+    figures: Figures = None,
     trust: Trust = False,
     workspace: Home = None,
     as_json: Json = False,
@@ -47,7 +52,10 @@ def reproduce(
     Example: mien reproduce paper-2021 --dry-run
 
     Example: mien reproduce paper-2021 --to results/paper-2021
+
+    Example: mien reproduce paper-2021 --no-train --format pdf
     """
+    require("reproducing a report", "torch")
     from mien.reproduce.paper import REPORT, part_named
 
     if report != REPORT:
@@ -62,6 +70,7 @@ def reproduce(
     if dry_run:
         _dry(home, [one for one in plan if not wanted or one.part.name in wanted], as_json)
         return
+    from mien.report.style import printing
     from mien.reproduce import write_all
     from mien.reproduce.execute import make
     from mien.reproduce.paper import PARTS
@@ -76,7 +85,8 @@ def reproduce(
     except (KeyboardInterrupt, SystemExit) as stop:
         raise FailedError("stopped; the same command goes on") from stop
     folder = home.root / "reproductions" / REPORT
-    content = write_all(home, plan, {folder: False} | ({to: True} if to else {}), command)
+    with printing(figures is not None):
+        content = write_all(home, plan, {folder: False} | ({to: True} if to else {}), command)
     failed = [{"run": one.name, "why": one.why} for one in plan if one.failed]
     result = {"page": str(folder / "report.html"), "to": str(to) if to else None, "failed": failed, **content}
 

@@ -3,9 +3,10 @@
 import errno
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -20,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data = typer.Typer(help="Data sets: import, draw, list and look at them.", no_args_is_help=True)
+data = typer.Typer(help="Data sets: import, draw, list, look at and remove them.", no_args_is_help=True)
 app.add_typer(data, name="data")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
@@ -43,6 +44,10 @@ DetectorWeights = Annotated[
 Plugins = Annotated[list[Path] | None, typer.Option("--plugin", help="A Python file that registers more.")]
 
 
+Figures = Annotated[
+    Literal["pdf"] | None,
+    typer.Option("--format", help="Also write each figure for a paper: bare, its caption as text beside it."),
+]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Run plugins that come with a run or an extended file, and remember them.")
 ]
@@ -103,26 +108,56 @@ def counted(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
-def tell_unread(failed: int, of: int) -> None:
+def tell_unread(failed: int, of: int, what: str = "photo") -> None:
     """Exit with 1 where some photos can't be read, with 2 where none can, and say how many."""
     if failed:
-        print(f"mien: {failed:,} of {counted(of, 'photo')} can't be read", file=sys.stderr)
+        print(f"mien: {failed:,} of {counted(of, what)} can't be read", file=sys.stderr)
         raise typer.Exit(2 if failed == of else 1)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], right: int = 1) -> None:
-    """A table on standard output; columns from number `right` on hold numbers."""
+    """A table on standard output, stacked where it is too wide; columns from number `right` on hold numbers."""
     from rich.box import SIMPLE_HEAD
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number >= right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(_lines, row))
     # A pipe has no width of its own; a log shouldn't fold its lines.
     console = Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False)
     # A table's own title is folded at the table's width.
     console.print(_lines(title))
+    cells = [[_lines(cell) for cell in row] for row in rows]
+    widths = [
+        max(cell_len(line) for text in of for line in text.split("\n")) for of in zip(columns, *cells, strict=True)
+    ]
+    if sum(widths) + 3 * len(widths) > console.width:
+        print("\n".join(stacked(columns, cells, console.width)))
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number >= right else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*row)
     console.print(table)
+
+
+def stacked(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """A table as lines for a terminal that it is too wide for: each row a block, each cell a line with its column.
+
+    Lines are broken between words alone, so that no number is cut.
+
+    >>> stacked(("run", "n"), [("cnn1/1", "3,589"), ("cnn1/2", "3,589")], 80)
+    ['', 'cnn1/1', '  n  3,589', '', 'cnn1/2', '  n  3,589']
+    """
+    room = max(map(len, columns[1:]), default=0)
+    lines = []
+    for first, *others in rows:
+        lines += ["", first]
+        for column, cell in zip(columns[1:], others, strict=True):
+            if cell:
+                text = f"  {column:<{room}}  {cell.replace(chr(10), ' ')}"
+                indent = " " * (room + 4)
+                lines += textwrap.wrap(
+                    text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+                )
+    return lines

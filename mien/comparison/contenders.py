@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mien.data.labels import canonical
 from mien.errors import MienError
-from mien.metrics.calibration import probabilities
+from mien.metrics.probabilities import probabilities
 from mien.runs.model_file import ModelFile, is_model_file
 from mien.runs.predictions import Predictions, read_foreign, read_predictions, told
 from mien.runs.run import Run, find_runs

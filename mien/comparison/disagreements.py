@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from mien.comparison.contenders import Contender, aligned
+from mien.comparison.pairing import pairing
 from mien.data.contact_sheets import contact_sheet, pictures_of
 from mien.data.dataset import Dataset, open_dataset
 from mien.errors import MienError
@@ -61,7 +61,9 @@ def disagreements(a: Contender, b: Contender, most: int = _SHOWN) -> list[Disagr
     return found
 
 
-def write_galleries(workspace: Workspace, contenders: Sequence[Contender]) -> dict[tuple[str, str], Path]:
+def write_galleries(
+    workspace: Workspace, contenders: Sequence[Contender], baseline: str | None = None
+) -> dict[tuple[str, str], Path]:
     """Write `comparisons/<a>-and-<b>.png` for each pair: the rows on which they disagree most surely, as pictures.
 
     The paths by pair of names; without pairs that never disagree, and {} where the data set is gone or has changed.
@@ -69,7 +71,9 @@ def write_galleries(workspace: Workspace, contenders: Sequence[Contender]) -> di
     opened = _opened(workspace, contenders)
     if opened is None:
         return {}
-    found = {(a.name, b.name): (a, b, disagreements(a, b)) for a, b in combinations(contenders, 2)}
+    places = pairing([one.name for one in contenders], baseline)
+    pairs = [(contenders[i], contenders[j]) for i, j in places]
+    found = {(a.name, b.name): (a, b, disagreements(a, b)) for a, b in pairs}
     pictures = pictures_of(opened, {one.row for _, _, shown in found.values() for one in shown})
     written = {}
     for pair, (a, b, shown) in found.items():

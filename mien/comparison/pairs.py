@@ -1,40 +1,48 @@
 """The scores of contenders on the same rows, and the differences of all pairs, in all and by class."""
 
 from collections.abc import Sequence
-from itertools import combinations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from scipy.stats import t
 
 from mien.comparison.contenders import Contender, Correct, aligned
+from mien.comparison.pairing import pairing, told
 from mien.errors import MienError
 from mien.intervals import (
     CONFIDENCE,
+    Counts,
     Estimate,
+    by_group,
+    clusters,
     holm,
     mcnemar,
     paired_interval,
     percentile_interval,
     resample_seeds,
+    resampled_means,
     seeds_difference,
     seeds_mean,
-    wilson,
+    share_interval,
 )
 from mien.metrics.classification import resampled_scores
 
 UNDECIDED = "not distinguishable"
 EXACT, STUDENT = "McNemar, exact", "Student's t over seeds and rows"
+GROUPED, GROUPED_SEEDS = "Obuchowski, over groups", "Student's t over seeds and groups"
 
 
-def compare(contenders: Sequence[Contender]) -> dict[str, Any]:
-    """All pairs of two or more contenders, as plain data.
+def compare(contenders: Sequence[Contender], baseline: str | None = None) -> dict[str, Any]:
+    """All pairs of two or more contenders, as plain data; with a `baseline` each other contender and that one.
 
     `contenders` gives for each its `name`, `runs`, `seeds`, `n`, `accuracy` with its `interval`, `sd` and `each` over
     seeds, `protocol` and share of contamination (None: not known). `pairs` gives `a`, `b`, `split`, `n`, `protocol`,
     `difference` (accuracy of a less that of b), `interval` (95 %, of this pair alone), `p`, `p_holm` (over all pairs),
     `verdict` ("not distinguishable", or "… is better" where `p_holm` < .05), `test`, `contaminated` (the larger
     share; None where one isn't known and the other is none) and `per_class`: the same of recall, `p_holm` over all
-    classes of all pairs, None where a class has no rows.
+    classes of all pairs, None where a class has no rows. Where a data set says which rows belong together, all of these
+    are over whole groups: `groups` of them, by the column `grouped_by`; else both are None.
     Raises MienError when the rows, the labels or the classes differ, saying whose and which.
     """
     names = [one.name for one in contenders]
@@ -47,12 +55,17 @@ def compare(contenders: Sequence[Contender]) -> dict[str, Any]:
             raise MienError(f"'{twice}' is named twice")
     same = aligned(contenders)
     first = same[0].runs[0]
+    people = next((one.runs[0].people for one in same if one.runs[0].people is not None), None)
+    groups = None if people is None else clusters(people.names)
     correct = [one.correct for one in same]
     rows_of = [np.flatnonzero(first.labels == label) for label in range(len(first.classes))]
     pairs, of_classes = [], []
-    for i, j in combinations(range(len(same)), 2):
-        pairs.append(_pair(same[i], same[j], correct[i], correct[j]))
-        of_classes += [_pair(same[i], same[j], correct[i][:, rows], correct[j][:, rows]) for rows in rows_of]
+    for i, j in pairing(names, baseline):
+        pairs.append(_pair(same[i], same[j], correct[i], correct[j], groups))
+        of_classes += [
+            _pair(same[i], same[j], correct[i][:, rows], correct[j][:, rows], _groups_at(groups, rows))
+            for rows in rows_of
+        ]
     judge(pairs)
     judge(of_classes)
     for place, pair in enumerate(pairs):
@@ -64,24 +77,32 @@ def compare(contenders: Sequence[Contender]) -> dict[str, Any]:
     return {
         "n": len(first),
         "split": _split(same[0]),
-        "contenders": [_described(one, right) for one, right in zip(same, correct, strict=True)],
+        "groups": None if groups is None else int(groups.max()) + 1,
+        "grouped_by": people and people.column,
+        "contenders": [_described(one, right, groups) for one, right in zip(same, correct, strict=True)],
         "pairs": pairs,
-        "notes": _notes(same),
+        "notes": [*_notes(same), *([told(baseline, len(pairs))] if baseline is not None else [])],
     }
+
+
+def _groups_at(groups: Counts | None, rows: Counts) -> Counts | None:
+    return None if groups is None else clusters(groups[rows].tolist())
 
 
 def describe_group(contender: Contender) -> dict[str, Any]:
     """A contender by itself, as plain data: `name`, `runs`, `seeds`, `split`, `n`, `protocol`, `contaminated`, scores.
 
     `scores` has those of `metrics.SCORES`, each with `mean`, `sd` (None for one seed) and `each` over
-    the seeds, and the 95 % `interval` of the mean: as if seeds and rows had both been drawn from many.
+    the seeds, and the 95 % `interval` of the mean: as if seeds and rows had both been drawn from many, or seeds and
+    whole groups: `groups` of them by the column `grouped_by`.
     """
     labels = contender.runs[0].labels
     predicted = np.stack([run.predicted for run in contender.runs])
     k = len(contender.runs[0].classes)
     cells = [np.bincount(labels * k + one, minlength=k * k).reshape(k, k) for one in predicted]
-    resampled = resample_seeds(labels, predicted, k)
-    right = _described(contender, contender.correct)
+    people, groups = contender.runs[0].people, contender.runs[0].groups
+    resampled = resample_seeds(labels, predicted, k, groups=groups)
+    right = _described(contender, contender.correct, groups)
     scores = {"accuracy": {"mean": right["accuracy"], **{key: right[key] for key in ("sd", "each", "interval")}}}
     for name, score in resampled_scores().items():
         each = score.of(np.stack(cells))
@@ -93,19 +114,20 @@ def describe_group(contender: Contender) -> dict[str, Any]:
             "interval": list(percentile_interval(score.of(resampled).mean(axis=1), mean)),
         }
     kept = {key: right[key] for key in ("name", "runs", "seeds", "n", "protocol", "contaminated")}
-    return {**kept, "split": _split(contender), "scores": scores}
+    about = {"groups": None if groups is None else int(groups.max()) + 1, "grouped_by": people and people.column}
+    return {**kept, **about, "split": _split(contender), "scores": scores}
 
 
 def _split(contender: Contender) -> str:
     return " + ".join(dict.fromkeys(contender.runs[0].splits))
 
 
-def _described(one: Contender, correct: Correct) -> dict[str, Any]:
+def _described(one: Contender, correct: Correct, groups: Counts | None) -> dict[str, Any]:
     each = correct.mean(axis=1)
     if len(correct) == 1:
-        interval = wilson(int(correct.sum()), correct.shape[1])
+        interval = share_interval(correct[0], groups)
     else:
-        interval = seeds_mean(correct.astype(np.float64)).interval
+        interval = seeds_mean(by_group(correct.astype(np.float64), groups)).interval
     return {
         "name": one.name,
         "runs": list(one.names),
@@ -120,18 +142,21 @@ def _described(one: Contender, correct: Correct) -> dict[str, Any]:
     }
 
 
-def _pair(a: Contender, b: Contender, right_a: Correct, right_b: Correct) -> dict[str, Any]:
+def _pair(a: Contender, b: Contender, right_a: Correct, right_b: Correct, groups: Counts | None) -> dict[str, Any]:
     n = right_a.shape[1]
     found: Estimate | None = None
     if len(right_a) == len(right_b) == 1:
         only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
         how: dict[str, Any] = {"test": EXACT, "only_a": only_a, "only_b": only_b}
-        if n:
+        if groups is not None:
+            how["test"] = GROUPED
+            found = _over_groups(right_a[0].astype(np.float64) - right_b[0], groups)
+        elif n:
             found = Estimate((only_a - only_b) / n, paired_interval(only_a, only_b, n), mcnemar(only_a, only_b))
     else:
-        how = {"test": STUDENT}
+        how = {"test": STUDENT if groups is None else GROUPED_SEEDS}
         if n:
-            found = seeds_difference(right_a.astype(np.float64), right_b.astype(np.float64))
+            found = seeds_difference(*(by_group(right.astype(np.float64), groups) for right in (right_a, right_b)))
     return {
         "a": a.name,
         "b": b.name,
@@ -144,6 +169,23 @@ def _pair(a: Contender, b: Contender, right_a: Correct, right_b: Correct) -> dic
         **how,
         "contaminated": _contaminated(a.contaminated, b.contaminated),
     }
+
+
+def _over_groups(difference: npt.NDArray[np.float64], groups: Counts) -> Estimate:
+    """The mean difference (n,) of two models, its interval by a cluster bootstrap, and p by Obuchowski's test.
+
+    With Student's t in place of the normal distribution, for few groups; see `by_group` for the source.
+    """
+    value, number = float(difference.mean()), int(groups.max()) + 1
+    interval = percentile_interval(resampled_means(difference[:, None], groups=groups)[:, 0], value)
+    if interval[0] == interval[1]:
+        # Nothing varies: as if each group were for one of the two as a whole, or for none.
+        sums = np.bincount(groups, weights=difference)
+        low, high = paired_interval(int((sums > 0).sum()), int((sums < 0).sum()), number)
+        interval = min(low, value), max(high, value)
+    error = float(by_group(difference, groups).std(ddof=1)) / number**0.5
+    p = float(2 * t.sf(abs(value) / error, number - 1)) if error else float(value == 0)
+    return Estimate(value, interval, p)
 
 
 def _contaminated(*shares: float | None) -> float | None:

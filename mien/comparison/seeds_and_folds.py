@@ -13,6 +13,7 @@ from mien.comparison.contenders import Contender, group
 from mien.comparison.pairs import describe_group
 from mien.errors import FailedError
 from mien.files import write_json
+from mien.intervals import clusters
 from mien.metrics import classification as metrics
 from mien.runs.predictions import read_predictions
 from mien.runs.rows import copied_rows
@@ -31,7 +32,8 @@ def describe(workspace: Workspace, reference: str) -> dict[str, Any]:
     `interval`. That of seeds is the interval of the mean, as if seeds and rows had both been drawn from many. Of folds,
     `mean` and `interval` are of all rows together, each predicted by the run that wasn't trained on it.
     `clean` and `near_clean` give `n` and the same without exact and without near copies of what the runs have seen.
-    Of seeds, `overlap` says what they all have seen of the rows, as in a run's metrics.
+    `groups` says over how many groups of rows, by the column `grouped_by`, intervals are; None for rows. Of seeds,
+    `overlap` says what they all have seen of the rows, as in a run's metrics.
     Raises MienError for a run that isn't measured and for runs that are no group.
     """
     runs = find_runs(workspace, reference)
@@ -67,7 +69,7 @@ def _of_seeds(together: Contender, copied: Bools | None) -> dict[str, Any] | Non
         return None
     left = np.flatnonzero(~copied).tolist()
     found = describe_group(replace(together, runs=tuple(run.take(left) for run in together.runs)))
-    return {"n": found["n"], **found["scores"]}
+    return {"n": found["n"], "groups": found["groups"], "grouped_by": found["grouped_by"], **found["scores"]}
 
 
 def _of_folds(runs: list[Run], copied: Sequence[Bools | None]) -> dict[str, Any] | None:
@@ -85,7 +87,10 @@ def _of_folds(runs: list[Run], copied: Sequence[Bools | None]) -> dict[str, Any]
         return None
     each = [metrics.measure(part.labels, part.logits, part.classes) for part in parts]
     labels, logits = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "logits"))
-    pooled = metrics.measure(labels, logits, parts[0].classes)
+    people = [part.people for part in parts if part.people is not None]
+    whole = len(people) == len(parts)
+    groups = clusters([name for of in people for name in of.names]) if whole else None
+    pooled = metrics.measure(labels, logits, parts[0].classes, groups)
     scores = {
         key: {
             "mean": pooled[key],
@@ -95,7 +100,7 @@ def _of_folds(runs: list[Run], copied: Sequence[Bools | None]) -> dict[str, Any]
         }
         for key in metrics.SCORES
     }
-    return {"n": pooled["n"], **scores}
+    return {"n": pooled["n"], "groups": pooled["groups"], "grouped_by": people[0].column if whole else None, **scores}
 
 
 def publish_group(workspace: Workspace, reference: str, folder: Path) -> dict[str, Any]:

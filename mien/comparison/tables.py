@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mien import latex
 from mien.files import write_json, write_text
-from mien.intervals import percent, with_interval
+from mien.intervals import choice_of, number, percent, with_interval
 from mien.tasks import Score
 
 _NUMBERS = ("difference", "95 % interval", "p", "p by Holm", "n")
@@ -32,7 +33,8 @@ class Compared(NamedTuple):
 def pair_cells(pair: dict[str, Any], score: Score) -> tuple[str, ...]:
     """A pair's difference, interval, p values and verdict, in the units of a score."""
     scale, digits = (100, 2) if score.percent else (1, 3)
-    difference, low, high = (f"{scale * value:+.{digits}f}" for value in (pair["difference"], *pair["interval"]))
+    form = f"+.{digits}f"
+    difference, low, high = (number(scale * value, form) for value in (pair["difference"], *pair["interval"]))
     return difference, f"{low} to {high}", p_value(pair["p"]), p_value(pair["p_holm"]), pair["verdict"]
 
 
@@ -77,7 +79,16 @@ def tables(compared: dict[str, Any]) -> list[Table]:
 
 
 def _where(compared: dict[str, Any]) -> str:
-    return f"{compared['split']}, n = {compared['n']:,}"
+    return f"{compared['split']}, n = {compared['n']:,}{over_groups(compared)}"
+
+
+def over_groups(found: Mapping[str, Any]) -> str:
+    """What intervals are over, where it isn't rows, for the end of a title; "" for rows.
+
+    >>> over_groups({"groups": 118, "grouped_by": "subject"}), over_groups({"groups": None})
+    ('; intervals over the choice of persons (118 groups by subject)', '')
+    """
+    return f"; intervals {choice_of(found)}" if found.get("groups") else ""
 
 
 def _pairs(compared: dict[str, Any], title: str) -> Table:
@@ -99,8 +110,8 @@ def _pairs(compared: dict[str, Any], title: str) -> Table:
 def _numbers(pair: dict[str, Any]) -> tuple[str, str, str, str]:
     if pair["difference"] is None:
         return "–", "–", "–", "–"
-    low, high = pair["interval"]
-    return f"{pair['difference']:+.3f}", f"{low:+.3f} to {high:+.3f}", p_value(pair["p"]), p_value(pair["p_holm"])
+    difference, low, high = (number(value, "+.3f") for value in (pair["difference"], *pair["interval"]))
+    return difference, f"{low} to {high}", p_value(pair["p"]), p_value(pair["p_holm"])
 
 
 def p_value(value: float) -> str:
@@ -150,6 +161,33 @@ def markdown(compared: dict[str, Any], shown: Sequence[Table], command: str) -> 
 
 
 def write_comparison(folder: Path, compared: dict[str, Any], shown: Sequence[Table], command: str) -> None:
-    """Write `comparison.json` and `comparison.md` into a folder; they hold numbers and names, never a face."""
+    """Write `comparison.json`, `.md` and, of its tables, `.tex` into a folder; numbers and names, never a face."""
     write_json(folder / "comparison.json", compared)
     write_text(folder / "comparison.md", markdown(compared, shown, command))
+    write_text(folder / "comparison.tex", as_latex(shown, command))
+
+
+def as_latex(shown: Sequence[Table], command: str) -> str:
+    """The tables of a comparison as LaTeX (booktabs); `command` is what made it.
+
+    >>> print(as_latex([Table("seen, n = 9", ("pair", "p"), [("b − a", "< 0.001")], 1)], "mien compare a b"))
+    % Written by mien compare a b
+    <BLANKLINE>
+    % \\usepackage{booktabs}
+    \\begin{table}
+      \\centering
+      \\caption{Seen, n = 9}
+      \\begin{tabular}{lr}
+        \\toprule
+        pair & p \\\\
+        \\midrule
+        b $-$ a & $<$ 0.001 \\\\
+        \\bottomrule
+      \\end{tabular}
+    \\end{table}
+    <BLANKLINE>
+    """
+    parts = [f"% Written by {command}\n"]
+    for one in shown:
+        parts.append(latex.table(one.title[:1].upper() + one.title[1:], one.columns, [one.rows], one.right))
+    return "\n".join(parts)

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from mien.cropping.writing import BOX, batches, check_target, columns_of
 from mien.data.dataset import POINTS_COLUMN, Dataset, open_dataset, write_dataset
+from mien.data.lineage import inherited
 from mien.errors import MienError
 from mien.faces.detector import Detector, Face
 from mien.faces.framing import frame_map, framed
@@ -53,7 +54,7 @@ def crop_detected(workspace: Workspace, name: str, as_name: str, detector: Detec
             columns=columns,
             notes=notes,
             skipped=list(parent.card.skipped),
-            details={"crop": about},
+            details={**inherited(parent.card, renamed), "crop": about},
             parent=parent.card,
         ) as writer,
         progress(f"cut {as_name}", sum(shard.rows for shard in parent.card.shards)) as advance,

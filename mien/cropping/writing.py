@@ -10,6 +10,7 @@ import pyarrow as pa
 from mien.cropping.cutting import MEAN_SHAPE, SOURCES, Array, Cuts, cut_images
 from mien.cropping.sheets import write_sheets
 from mien.data.dataset import POINTS_COLUMN, Dataset, Shard, free_name, open_dataset, write_dataset
+from mien.data.lineage import inherited
 from mien.errors import MienError
 from mien.faces.ibug import POINTS
 from mien.faces.regions import moved, region_named
@@ -80,7 +81,7 @@ def crop_dataset(
             columns=columns,
             notes=notes,
             skipped=list(parent.card.skipped),
-            details={"crop": crop},
+            details={**inherited(parent.card, renamed), "crop": crop},
             parent=parent.card,
             finish=lambda made: write_sheets(made, parent),
         ) as writer,

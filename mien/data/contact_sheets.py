@@ -120,8 +120,8 @@ def pictures_of(dataset: Dataset, rows: Collection[tuple[str, str]]) -> dict[tup
     return pictures
 
 
-def sheet_of_classes(dataset: Dataset) -> Path:
-    """Write `contact-sheet.png` into the data set: the first images of each class of its first split; its path."""
+def classes_sheet(dataset: Dataset) -> bytes:
+    """A PNG of the first images of each class of a data set's first split."""
     split = next(iter(dataset.card.splits))
     images: list[list[Pixels]] = [[] for _ in dataset.card.classes]
     wanted = [min(_COLUMNS, count) for count in dataset.card.splits[split]]
@@ -132,8 +132,13 @@ def sheet_of_classes(dataset: Dataset) -> Path:
             break
     counts = dataset.card.splits[split]
     captions = [f"{name}\nn = {count:,}" for name, count in zip(dataset.card.classes, counts, strict=True)]
+    return contact_sheet(images, captions, f"{dataset.card.name}, split {split}")
+
+
+def sheet_of_classes(dataset: Dataset) -> Path:
+    """Write `contact-sheet.png` into the data set: the first images of each class of its first split; its path."""
     path = dataset.folder / "contact-sheet.png"
-    write_bytes(path, contact_sheet(images, captions, f"{dataset.card.name}, split {split}"))
+    write_bytes(path, classes_sheet(dataset))
     return path
 
 

@@ -10,8 +10,10 @@ import hashlib
 import html
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +30,7 @@ from mien.errors import FailedError, MienError, nearest, unknown
 from mien.files import TakenError, new_folder, sweep, write_json
 from mien.parquet import open_parquet, pieces
 from mien.reading import Count, Digest, Name, Split, check, read_json, reading
-from mien.workspace import NAME, Workspace, check_name
+from mien.workspace import NAME, Workspace, check_name, other_roots
 
 _SHARD_BYTES = 256 * 2**20
 _GROUP_ROWS = 1000
@@ -238,15 +240,21 @@ class Dataset:
 
 def open_dataset(workspace: Workspace, name: str) -> Dataset:
     """The data set of that name in the workspace; an unknown name is an error with the nearest one."""
+    return Dataset(folder_of(workspace, name))
+
+
+def folder_of(workspace: Workspace, name: str) -> Path:
+    """The folder of the data set of that name; MienError, with places where there is one, for an unknown name."""
     folder = workspace.datasets / name
-    if not re.fullmatch(NAME, name) or not (folder / "card.json").is_file():
-        known = list_datasets(workspace)
-        raise MienError(
-            f"no data set is called '{name}'",
-            expected=f"one of {', '.join(known)}" if known else f"a data set in {workspace.datasets}",
-            nearest=nearest(name, known),
-        )
-    return Dataset(folder)
+    if re.fullmatch(NAME, name) and (folder / "card.json").is_file():
+        return folder
+    known = list_datasets(workspace)
+    ways = [f"one of {', '.join(known)} in {workspace.datasets}" if known else f"a data set in {workspace.datasets}"]
+    if re.fullmatch(NAME, name):
+        others = (root for root in other_roots(workspace) if (root / "datasets" / name / "card.json").is_file())
+        ways += [f"--workspace {shlex.quote(str(other))}, which has it" for other in islice(others, 1)]
+        ways.append(f"a new one by mien data import SOURCE --as {name}")
+    raise MienError(f"no data set is called '{name}'", expected=", or ".join(ways), nearest=nearest(name, known))
 
 
 def list_datasets(workspace: Workspace) -> list[str]:
@@ -278,6 +286,7 @@ class Writer:
         self._bytes: Counter[str] = Counter()
         self._writers: dict[str, tuple[pq.ParquetWriter, Path]] = {}
         self._files: list[tuple[str, str]] = []
+        self.classes = scheme.classes
         self.counts: dict[str, list[int]] = {}
         self.sizes: Counter[str] = Counter()
 
@@ -426,7 +435,9 @@ def free_name(workspace: Workspace, name: str) -> Path:
 
 def _taken(target: Path) -> MienError:
     return MienError(
-        f"there is a data set '{target.name}' already", file=str(target), expected="another name, or remove that folder"
+        f"there is a data set '{target.name}' already",
+        file=str(target),
+        expected=f"another name, or mien data remove {target.name}",
     )
 
 

@@ -61,9 +61,24 @@ FERPLUS = LabelScheme(
     "ferplus-8",
     ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"),
 )
+# The order of AffectNet's numbers; its 8, 9 and 10 (none, uncertain, no face) are no classes.
+AFFECTNET = LabelScheme(
+    "affectnet-8",
+    ("neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt"),
+)
+AFFECTNET_7 = LabelScheme("affectnet-7", AFFECTNET.classes[:7])
+# Its numbers begin with 1.
+RAF_DB = LabelScheme("raf-db", ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"))
+# The order of CK+'s numbers.
+CK_PLUS = LabelScheme(
+    "ck-plus-8",
+    ("neutral", "anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise"),
+)
 # For sets without expressions, mostly landmark sets: every label is 0.
 FACE = LabelScheme("face", ("face",))
-SCHEMES = {scheme.name: scheme for scheme in (FER2013, FERPLUS, FACE)}
+SCHEMES = {scheme.name: scheme for scheme in (FER2013, FERPLUS, AFFECTNET, AFFECTNET_7, RAF_DB, CK_PLUS, FACE)}
+# The number of a scheme's first class, in data that numbers its classes; 0 for all others.
+FIRST_NUMBERS = {RAF_DB.name: 1}
 
 # The columns of fer2013new.csv, in order: ten raters' votes. The last two aren't classes.
 FERPLUS_VOTES = (*FERPLUS.classes, "unknown", "not a face")
@@ -87,6 +102,15 @@ def canonical(name: str) -> str:
     return _SYNONYMS.get(plain, plain)
 
 
+def is_expression(name: str) -> bool:
+    """Whether a name is that of a class of a built-in scheme, in any spelling.
+
+    >>> is_expression("Happy"), is_expression("trainset")
+    (True, False)
+    """
+    return canonical(name) in _EXPRESSIONS
+
+
 def scheme_named(name: str) -> LabelScheme:
     """The built-in scheme of that name."""
     if name not in SCHEMES:
@@ -105,3 +129,6 @@ def scheme_of(classes: Sequence[str], otherwise: str) -> LabelScheme:
         if sorted(map(canonical, known.classes)) == wanted:
             return known
     return LabelScheme(otherwise, tuple(classes))
+
+
+_EXPRESSIONS = frozenset(canonical(name) for scheme in SCHEMES.values() if scheme != FACE for name in scheme.classes)

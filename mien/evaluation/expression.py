@@ -15,20 +15,31 @@ from mien.data.dataset import Dataset
 from mien.data.labels import FERPLUS_VOTES
 from mien.errors import MienError
 from mien.evaluation import slices
-from mien.evaluation.request import Bools, Request, about, copied, open_role, predict, store_seen, what_was_seen
+from mien.evaluation.request import (
+    Bools,
+    Request,
+    about,
+    copied,
+    open_role,
+    people_of,
+    predict,
+    store_seen,
+    what_was_seen,
+)
 from mien.experiment.building import left_out
 from mien.files import replacing, write_json
 from mien.inference.foreign import StoredPredictions
 from mien.inference.model import Model, own_weights
 from mien.inference.tta import views
 from mien.inference.weights import read_header, store_temperature
+from mien.intervals import Counts
 from mien.metrics import classification as metrics
 from mien.metrics.calibration import fit_temperature, measure_calibration
 from mien.protocols import Role
 from mien.protocols.batches import Samples, load
 from mien.registry import Component
 from mien.runs.model_file import ModelFile
-from mien.runs.predictions import Predictions, read_foreign
+from mien.runs.predictions import People, Predictions, read_foreign, with_people
 from mien.runs.run import Run
 from mien.workspace import Workspace
 
@@ -62,21 +73,24 @@ def measure_classes(
         logits = _stored(model.backend.file, samples, classes)
     else:
         logits = predict(model, samples, f"{run.name} on {request.dataset.card.name}, {request.splits}")
-    _write_predictions(request.predictions, samples, logits, classes)
+    people = people_of(request, samples)
+    groups = None if people is None else people.groups
+    _write_predictions(request.predictions, samples, logits, classes, people)
     seen = opened.seen
     masks = copied(samples, seen)
     if isinstance(run, ModelFile):
         store_seen(opened, masks[0])
-    measured |= _scores(samples, logits, classes, masks)
+    measured |= {**_scores(samples, logits, classes, masks, groups), "grouped_by": people and people.column}
     measured |= {**what_was_seen(opened, seen), "tta": None}
     kind = model.tta
     if role == "report" and kind != "none":
         averaged = predict(model, samples, f"{run.name} with {kind}", kind)
-        _write_predictions(request.predictions.with_stem(f"{request.predictions.stem}-tta"), samples, averaged, classes)
+        file = request.predictions.with_stem(f"{request.predictions.stem}-tta")
+        _write_predictions(file, samples, averaged, classes, people)
         measured["tta"] = {
             "name": kind,
             "views": len(list(views(torch.zeros(1, 1, 8, 8), kind))),
-            **_scores(samples, averaged, classes, masks),
+            **_scores(samples, averaged, classes, masks, groups),
         }
     temperature = model.temperature or 1.0
     if isinstance(run, Run) and role == "choose":
@@ -84,11 +98,11 @@ def measure_classes(
     measured |= {
         "calibration": {
             "temperature": temperature,
-            "before": measure_calibration(samples.labels, logits),
-            "after": measure_calibration(samples.labels, logits, temperature),
+            "before": measure_calibration(samples.labels, logits, groups=groups),
+            "after": measure_calibration(samples.labels, logits, temperature, groups),
         },
         "votes": _votes(request.dataset, samples, logits / temperature, classes),
-        "slices": _slices(request.dataset, samples, logits, classes),
+        "slices": _slices(request.dataset, samples, logits, classes, groups),
         "dropped": _dropped(request, model),
         "crop": request.dataset.card.details.get("crop"),
     }
@@ -114,14 +128,23 @@ def _stored(file: Path, samples: Samples, classes: tuple[str, ...]) -> Logits:
 
 
 def _scores(
-    samples: Samples, logits: Logits, classes: tuple[str, ...], copied: tuple[Bools | None, Bools | None]
+    samples: Samples,
+    logits: Logits,
+    classes: tuple[str, ...],
+    copied: tuple[Bools | None, Bools | None],
+    groups: Counts | None,
 ) -> dict[str, Any]:
     """The scores of all rows, and again without exact and without near copies of rows that the model has seen."""
+
+    def measure(rows: Any) -> dict[str, Any]:
+        own = None if groups is None else groups[rows]
+        return metrics.measure(samples.labels[rows], logits[rows], classes, own)
+
     twins = {}
     for name, mask in zip(("clean", "near_clean"), copied, strict=True):
         left = None if mask is None or mask.all() else ~mask
-        twins[name] = None if left is None else metrics.measure(samples.labels[left], logits[left], classes)
-    return {**metrics.measure(samples.labels, logits, classes), **twins}
+        twins[name] = None if left is None else measure(left)
+    return {**measure(slice(None)), **twins}
 
 
 def _votes(dataset: Dataset, samples: Samples, logits: Logits, classes: tuple[str, ...]) -> dict[str, Any] | None:
@@ -135,11 +158,13 @@ def _votes(dataset: Dataset, samples: Samples, logits: Logits, classes: tuple[st
     return raters.measure(votes, samples.labels, logits, classes)
 
 
-def _slices(dataset: Dataset, samples: Samples, logits: Logits, classes: tuple[str, ...]) -> dict[str, Any]:
+def _slices(
+    dataset: Dataset, samples: Samples, logits: Logits, classes: tuple[str, ...], groups: Counts | None
+) -> dict[str, Any]:
     columns = set(dataset.card.columns) | ({"agreement"} if "votes" in dataset.card.columns else set())
     rows = [(samples.splits[part], id_) for part, id_ in zip(samples.part, samples.ids.tolist(), strict=True)]
     return {
-        column: slices.slices(samples.labels, logits, classes, slices.read_column(dataset, column, rows))
+        column: slices.slices(samples.labels, logits, classes, slices.read_column(dataset, column, rows), groups=groups)
         for column in _PARTED_BY
         if column in columns
     }
@@ -151,7 +176,9 @@ def _dropped(request: Request, model: Model) -> dict[str, Any]:
     return {"rows": sum(found.values()), "classes": found}
 
 
-def _write_predictions(file: Path, samples: Samples, logits: Logits, classes: tuple[str, ...]) -> None:
+def _write_predictions(
+    file: Path, samples: Samples, logits: Logits, classes: tuple[str, ...], people: People | None
+) -> None:
     columns = {
         "id": pa.array(samples.ids.tolist(), pa.string()),
         "split": pa.array([samples.splits[part] for part in samples.part], pa.string()),
@@ -159,4 +186,4 @@ def _write_predictions(file: Path, samples: Samples, logits: Logits, classes: tu
         **{name: pa.array(logits[:, index], pa.float32()) for index, name in enumerate(classes)},
     }
     with replacing(file) as temporary:
-        pq.write_table(pa.table(columns), temporary)
+        pq.write_table(with_people(pa.table(columns), people), temporary)

@@ -20,9 +20,11 @@ from mien.errors import MienError
 from mien.experiment.yamlfile import read_yaml
 from mien.files import csv_text, write_bytes, write_json, write_text
 from mien.intervals import Values, percent, proportion, wilson
-from mien.metrics.calibration import probabilities
 from mien.metrics.classification import Labels, confusion
+from mien.metrics.probabilities import probabilities
+from mien.protocols import folds as number_of_folds
 from mien.runs.predictions import Predictions, read_predictions, told
+from mien.runs.rows import own_protocol
 from mien.runs.run import Run, find_runs
 from mien.workspace import Workspace
 
@@ -31,6 +33,8 @@ _SHOWN = 64
 _FIRST = (100, 300, 1000, 3000, 10_000)
 # Rows that are all equally sure reach their own mean, in whatever order it was summed.
 _ROUNDING = 1e-9
+# Agreement below this is slight, by Landis and Koch.
+_SLIGHT = 0.2
 
 
 def thresholds(labels: Labels, given: Values) -> Values:
@@ -182,11 +186,14 @@ def find_label_errors(workspace: Workspace, reference: str) -> dict[str, Any]:
     Into `suspects/<data set>/` go `suspects.csv`, which `mien data import --relabel` takes, `suspects.png` with the
     first 64 as pictures, and `suspects.json` with what this returns: `dataset`, `fingerprint`, `runs`, `split`, `n`
     rows predicted of `rows`, `suspects`, `share`, `interval`, `joint` (the confident joint, labels down), `per_class`
-    (of the rows with each label: n, suspects, share, interval, and `rather`, the suggested classes) and `raters`: see
-    `majority_of_suspects`. Intervals are Wilson's of 95 %.
+    (of the rows with each label: n, suspects, share, interval, and `rather`, the suggested classes), `notes` for the
+    reader, and `raters`: see `majority_of_suspects`. Intervals are Wilson's of 95 %. Raises MienError for runs that
+    hardly know the labels: by Cohen's kappa below 0.2, "slight" (J. R. Landis, G. G. Koch (1977), The measurement of
+    observer agreement for categorical data, Biometrics 33).
     """
     predicted = out_of_fold(workspace, reference)
     _check_unread(workspace.root / "suspects" / predicted.dataset.card.name / "suspects.csv")
+    _check_skill(predicted, reference)
     card = predicted.dataset.card
     rows, suggested = suspicious(predicted.labels, predicted.given)
     suspect = np.zeros(len(predicted.labels), np.bool_)
@@ -206,6 +213,7 @@ def find_label_errors(workspace: Workspace, reference: str) -> dict[str, Any]:
             for index, name in enumerate(card.classes)
         },
         "raters": majority_of_suspects(predicted, rows, suggested),
+        "notes": _lacking(workspace, reference, predicted),
         "csv": str(folder / "suspects.csv"),
         "gallery": str(folder / "suspects.png"),
     }
@@ -213,6 +221,40 @@ def find_label_errors(workspace: Workspace, reference: str) -> dict[str, Any]:
     write_bytes(folder / "suspects.png", _gallery(predicted, rows, suggested))
     write_json(folder / "suspects.json", result)
     return result
+
+
+def _check_skill(predicted: OutOfFold, reference: str) -> None:
+    """Raise MienError for predictions that are little better than chance: they would call most labels wrong."""
+    from sklearn.metrics import cohen_kappa_score  # Reading stored suspects needs none of it.
+
+    said = predicted.given.argmax(axis=1)
+    # Where both know a single class, the same, there is nothing beyond chance to agree on.
+    found = 1.0 if len({*predicted.labels, *said}) == 1 else float(cohen_kappa_score(predicted.labels, said))
+    if found >= _SLIGHT:
+        return
+    right = int((said == predicted.labels).sum())
+    most = np.bincount(predicted.labels)
+    usual = predicted.dataset.card.classes[most.argmax()]
+    raise MienError(
+        f"these runs are right in {percent(right / len(said))} of {len(said):,} rows (Cohen's kappa {found:.2f}; "
+        f"always answering '{usual}' is in {percent(most.max() / len(said))}), so "
+        "what they doubt says nothing of the labels",
+        key=reference,
+        expected=f"models with a kappa of {_SLIGHT:g} or more, as longer training may give",
+    )
+
+
+def _lacking(workspace: Workspace, reference: str, predicted: OutOfFold) -> list[str]:
+    """A sentence where folds are missing: rows that no run predicts aren't looked at."""
+    component = own_protocol(find_runs(workspace, reference)[0])
+    folds = number_of_folds(component, predicted.dataset)
+    lacking = folds - len(predicted.runs)
+    if lacking <= 0:
+        return []
+    return [
+        f"{lacking} of {folds} folds {'is' if lacking == 1 else 'are'} missing: the labels of their rows weren't "
+        f"looked at, and the thresholds of the others are those of {len(predicted.labels):,} rows alone"
+    ]
 
 
 def _check_unread(path: Path) -> None:

@@ -12,17 +12,27 @@ import torch
 from mien.data.dataset import Dataset
 from mien.data.framing import framed_points
 from mien.errors import MienError
-from mien.evaluation.request import Request, about, copied, open_role, predict, store_seen, what_was_seen
+from mien.evaluation.request import (
+    Request,
+    about,
+    copied,
+    open_role,
+    people_of,
+    predict,
+    store_seen,
+    what_was_seen,
+)
 from mien.faces.ibug import POINTS
 from mien.faces.shares import as_shares
 from mien.files import replacing, write_json
 from mien.inference import Model
+from mien.intervals import Counts
 from mien.metrics import nme
 from mien.protocols import Part, Role
 from mien.protocols.batches import Samples, load_faces
 from mien.registry import Component
 from mien.runs.model_file import ModelFile
-from mien.runs.predictions import SIZES
+from mien.runs.predictions import SIZES, People, with_people
 from mien.runs.run import Run
 from mien.workspace import Workspace
 
@@ -55,16 +65,21 @@ def measure_run(
     predicted = {
         size: predict(model, of, f"{run.name} at {size} px").reshape(-1, POINTS, 2) for size, of in frames.items()
     }
-    mean = np.broadcast_to(_mean_shape(own, roles.fit), true[SIZES[0]].shape)
+    # Where the fit rows aren't there it is the mean of the measured faces, which is harder to beat.
+    mean = np.broadcast_to(_mean_shape(own, roles.fit or request.parts), true[SIZES[0]].shape)
+    people = people_of(request, samples)
+    groups = None if people is None else people.groups
     measured = {
         **about(opened),
         "normaliser": "distance of the outer eye corners (points 37 and 46)",
         "limits": model.limits,
-        "sizes": {str(size): _measured(predicted[size], true[size], exact) for size in SIZES},
-        "mean_shape": _measured(mean, true[SIZES[0]], exact),
+        "sizes": {str(size): _measured(predicted[size], true[size], exact, groups) for size in SIZES},
+        "mean_shape": _measured(mean, true[SIZES[0]], exact, groups),
+        "groups": None if groups is None else int(groups.max()) + 1,
+        "grouped_by": people and people.column,
         **what_was_seen(opened, seen),
     }
-    _write_points(request, samples, true, predicted)
+    _write_points(request, samples, true, predicted, people)
     write_json(request.metrics, measured)
     return measured
 
@@ -94,15 +109,25 @@ def shares(samples: Samples) -> Shares:
     return np.asarray(flat, dtype=np.float32).reshape(-1, POINTS, 2)
 
 
-def _measured(predicted: Shares, true: Shares, copied: npt.NDArray[np.bool_] | None) -> dict[str, Any]:
+def _measured(
+    predicted: Shares, true: Shares, copied: npt.NDArray[np.bool_] | None, groups: Counts | None
+) -> dict[str, Any]:
     """All measures of all rows, and of those without an exact copy among what the run has seen."""
     clean = None
     if copied is not None and not copied.all():
-        clean = nme.measure_points(predicted[~copied], true[~copied])
-    return {**nme.measure_points(predicted, true), "clean": clean}
+        clean = nme.measure_points(
+            predicted[~copied], true[~copied], groups=None if groups is None else groups[~copied]
+        )
+    return {**nme.measure_points(predicted, true, groups=groups), "clean": clean}
 
 
-def _write_points(request: Request, samples: Samples, true: dict[int, Shares], predicted: dict[int, Shares]) -> None:
+def _write_points(
+    request: Request,
+    samples: Samples,
+    true: dict[int, Shares],
+    predicted: dict[int, Shares],
+    people: People | None,
+) -> None:
     """Split, id, side of the square, and true and predicted points as shares of it: one row a face and size."""
     kind = pa.list_(pa.float32(), 2 * POINTS)
     splits = [samples.splits[part] for part in samples.part]
@@ -120,4 +145,5 @@ def _write_points(request: Request, samples: Samples, true: dict[int, Shares], p
         "predicted": flat(predicted),
     }
     with replacing(request.predictions) as temporary:
-        pq.write_table(pa.table(columns), temporary)
+        both = people and People(people.column, people.names * len(SIZES))
+        pq.write_table(with_people(pa.table(columns), both), temporary)

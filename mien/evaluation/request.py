@@ -9,16 +9,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from mien.data.dataset import Dataset, open_dataset
+from mien.data.people import group_column, groups_of
 from mien.errors import MienError
 from mien.inference.model import Model, file_header, load_file, load_run
 from mien.progress import progress
-from mien.protocols import Overlap, Part, Role, Roles, overlap, without
+from mien.protocols import ALL_ROWS, UNSEEN_ROWS, Overlap, Part, Role, Roles, overlap, unseen, without
 from mien.protocols.batches import EVALUATION_BATCH, Samples
 from mien.registry import Component, build, component
 from mien.runs import ledger
 from mien.runs.model_file import ModelFile, write_seen
+from mien.runs.predictions import People
 from mien.runs.rows import own_dataset, own_roles
 from mien.runs.run import Run
 from mien.workspace import Workspace
@@ -49,7 +52,8 @@ class Request(NamedTuple):
 class Opened(NamedTuple):
     """The rows of a role, opened: for a model whose own data set and roles these are.
 
-    `excluded` counts the rows that its training was kept from, by role and flag; {} where nobody knows.
+    `excluded` counts the rows that its training was kept from, by role and flag; {} where nobody knows. `known` says
+    whether it is known, or taken for granted, which rows the model has seen.
     """
 
     model: Model
@@ -59,11 +63,12 @@ class Opened(NamedTuple):
     roles: Roles
     request: Request
     samples: tuple[Samples, ...]
+    known: bool = True
 
     @property
     def seen(self) -> Overlap | None:
-        """What the run has seen of the rows of the report role; None for another role."""
-        if self.request.role != "report":
+        """What the run has seen of the rows of the report role; None for another role, and where nobody knows."""
+        if self.request.role != "report" or not self.known:
             return None
         return overlap(self.own, self.roles, self.request.parts, self.request.dataset)
 
@@ -101,8 +106,10 @@ def open_role(
 def _open_file(workspace: Workspace, file: ModelFile, protocol: Component | None, dataset: str | None) -> Opened:
     """The report rows for the file of a model, under a protocol, by default the one that it was trained under.
 
-    What mien exported says itself what it has seen. Of someone else's model that isn't known: it is taken to have seen
-    the fit and choose rows of the protocol, by default the official one.
+    What mien exported says itself what it has seen; on another data set all rows are measured that it hasn't been fit
+    or chosen on. Of someone else's model that isn't known: it is taken to have seen the fit and choose rows of the
+    protocol, by default the official one. Where a data set has no splits of its own, nobody can have gone by them, and
+    all of its rows are measured.
     """
     header = file_header(file.path) or {}
     trained_on = header.get("dataset", {})
@@ -117,6 +124,14 @@ def _open_file(workspace: Workspace, file: ModelFile, protocol: Component | None
             known = own.card.fingerprint == trained_on["fingerprint"]
         except MienError:
             known = False
+    model = replace(load_file(file.path), name=file.name)
+    seeds = [header["seed"]] if header else []
+    # The protocol of a model of mien's speaks of splits that are another data set's.
+    elsewhere = bool(trained_on) and name != trained_on["name"]
+    if protocol is None and not known and (elsewhere or not _has_own_splits(other)):
+        parts = tuple(Part(split) for split in other.card.splits)
+        request = _file_request(file, other, ALL_ROWS, {}, parts)
+        return Opened(model, seeds, {}, other, Roles(parts, (), parts), request, (), known=False)
     made = component("protocol", header.get("protocol", {"name": "official"}))
     given = protocol or made
     if not known:
@@ -124,15 +139,19 @@ def _open_file(workspace: Workspace, file: ModelFile, protocol: Component | None
     roles: Roles = build("protocol", made if known else given, dataset=own)
     roles, _ = without(own, roles, header.get("exclude", ()) if known else ())
     if protocol is None and own is not other:
-        (called, parts), parameters = _usual(other), {}
+        (called, parts), parameters = _unseen(own, roles, other), {}
     else:
         called, parameters = given.called, _set(given)
         parts = build("protocol", given, dataset=other).report
-    folder = file.evaluation(_folder(called, parameters), other.card.name)
+    return Opened(model, seeds, {}, own, roles, _file_request(file, other, called, parameters, parts), ())
+
+
+def _file_request(
+    file: ModelFile, dataset: Dataset, called: str, parameters: dict[str, Any], parts: tuple[Part, ...]
+) -> Request:
+    folder = file.evaluation(_folder(called, parameters), dataset.card.name)
     files = folder / "metrics.json", folder / "predictions.parquet"
-    request = Request("report", other, called, parameters, parts, *files)
-    model = replace(load_file(file.path), name=file.name)
-    return Opened(model, [header["seed"]] if header else [], {}, own, roles, request, ())
+    return Request("report", dataset, called, parameters, parts, *files)
 
 
 def store_seen(opened: Opened, exact: Bools | None) -> None:
@@ -162,7 +181,10 @@ def resolve_request(
     protocol: Component | None,
     dataset: str | None,
 ) -> Request:
-    """The rows that are asked for: the run's own of a role, or the report rows of another protocol or data set."""
+    """The rows that are asked for: the run's own of a role, or the report rows of another protocol.
+
+    Of another data set, unless a protocol is named, they are all rows that the run wasn't fit or chosen on.
+    """
     other = open_dataset(workspace, dataset) if dataset not in (None, own.card.name) else own
     given = run.experiment.protocol
     if other is own and protocol in (None, given):
@@ -172,7 +194,7 @@ def resolve_request(
     if protocol is not None:
         called, parts = protocol.called, build("protocol", protocol, dataset=other).of(role)
     else:
-        called, parts = _usual(other)
+        called, parts = _unseen(own, roles, other)
     folder = run.evaluation(_folder(called, parameters), None if other is own else other.card.name)
     return Request(role, other, called, parameters, parts, folder / "metrics.json", folder / "predictions.parquet")
 
@@ -190,12 +212,22 @@ def _set(protocol: Component) -> dict[str, Any]:
     }
 
 
-def _usual(dataset: Dataset) -> tuple[str, tuple[Part, ...]]:
-    """The rows that a data set is reported on when nobody says which: its own test split, else all of its rows."""
-    for split in ("PrivateTest", "test", "Testing", "testing"):
-        if split in dataset.card.splits:
-            return "test-split", (Part(split),)
-    return "all-rows", tuple(Part(split) for split in dataset.card.splits)
+def _unseen(own: Dataset, roles: Roles, other: Dataset) -> tuple[str, tuple[Part, ...]]:
+    """The rows that another data set is reported on when nobody says which, and what that is called."""
+    parts = unseen(own, roles, other)
+    if not parts:
+        raise MienError(
+            f"the model was trained or chosen on every row of data set '{other.card.name}'",
+            key="--dataset",
+            expected="another data set, or --protocol to measure on rows that it has seen",
+        )
+    whole = len(parts) == len(other.card.splits) and all(part.index is None for part in parts)
+    return (ALL_ROWS if whole else UNSEEN_ROWS), parts
+
+
+def _has_own_splits(dataset: Dataset) -> bool:
+    """Whether someone may have trained by a data set's splits: there are two or more, and mien didn't draw them."""
+    return len(dataset.card.splits) > 1 and "made_splits" not in dataset.card.details
 
 
 def about(opened: Opened) -> dict[str, Any]:
@@ -212,6 +244,17 @@ def about(opened: Opened) -> dict[str, Any]:
         "seeds": opened.seeds,
         "n": len(opened.samples[0]),
     }
+
+
+def people_of(request: Request, samples: Samples) -> People | None:
+    """Whom the measured rows show, where the data set has a column that says it, or the protocol names one."""
+    card = request.dataset.card
+    named = request.parameters.get("group", request.parameters.get("column"))
+    column = named if named in card.columns else group_column(card)
+    if column is None or pa.types.is_nested(request.dataset.schema().field(column).type):
+        return None
+    rows = [(samples.splits[part], place) for part, place in zip(samples.part, samples.place.tolist(), strict=True)]
+    return People(column, tuple(groups_of(request.dataset, column, rows)))
 
 
 def what_was_seen(opened: Opened, seen: Overlap | None) -> dict[str, Any]:

@@ -24,14 +24,19 @@ _SHOWN = ("accuracy", "balanced_accuracy")
 
 
 def slices(
-    labels: Labels, logits: Logits, classes: Sequence[str], values: Sequence[Any], minimum: int = MINIMUM
+    labels: Labels,
+    logits: Logits,
+    classes: Sequence[str],
+    values: Sequence[Any],
+    minimum: int = MINIMUM,
+    groups: Labels | None = None,
 ) -> list[dict[str, Any]]:
     """The scores of each part of the rows, as plain data: `slice`, `n`, `accuracy`, `balanced_accuracy`, `interval`.
 
     `values` are text, whole numbers, truths, or numbers, which are cut into quarters when there are more than ten; rows
     with the same value are a slice, those with None or NaN the slice "missing". A slice with fewer than `minimum` rows
-    has its n and None for the rest. In the order of the values, missing last. Raises FailedError as `metrics.predict`
-    does.
+    has its n and None for the rest. In the order of the values, missing last. With `groups`, int (n,) as
+    `intervals.clusters` gives them, intervals are over whole groups. Raises FailedError as `metrics.predict` does.
 
     >>> slices(np.array([0, 1]), np.eye(2), ["sad", "happy"], ["x", "x"], minimum=2)[0]["accuracy"]
     1.0
@@ -45,17 +50,23 @@ def slices(
         n = int(rows.sum())
         part: dict[str, Any] = {"slice": name, "n": n, **dict.fromkeys(_SHOWN), "interval": None}
         if n >= minimum:
-            scores = measure(labels[rows], logits[rows], classes)
+            scores = measure(labels[rows], logits[rows], classes, None if groups is None else groups[rows])
             part |= {key: scores[key] for key in _SHOWN}
             part["interval"] = {key: scores["interval"][key] for key in _SHOWN}
         found.append(part)
     return found
 
 
-def by_class(labels: Labels, logits: Logits, classes: Sequence[str], minimum: int = MINIMUM) -> list[dict[str, Any]]:
+def by_class(
+    labels: Labels,
+    logits: Logits,
+    classes: Sequence[str],
+    minimum: int = MINIMUM,
+    groups: Labels | None = None,
+) -> list[dict[str, Any]]:
     """`slices` by the true class, in the scheme's order; the accuracy of a class is its recall."""
     names = [classes[label] for label in np.asarray(labels).tolist()]
-    found = {part["slice"]: part for part in slices(labels, logits, classes, names, minimum)}
+    found = {part["slice"]: part for part in slices(labels, logits, classes, names, minimum, groups)}
     return [found[name] for name in classes if name in found]
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mien.errors import MienError
-from mien.evaluation.request import Request, about, copied, open_role, predict, what_was_seen
+from mien.evaluation.request import Request, about, copied, open_role, people_of, predict, what_was_seen
 from mien.files import replacing, write_json
 from mien.inference.model import Model
 from mien.intervals import Values
@@ -20,6 +20,7 @@ from mien.parquet import read_table
 from mien.protocols import Role
 from mien.protocols.batches import Samples
 from mien.registry import Component
+from mien.runs.predictions import People, with_people
 from mien.runs.run import Run
 from mien.tasks.base import targets_of
 from mien.workspace import Workspace
@@ -52,20 +53,34 @@ def measure_values(
     seen = opened.seen
     exact, _ = copied(samples, seen)
     unseen = None if exact is None or exact.all() else ~exact
+    people = people_of(request, samples)
+    groups = None if people is None else people.groups
     measured = {
         **about(opened),
         **task.about,
         "limits": model.limits,
-        **measure_rows(scores),
-        "clean": None if unseen is None else measure_rows({name: of[unseen] for name, of in scores.items()}),
+        **measure_rows(scores, groups),
+        "grouped_by": people and people.column,
+        "clean": None
+        if unseen is None
+        else measure_rows(
+            {name: of[unseen] for name, of in scores.items()}, None if groups is None else groups[unseen]
+        ),
         **what_was_seen(opened, seen),
     }
-    _write_rows(request.predictions, samples, outputs, true, scores)
+    _write_rows(request.predictions, samples, outputs, true, scores, people)
     write_json(request.metrics, measured)
     return measured
 
 
-def _write_rows(file: Path, samples: Samples, outputs: Tensor, true: Tensor, scores: Mapping[str, Values]) -> None:
+def _write_rows(
+    file: Path,
+    samples: Samples,
+    outputs: Tensor,
+    true: Tensor,
+    scores: Mapping[str, Values],
+    people: People | None,
+) -> None:
     """Split and id of each row, what is true of it, what was predicted, and what it is measured by."""
     columns = {
         "split": pa.array([samples.splits[part] for part in samples.part], pa.string()),
@@ -75,7 +90,7 @@ def _write_rows(file: Path, samples: Samples, outputs: Tensor, true: Tensor, sco
         **{name: pa.array(of, pa.float64()) for name, of in scores.items()},
     }
     with replacing(file) as temporary:
-        pq.write_table(pa.table(columns), temporary)
+        pq.write_table(with_people(pa.table(columns), people), temporary)
 
 
 def read_scores(file: Path, name: str) -> tuple[list[tuple[str, str]], Values]:

@@ -3,27 +3,30 @@
 import contextlib
 import importlib.util
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from mien import environment
-from mien.augment import Pipeline
+from mien.augment import Pipeline, Seen
 from mien.data.dataset import Dataset
 from mien.data.labels import FER2013, SCHEMES, LabelScheme, scheme_named
 from mien.data.votes import by_majority, labels_under
 from mien.errors import MienError, reason, unknown
 from mien.experiment.problems import problem_at
-from mien.experiment.schema import Experiment
+from mien.experiment.schema import Experiment, TrainSection
 from mien.images import Pixels
+from mien.models.layers import freeze as freeze_layers
+from mien.models.layers import last_layer, under
 from mien.models.summary import Summary, summarize
 from mien.optimizers import Factor
 from mien.protocols import ROLES, Part, Role, Roles, without
-from mien.protocols.batches import Samples, step_seed
+from mien.protocols.batches import Samples, step_seed, training_steps
 from mien.registry import Component, build
 from mien.tasks.base import targets_of
 
@@ -32,10 +35,12 @@ from mien.tasks.base import targets_of
 class Check:
     """What `mien check` shows: the model, and the rows of each role where the data set is there.
 
-    `left_out` counts the rows of each role that have no label under the scheme, by reason.
+    `frozen` is the number of parameters that don't learn. `left_out` counts the rows of each role that have no label
+    under the scheme, by reason.
     """
 
     summary: Summary
+    frozen: int
     scheme: LabelScheme
     rows: dict[Role, int] | None
     left_out: dict[Role, dict[str, int]] | None
@@ -77,16 +82,46 @@ def check(experiment: Experiment, dataset: Dataset | None) -> Check:
     build_loss(experiment, counts["fit"])
     # Without the data set, assume enough rows that no warm-up rounds to the whole training.
     fit = sum(counts["fit"]) if dataset is not None else 1000 * experiment.train.batch_size
-    steps = -(-fit // experiment.train.batch_size)
+    steps = training_steps(fit, experiment.train.batch_size)
+    if min(fit, experiment.train.batch_size) == 1:
+        _check_single(model, (channels, size, size), fit)
+    freeze(experiment, model)
+    frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
     build_optimizer(experiment, model)
     build_schedule(experiment, steps)
-    environment.device(experiment.train.device)
+    check_devices(experiment.train)
     if experiment.train.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise MienError(
             "TensorBoard isn't installed", key="train.tensorboard", expected="pip install 'mien[tensorboard]'"
         )
     rows = {role: sum(counts[role]) for role in ROLES} if dataset is not None else None
-    return Check(summary, names, rows, without)
+    return Check(summary, frozen, names, rows, without)
+
+
+def check_devices(section: TrainSection) -> None:
+    """Raise MienError unless this machine has the devices of a training, and each of them gets a row of every batch."""
+    environment.check_devices(section.devices, environment.device(section.device))
+    number = section.devices * section.nodes
+    if section.batch_size < number:
+        raise MienError(
+            f"{number} devices can't share a batch of {section.batch_size} rows",
+            key="train.batch_size",
+            expected=f"at least {number}; batch_size is that of all devices together",
+        )
+
+
+def _check_single(model: nn.Module, shape: tuple[int, int, int], rows: int) -> None:
+    """MienError where a model can't be trained on an image at a time, as batch norm can't on maps of 1 × 1."""
+    try:
+        with torch.no_grad():
+            model.train()(torch.zeros(1, *shape))
+    except ValueError as error:
+        given = "the fit role has one row" if rows == 1 else "each batch has one row"
+        raise MienError(
+            f"{given}, and this model can't learn from a single one ({reason(error)})",
+            key="train.batch_size",
+            expected="at least 2 rows, since batch norm needs more than one value of each channel",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -160,7 +195,8 @@ def build_augment(experiment: Experiment) -> Callable[[Pixels, int], Pixels]:
 
     def augment(faces: Pixels, epoch: int) -> Pixels:
         torch.manual_seed(step_seed(experiment.train.seed, epoch, 0))
-        changed, _ = pipeline(torch.from_numpy(faces).permute(0, 3, 1, 2).float())
+        seen = Seen(torch.arange(len(faces)), epoch, experiment.train.seed)
+        changed, _ = pipeline(torch.from_numpy(faces).permute(0, 3, 1, 2).float(), seen=seen)
         return np.asarray(changed.clamp(0, 255).round().byte().permute(0, 2, 3, 1).numpy())
 
     return augment
@@ -214,12 +250,36 @@ def build_loss(experiment: Experiment, class_counts: list[int]) -> nn.Module:
     return loss
 
 
-def build_optimizer(experiment: Experiment, *modules: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser over all parameters of some modules."""
-    parameters = [parameter for module in modules for parameter in module.parameters()]
+def freeze(experiment: Experiment, model: nn.Module) -> list[nn.Module]:
+    """Make what `model.freeze` names learn no more; gives its batch norms, which a training keeps in eval mode."""
+    with _at("model.freeze"):
+        return freeze_layers(model, experiment.model.shared("freeze"))
+
+
+def build_optimizer(experiment: Experiment, model: nn.Module, *heads: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser over all parameters of a model that learn, and of further heads.
+
+    The learning rates of all but the last layers are multiplied by `optimizer.body`.
+    """
+    parameters = [
+        parameter for module in (model, *heads) for parameter in module.parameters() if parameter.requires_grad
+    ]
     with _at("optimizer"):
         optimizer: torch.optim.Optimizer = build("optimizer", experiment.optimizer, parameters=parameters)
+        body = experiment.optimizer.shared("body")
+        if body != 1:
+            last = last_layer(model)
+            slow = {id(parameter) for name, parameter in model.named_parameters() if not under(name, [last])}
+            optimizer.param_groups = [part for group in optimizer.param_groups for part in _parts(group, slow, body)]
     return optimizer
+
+
+def _parts(group: dict[str, Any], slow: Collection[int], body: float) -> list[dict[str, Any]]:
+    """An optimiser's group as two: at its own rate, and at `body` times it; without what is empty."""
+    quick = [parameter for parameter in group["params"] if id(parameter) not in slow]
+    rest = [parameter for parameter in group["params"] if id(parameter) in slow]
+    parts = [{**group, "params": quick, "body": 1.0}, {**group, "params": rest, "body": body, "lr": body * group["lr"]}]
+    return [part for part in parts if part["params"]]
 
 
 def build_schedule(experiment: Experiment, steps_per_epoch: int) -> Factor:

@@ -33,7 +33,8 @@ def json_schema() -> dict[str, Any]:
         {"type": "object", "properties": {"name": file}, "required": ["name"]},
     ]
     schema["properties"]["tta"]["enum"] = ["none", *names("tta")]
-    flags = {"type": "array", "items": {"enum": list(FLAGS)}}
+    suspects = {"type": "string", "pattern": r"\.csv$", "description": "Likely label errors, by mien suspects."}
+    flags = {"type": "array", "items": {"anyOf": [{"enum": list(FLAGS)}, suspects]}}
     schema["properties"]["exclude"] = flags
     for name in names("protocol"):
         definitions[f"protocol_{name}"]["properties"]["exclude"] = flags

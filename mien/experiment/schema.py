@@ -43,7 +43,7 @@ class DatasetSection(Section):
 
 
 # Keys of `train` that came later; unused, they change no number, and a file doesn't show them.
-_LATER = ("ema", "mixup", "cutmix", "votes")
+_LATER = ("ema", "mixup", "cutmix", "votes", "devices", "nodes")
 
 
 def monitors() -> list[str]:
@@ -67,7 +67,8 @@ class TrainSection(Section):
 
     Without `monitor`, it is the task's score on the choose role. `ema` is the decay of the weights' moving average,
     `mixup` and `cutmix` the alpha by which images are mixed: see `mien.training.mixing`. `votes` is the weight of a
-    second head's loss on the raters' votes: see `mien.training.votes_head`.
+    second head's loss on the raters' votes: see `mien.training.votes_head`. `devices` of each of `nodes` machines share
+    every batch: see `mien.training.devices`.
     """
 
     epochs: Annotated[int, Field(ge=1)]
@@ -76,6 +77,8 @@ class TrainSection(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 42
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: Annotated[int, Field(ge=1)] = 1
+    nodes: Annotated[int, Field(ge=1)] = 1
     keep: Literal["last", "best"] = "best"
     monitor: Annotated[str, PlainValidator(_monitor), WithJsonSchema({"type": "string"})] = "choose_accuracy"
     early_stopping: Annotated[int, Field(ge=1)] | None = None
@@ -116,7 +119,8 @@ class Experiment(Section):
     optimizer: SerializeAsAny[Component]
     schedule: SerializeAsAny[Component]
     train: TrainSection
-    # Rows with one of these flags of the data set's audit are neither fit nor chosen on; the protocol's are among them.
+    # Rows with one of these flags of the data set's audit, or listed by a CSV of suspects, are neither fit nor chosen
+    # on; the protocol's are among them.
     exclude: tuple[str, ...] = ()
     # Evaluation also averages the probabilities of these views of each image.
     tta: Annotated[str, BeforeValidator(_tta)] = "none"
@@ -126,7 +130,7 @@ class Experiment(Section):
     def to_yaml(self) -> str:
         """The whole experiment, defaults included, as a file that can be trained again."""
         # Without them, runs from before there were the keys match later seeds.
-        unused = {key: True for key in _LATER if getattr(self.train, key) is None}
+        unused = {key: True for key in _LATER if getattr(self.train, key) == TrainSection.model_fields[key].default}
         without: dict[str, Any] = {"train": unused, **({} if self.explain else {"explain": True})}
         return dump_yaml(self.model_dump(mode="json", exclude=without))
 
@@ -313,10 +317,11 @@ def _protocol(value: Any, source: Source, problems: list[MienError]) -> tuple[An
 
 
 def _flags(value: Any, path: KeyPath, source: Source, problems: list[MienError]) -> list[str]:
-    """A list of an audit's flags; unknown ones are appended to `problems`."""
+    """A list of an audit's flags and of CSVs of suspects; unknown ones are appended to `problems`."""
     from mien.audit import FLAGS
 
-    return _listed(value, path, source, problems, "flag", list(FLAGS), "[leaked, blank]")
+    files = [one for one in value if isinstance(one, str) and one.endswith(".csv")] if isinstance(value, list) else []
+    return _listed(value, path, source, problems, "flag", [*FLAGS, *files], "[leaked, blank]")
 
 
 def _listed(

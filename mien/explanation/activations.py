@@ -13,7 +13,7 @@ from mien.explanation.context import Context
 from mien.explanation.layers import choose_layers, map_layers, outputs_of
 from mien.explanation.rows import RULE, probabilities_of, row_facts, surest, typical_classes, typical_rows
 from mien.explanation.storage import Arrays
-from mien.metrics.calibration import probabilities
+from mien.metrics.probabilities import probabilities
 from mien.registry import register
 
 CHANNELS = 64

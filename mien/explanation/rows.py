@@ -10,7 +10,7 @@ from mien.data.labels import LabelScheme, canonical
 from mien.errors import MienError, nearest
 from mien.explanation.context import Context
 from mien.intervals import Values
-from mien.metrics.calibration import probabilities
+from mien.metrics.probabilities import probabilities
 
 Indices = npt.NDArray[np.int64]
 

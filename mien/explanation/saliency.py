@@ -40,6 +40,8 @@ _BATCH = 128
 _WINDOW, _STEP = 1 / 6, 1 / 12
 # Occlusion takes a hundred forward passes a row, so it is done for so many rows of each class.
 PER_CLASS = 20
+# Of fewer cells a side nobody sees which part of a face is meant.
+USEFUL = 5
 # One twin may be like the model by chance: what random weights make of a class is the same for all rows.
 TWINS = 3
 _DRAWS = 1000
@@ -56,11 +58,12 @@ class MapLayer(NamedTuple):
 
 
 def last_map(model: nn.Module, inputs: Tensor) -> MapLayer:
-    """The layer that gives the last map of more than one cell a side, found by one forward pass of `inputs`.
+    """The layer that gives the last map of useful size, found by one forward pass of `inputs`.
 
-    That is what the last convolutions hand on, with their normalisation, ReLU, pooling and shortcut: the output of a
-    convolution inside of a residual branch would miss the half that goes around it. Layers that are called more than
-    once don't count. Raises MienError for a model without convolutions.
+    Useful are `USEFUL` cells a side; of a model whose maps all have fewer it is the last of the largest. That is what
+    convolutions hand on, with their normalisation, ReLU, pooling and shortcut: the output of a convolution inside of a
+    residual branch would miss the half that goes around it. Layers that are called more than once don't count. Raises
+    MienError for a model without convolutions.
 
     Cells are taken to be a whole number of pixels apart, and the map to lie in the middle of the image: a net without
     padding doesn't see the image's rim from as many places.
@@ -85,7 +88,9 @@ def last_map(model: nn.Module, inputs: Tensor) -> MapLayer:
     if not once:
         raise MienError("the model gives no map that Grad-CAM could show", key="gradcam", expected="convolutions")
     # A layer and those that it stands in give the same tensor: the innermost names it best, and is called first.
-    name = next(one for one in once if outputs[one] is outputs[once[-1]])
+    sides = {name: min(outputs[name].shape[2:]) for name in once}
+    last = [name for name in once if sides[name] >= min(USEFUL, max(sides.values()))][-1]
+    name = next(one for one in once if outputs[one] is outputs[last])
     height, width = outputs[name].shape[2:]
     side = inputs.shape[3]
     step = min(max(1, round(side / width)), side / width)

@@ -23,13 +23,15 @@ from mien.faces.squares import WIDEN, Square
 from mien.images import Pixels
 
 # Longest sides of the photo at which YuNet looks: it finds faces of about 25 to 400 pixels. Where it finds none, it
-# looks at a small photo once more, enlarged: see docs/predict.md for what that brings.
+# looks at a small photo once more, enlarged.
 _YUNET_SIDES = (1280, 320)
 _ENLARGED = 2
-_YUNET_SCORE = 0.6
+YUNET_SCORE = 0.6
 # The net halves an image five times.
-_YUNET_LEAST = 32
-_YUNET_OVERLAP = 0.3
+YUNET_LEAST = 32
+YUNET_OVERLAP = 0.3
+# Places are taken in so many parts of a pixel: another runtime, which adds in another order, then gives the same.
+YUNET_PARTS = 16
 # The cascade searches all sizes from 24 pixels on; its time and its mistakes grow with the photo's side
 # and with every smaller size of faces, so both are limited.
 _CASCADE = "haarcascade_frontalface_alt2.xml"
@@ -38,7 +40,7 @@ _CASCADE_FACE = 30
 _CASCADE_NEIGHBOURS = 3
 
 # Of two boxes that share more than this part of the smaller one, only the one with the higher score is a face.
-_SHARED = 0.5
+SHARED = 0.5
 
 
 class Box(NamedTuple):
@@ -170,7 +172,7 @@ class Detector:
                     found.append(Found(*one).scaled(1 / scale))
         # What lies mostly beyond the photo was seen in its repeated edge.
         whole = Box(0, 0, image.shape[1], image.shape[0])
-        return [one for one in found if _common(one.box, whole) > _SHARED * one.box.side**2]
+        return [one for one in found if _common(one.box, whole) > SHARED * one.box.side**2]
 
 
 def open_detector(given: str = "auto", weights: Path | None = None) -> Detector:
@@ -256,15 +258,16 @@ def _yunet_of(data: bytes) -> Detector:
         if not hasattr(own, "net"):
             # The framework's name and the weights' bytes: a path would meet OpenCV's own ideas of file names.
             weights = np.frombuffer(data, np.uint8), np.empty(0, np.uint8)
-            own.net = cv2.FaceDetectorYN.create("onnx", *weights, (64, 64), _YUNET_SCORE, _YUNET_OVERLAP, 5000)
+            with silent():
+                own.net = cv2.FaceDetectorYN.create("onnx", *weights, (64, 64), YUNET_SCORE, YUNET_OVERLAP, 5000)
         return own.net
 
-    with _silent():
+    with silent():
         net().detect(np.zeros((64, 64, 3), np.uint8))
 
     def find(image: Pixels) -> list[Found]:
         # On images of a few pixels it now and then, not at every call, finds faces of any size.
-        low, narrow = (max(0, _YUNET_LEAST - side) for side in image.shape[:2])
+        low, narrow = (max(0, YUNET_LEAST - side) for side in image.shape[:2])
         image = np.pad(image, ((0, low), (0, narrow), (0, 0)), mode="edge")
         net().setInputSize((image.shape[1], image.shape[0]))
         _, rows = net().detect(np.ascontiguousarray(image[:, :, ::-1]))
@@ -276,21 +279,28 @@ def _yunet_of(data: bytes) -> Detector:
 
 def _found(row: list[float]) -> Found:
     """A row of YuNet's: a box, five points (of the person's right first, which is on the picture's left), a score."""
-    return Found(Box(*row[:4]), row[14], tuple(zip(row[4:14:2], row[5:14:2], strict=True)))
+    # numpy's way leaves what isn't finite.
+    places: list[float] = (np.round(np.array(row[:14]) * YUNET_PARTS) / YUNET_PARTS).tolist()
+    return Found(Box(*places[:4]), row[14], tuple(zip(places[4::2], places[5::2], strict=True)))
 
 
 _EXPECTED = "YuNet's weights, face_detection_yunet_2023mar.onnx of OpenCV's model zoo, or auto, yunet, cascade or none"
 
 
+# The level is the process's: one thread alone may change it and put it back.
+_SILENCE = threading.RLock()
+
+
 @contextmanager
-def _silent() -> Iterator[None]:
-    """OpenCV prints its own account of an error before it raises one."""
-    before = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(before)
+def silent() -> Iterator[None]:
+    """OpenCV prints its own account of an error before it raises one, and OpenCV 5 a warning for each net."""
+    with _SILENCE:
+        before = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        try:
+            yield
+        finally:
+            cv2.utils.logging.setLogLevel(before)
 
 
 def _square(x: float, y: float, side: float) -> Square:
@@ -310,7 +320,7 @@ def _surest(found: Sequence[Found]) -> list[Found]:
     """Those whose boxes don't mostly overlap one with a higher score."""
     surest: list[Found] = []
     for one in sorted(found, key=lambda one: -one.score):
-        if all(_shared(one.box, other.box) <= _SHARED for other in surest):
+        if all(_shared(one.box, other.box) <= SHARED for other in surest):
             surest.append(one)
     return surest
 

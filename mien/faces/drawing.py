@@ -24,12 +24,16 @@ _POINT, _BOX, _RIM = (86, 180, 233), (230, 159, 0), (20, 24, 28)
 
 
 def overlay(
-    image: Pixels, boxes: Sequence[Box], points: Sequence[Points], labels: Sequence[str] | None = None
+    image: Pixels,
+    boxes: Sequence[Box],
+    points: Sequence[Points],
+    labels: Sequence[str] | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Pixels:
     """A copy of an image with each face's box, points and label, RGB; without labels several faces have numbers from 1.
 
     `image` is uint8 (height, width, 1 or 3), `points` one (n, 2) a face: pixel centres from 0 of that image. The copy
-    is scaled to a longest side of 512 to 1280 pixels.
+    is scaled to a longest side of 512 to 1280 pixels, or to `size`, width and height of the same shape.
 
     >>> overlay(np.zeros((48, 32, 1), np.uint8), [Box(0, 0, 32, 48)], [np.full((68, 2), 16, np.float32)]).shape
     (512, 341, 3)
@@ -37,14 +41,25 @@ def overlay(
     height, width = image.shape[:2]
     longest = max(height, width)
     scale = max(1.0, _SMALLEST / longest, *(_FACE / max(box.side, 1) for box in boxes))
-    scale = min(scale, _LARGEST / longest)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    scale = size[0] / width if size else min(scale, _LARGEST / longest)
+    size = size or (max(1, round(width * scale)), max(1, round(height * scale)))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     scaled = cv2.resize(image, size, interpolation=method)
     drawn = cv2.cvtColor(scaled, cv2.COLOR_GRAY2RGB) if scaled.ndim == 2 else scaled.copy()
     numbers = [str(number) for number in range(1, len(boxes) + 1)] if len(boxes) > 1 else [""] * len(boxes)
     corners = [_face(drawn, box, own, scale) for box, own in zip(boxes, points, strict=True)]
     return _labelled(np.asarray(drawn, np.uint8), corners, numbers if labels is None else labels)
+
+
+def steady_size(width: int, height: int) -> tuple[int, int]:
+    """The size of all pictures of a video: a longest side of 512 to 1280 pixels, and even sides, as codecs want them.
+
+    >>> steady_size(1921, 1080), steady_size(64, 48)
+    ((1280, 720), (512, 384))
+    """
+    longest = max(width, height)
+    scale = min(max(1.0, _SMALLEST / longest), _LARGEST / longest)
+    return max(2, 2 * round(width * scale / 2)), max(2, 2 * round(height * scale / 2))
 
 
 def _face(drawn: Any, box: Box, points: Points, scale: float) -> Corners:

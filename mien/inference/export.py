@@ -132,16 +132,16 @@ def _about(run: Run, precision: Precision, raw: str) -> dict[str, Any]:
         "raw_output": raw,
         "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "exclude": run.content.get("exclude", []),
-        "metrics": {role: _numbers(read_metrics(file)) for role, file in metrics.items() if file.is_file()},
+        "metrics": {role: numbers(read_metrics(file)) for role, file in metrics.items() if file.is_file()},
     }
 
 
-def _numbers(metrics: dict[str, Any]) -> dict[str, Any]:
+def numbers(metrics: dict[str, Any]) -> dict[str, Any]:
     """The scores of a metrics file with their rows, intervals and clean twins, at each size where there are several."""
     kept: dict[str, Any] = {}
     for key, value in metrics.items():
         if isinstance(value, str | int | float) or key == "interval":
             kept[key] = value
         elif isinstance(value, dict) and (key in ("clean", "sizes") or key.isdigit()):
-            kept[key] = _numbers(value)
+            kept[key] = numbers(value)
     return kept

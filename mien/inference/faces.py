@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from mien.errors import MienError
+from mien.extras import require
 from mien.faces.drawing import overlay
 from mien.html_table import html_table
 from mien.images import Photo, photo_of, read_photo, to_uint8
@@ -61,6 +62,7 @@ class Faces(Sequence[FaceAnswer]):
 
     def to_pandas(self) -> "pd.DataFrame":
         """A row a face, as `mien predict` writes them; an image without any has a row, too."""
+        require("a table of faces", "pandas")
         import pandas as pd
 
         return pd.DataFrame(self.rows())

@@ -14,6 +14,7 @@ from mien import environment
 from mien.data.labels import LabelScheme
 from mien.errors import FailedError, MienError, nearest
 from mien.experiment.schema import Experiment
+from mien.extras import require
 from mien.faces.detector import Detector, open_detector
 from mien.faces.ibug import POINTS
 from mien.images import Color, Photo, Pixels
@@ -37,7 +38,9 @@ SHIPPED: Mapping[str, Path] = MappingProxyType(
     {
         "mien-m": _HERE / "mien-m.onnx",
         "mien-m-int8": _HERE / "mien-m-int8.onnx",
-        "landmarks-small": Path(__file__).parents[1] / "landmarks" / "packaged" / "landmarks-small.safetensors",
+        "mien-s": _HERE / "mien-s.onnx",
+        "mien-s-int8": _HERE / "mien-s-int8.onnx",
+        "landmarks-small": Path(__file__).parents[1] / "landmarks" / "packaged" / "landmarks-small.onnx",
     }
 )
 # The model that photos are told by, unless another is named.
@@ -89,7 +92,7 @@ class Model:
 
     def probabilities(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """What a user is told, float64 (n, classes), rows summing to 1: the softmax of logits over the temperature."""
-        from mien.metrics.calibration import probabilities
+        from mien.metrics.probabilities import probabilities
 
         return probabilities(self.logits(images), self.temperature or 1.0)
 
@@ -241,7 +244,7 @@ def list_shipped() -> list[dict[str, Any]]:
 
 def _header(path: Path) -> dict[str, Any]:
     """What a shipped file says of itself."""
-    header = read_about(open_session(path, 1)[0], path) if path.suffix == ".onnx" else read_header(path)
+    header = file_header(path)
     assert header is not None
     return header
 
@@ -249,7 +252,17 @@ def _header(path: Path) -> dict[str, Any]:
 def _card(name: str) -> Path:
     """The file that says what a shipped model is for: it is of all its precisions."""
     path = SHIPPED[name]
-    return path.with_name("README.md") if path.suffix == ".safetensors" else path.with_name("mien-m.md")
+    return (
+        path.with_name("README.md") if name == "landmarks-small" else path.with_name(name.removesuffix("-int8") + ".md")
+    )
+
+
+def card_of(name: str, digest: str) -> str | None:
+    """The card of a model by its name and its file's SHA-256, as Markdown; None for one that mien doesn't ship."""
+    path = SHIPPED.get(name)
+    if path is None or not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        return None
+    return _card(name).read_text(encoding="utf-8")
 
 
 def load_shipped(name: str, threads: int | None = None) -> Model:
@@ -261,7 +274,7 @@ def load_shipped(name: str, threads: int | None = None) -> Model:
             file=str(path),
             expected="a run of the workspace, by name",
         )
-    return replace(load_file(path, threads), name=name) if path.suffix == ".onnx" else _opened(name, path)
+    return replace(load_file(path, threads), name=name)
 
 
 def load_file(path: Path, threads: int | None = None) -> Model:
@@ -297,16 +310,25 @@ def load_file(path: Path, threads: int | None = None) -> Model:
 
 def file_header(path: Path) -> dict[str, Any] | None:
     """What a file that mien exported says of itself; None for the model of someone else."""
-    return read_about(open_session(path)[0], path) if path.suffix == ".onnx" else None
+    return read_about(open_session(path, 1)[0], path) if path.suffix == ".onnx" else None
 
 
 def load_run(run: Run) -> Model:
     """The model of a finished run; raises MienError for a run without weights."""
+    _require_torch()
     return _opened(run.name, own_weights(run), run.experiment)
 
 
 def own_weights(run: Run) -> Path:
-    """The weights file of a finished run."""
+    """The weights file of a finished run; a MienError says why there is none."""
+    if run.published:
+        name = run.folder.name
+        shipped = f"; mien ships that model: give its name, {name}" if name in SHIPPED else ""
+        raise MienError(
+            f"what is published of {name} are its numbers and pages, without weights",
+            file=str(run.folder),
+            expected=f"the run itself{shipped}",
+        )
     if not run.weights.exists():
         raise MienError(
             f"run {run.name} is {run.state} and has no weights",
@@ -316,7 +338,12 @@ def own_weights(run: Run) -> Path:
     return run.weights
 
 
+def _require_torch() -> None:
+    require("a run or a file of weights, unlike ONNX,", "torch")
+
+
 def _opened(name: str | None, path: Path, experiment: Experiment | None = None) -> Model:
+    _require_torch()
     header = read_header(path)
     # Only now, so that torch is loaded when a model is.
     from mien.inference.network import TorchBackend, load_network

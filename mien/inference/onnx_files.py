@@ -23,21 +23,11 @@ MAX_BYTES = 512 * 2**20
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 
 
-def require_onnx() -> None:
-    """Raise MienError, saying what to install, where onnx or onnxruntime is missing."""
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-    except ImportError as error:
-        raise MienError(f"ONNX files need {error.name}", expected="pip install 'mien[export]'") from error
-
-
 def open_session(path: Path, threads: int | None = None) -> "tuple[InferenceSession, str]":
     """A session on a file that anyone may have made, and the file's SHA-256; on `threads` threads, or on all cores.
 
     Raises MienError for a file that is too large, no valid ONNX, in several files, or has operators that aren't ONNX's.
     """
-    require_onnx()
     import onnxruntime
 
     data = _read(path)
@@ -75,10 +65,10 @@ def _read(path: Path) -> bytes:
         raise MienError("this isn't an ONNX file", file=str(path))
     with reading(path, "this ONNX file", MienError):  # protobuf decodes texts when they are asked for.
         _check_parts(model, path)
-    try:
-        onnx.checker.check_model(data)
-    except onnx.checker.ValidationError as error:
-        raise MienError(f"this is no valid ONNX ({_short(error)})", file=str(path)) from error
+        try:
+            onnx.checker.check_model(data)
+        except onnx.checker.ValidationError as error:
+            raise MienError(f"this is no valid ONNX ({_short(error)})", file=str(path)) from error
     return data
 
 

@@ -22,7 +22,11 @@ UNCERTAIN = "uncertain"
 SMALLEST = 18.0  # the side of the detector's box, in pixels of the photo
 BLUREST = 0.02  # `sharpness`
 MOST_TURNED = 0.6  # `turn`
-_SHARP_SIDE = 48
+SHARP_SIDE = 48
+
+
+class TooManyFacesError(MienError):
+    """A photo with more faces than are told."""
 
 
 class Classifier(Protocol):
@@ -104,7 +108,7 @@ class Predictor:
     Faces smaller than `min_size` pixels, or of which the detector is less sure than `min_score`, are left out;
     `largest` leaves one a photo. Answers below `min_confidence` are uncertain. `classes` restricts the answers to
     these, their probabilities made to sum to 1; raises MienError for a class that the model hasn't. `pointer` adds the
-    68 points.
+    68 points. A photo with more than `max_faces` is refused.
     """
 
     model: Classifier
@@ -115,6 +119,7 @@ class Predictor:
     largest: bool = False
     min_confidence: float = 0.0
     pointer: Pointer | None = None
+    max_faces: int | None = None
 
     def __post_init__(self) -> None:
         for name in self.classes:
@@ -136,7 +141,10 @@ class Predictor:
         return tuple(name for name in self.model.scheme.classes if name in self.classes or not self.classes)
 
     def answers(self, photos: Sequence[Photo]) -> list[list[FaceAnswer]]:
-        """The faces of each photo, from left to right, with their answers; all are told at once."""
+        """The faces of each photo, from left to right, with their answers; all are told at once.
+
+        Raises TooManyFacesError for a photo with more than `max_faces`.
+        """
         faces = [self._faces(photo) for photo in photos]
         pairs = [(photo, face) for photo, own in zip(photos, faces, strict=True) for face in own]
         if not pairs:
@@ -159,7 +167,11 @@ class Predictor:
             for face in self.detector.faces(photo.pixels)
             if face.box.side >= self.min_size * photo.scale and (face.score is None or face.score >= self.min_score)
         ]
-        return [max(faces, key=lambda face: face.box.side)] if self.largest and faces else faces
+        if self.largest and faces:
+            return [max(faces, key=lambda face: face.box.side)]
+        if self.max_faces is not None and len(faces) > self.max_faces:
+            raise TooManyFacesError(f"the image has {len(faces)} faces", expected=f"at most {self.max_faces}")
+        return faces
 
     def _cut(self, pixels: Pixels, face: Face) -> Pixels:
         if self.detector.find is None:
@@ -207,9 +219,9 @@ def sharpness(face: Pixels) -> float:
     0.0
     """
     gray = luma(face)[:, :, 0]
-    if gray.shape != (_SHARP_SIDE, _SHARP_SIDE):
-        method = cv2.INTER_AREA if len(gray) > _SHARP_SIDE else cv2.INTER_LINEAR
-        gray = np.asarray(cv2.resize(gray, (_SHARP_SIDE, _SHARP_SIDE), interpolation=method), np.uint8)
+    if gray.shape != (SHARP_SIDE, SHARP_SIDE):
+        method = cv2.INTER_AREA if len(gray) > SHARP_SIDE else cv2.INTER_LINEAR
+        gray = np.asarray(cv2.resize(gray, (SHARP_SIDE, SHARP_SIDE), interpolation=method), np.uint8)
     spread = float(gray.var())
     return float(cv2.Laplacian(gray, cv2.CV_64F).var()) / spread if spread else 0.0
 

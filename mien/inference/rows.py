@@ -1,7 +1,7 @@
-"""Answers as rows of plain values: one a face, one for a photo without any, one for a file that can't be read.
+"""Answers as rows of plain values: one a face, one for a picture without any, one for a file that can't be read.
 
 docs/predict.md documents the columns; they stay. CSV, Parquet and tables have them flat; JSON has `box`, `eyes`,
-`probabilities` and `points` as lists and objects.
+`probabilities`, `smoothed` and `points` as lists and objects.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 from mien.errors import MienError
 from mien.faces.ibug import POINTS
-from mien.inference.predictor import FaceAnswer
+from mien.inference.predictor import UNCERTAIN, FaceAnswer
 
 Row = dict[str, Any]
 
@@ -17,19 +17,23 @@ NO_FACE, ERROR = "no face", "error"
 TEXTS = ("path", "answer", "uncertain", "error", "top", "model")
 BOX = ("x", "y", "width", "height")
 EYES = ("left_eye_x", "left_eye_y", "right_eye_x", "right_eye_y")
-_P = "p_"
+WHOLE = ("frame", "face", "track")
+_P, _S = "p_", "s_"
+_SHARES = {_P: "probabilities", _S: "smoothed"}
 _DIGITS = 6
 
 
-def columns(classes: Sequence[str], with_points: bool = False) -> list[str]:
+def columns(classes: Sequence[str], with_points: bool = False, with_frames: bool = False) -> list[str]:
     """The columns of a table of answers, in order.
 
-    >>> columns(["happy", "sad"])[8:11]
+    >>> columns(["happy", "sad"])[9:12]
     ['p_happy', 'p_sad', 'entropy']
+    >>> columns(["happy", "sad"], with_frames=True)[9:13]
+    ['p_happy', 'p_sad', 's_happy', 's_sad']
     """
-    shares = [f"{_P}{name}" for name in classes]
+    shares = [f"{kind}{name}" for kind in ((_P, _S) if with_frames else (_P,)) for name in classes]
     coordinates = [f"{axis}{number}" for number in range(1, POINTS + 1) for axis in "xy"] if with_points else []
-    first = ("path", "frame", "time", "face", "answer", "uncertain", "error", "top")
+    first = ("path", "frame", "time", "face", "track", "answer", "uncertain", "error", "top")
     return [*first, *shares, "entropy", *BOX, "score", *EYES, "size", "sharpness", "model", *coordinates]
 
 
@@ -38,6 +42,35 @@ def rows_of(path: str, answers: Sequence[FaceAnswer]) -> list[Row]:
     if not answers:
         return [_row(path, {"answer": NO_FACE})]
     return [_row(path, _values(number, one)) for number, one in enumerate(answers, start=1)]
+
+
+def frame_rows(
+    path: str,
+    frame: int,
+    time: float,
+    answers: Sequence[FaceAnswer],
+    followed: Sequence[tuple[int, Mapping[str, float]]],
+    min_confidence: float = 0.0,
+) -> list[Row]:
+    """The rows of a video's frame, at a time in seconds; `followed` has each face's track and smoothed probabilities.
+
+    The answers are those of the smoothed probabilities, and uncertain where these are below `min_confidence`.
+    """
+    rows = rows_of(path, answers)
+    for row, (track, smoothed) in zip(rows, followed, strict=False):
+        top = max(smoothed, key=lambda name: smoothed[name])
+        low = f"confidence {smoothed[top]:.2f}" if smoothed[top] < min_confidence else ""
+        uncertain = "; ".join(filter(None, (row["uncertain"], low)))
+        shares = {f"{_S}{name}": round(value, _DIGITS) for name, value in smoothed.items()}
+        row.update(track=track, answer=UNCERTAIN if uncertain else top, uncertain=uncertain, top=top, **shares)
+    for row in rows:
+        row.update(frame=frame, time=round(time, _DIGITS))
+    return rows
+
+
+def smoothed_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """The smoothed probabilities by class of a row of a video's face."""
+    return {key.removeprefix(_S): value for key, value in row.items() if key.startswith(_S) and value is not None}
 
 
 def error_row(path: str, error: MienError) -> Row:
@@ -87,8 +120,8 @@ def nested(row: Mapping[str, Any]) -> Row:
     result: Row = {}
     groups = {**dict.fromkeys(BOX, "box"), **dict.fromkeys(EYES, "eyes")}
     for key, value in row.items():
-        if key.startswith(_P):
-            _object(result, "probabilities", key.removeprefix(_P), value)
+        if key[:2] in _SHARES:
+            _object(result, _SHARES[key[:2]], key[2:], value)
         elif key in groups or key[1:].isdigit():
             _list(result, groups.get(key, "points"), value)
         else:
@@ -117,8 +150,9 @@ def flat(content: Mapping[str, Any]) -> Row:
     """A row as `nested` gave it, flat again."""
     result: Row = {}
     for key, value in content.items():
-        if key == "probabilities":
-            result.update({f"{_P}{name}": share for name, share in (value or {}).items()})
+        if key in _SHARES.values():
+            kind = _P if key == _SHARES[_P] else _S
+            result.update({f"{kind}{name}": share for name, share in (value or {}).items()})
         elif key in ("box", "eyes"):
             result.update(zip(BOX if key == "box" else EYES, value or (), strict=False))
         elif key == "points":

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import safe_open
-
 from mien import __version__
 from mien.data.labels import LabelScheme
 from mien.errors import MienError
 from mien.experiment.schema import Experiment
+from mien.extras import require
 from mien.files import replacing
 from mien.reading import check, parse_json, reading
 from mien.runs.stored import WeightsHeader
@@ -62,6 +61,9 @@ def read_header(path: Path) -> dict[str, Any]:
 
     Raises MienError for a file that isn't there, or that mien didn't write.
     """
+    require("a file of weights", "safetensors")
+    from safetensors import safe_open
+
     try:
         with reading(path, "the weights", MienError), safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

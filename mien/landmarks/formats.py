@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mien import files
-from mien.data.importers.face_points import Header, upright
 from mien.faces.detector import Face
 from mien.faces.ibug import POINTS
+from mien.faces.orientation import Header, upright
 
 Points = npt.NDArray[np.float32]
 

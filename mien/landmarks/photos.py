@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mien import images
 from mien.errors import FailedError, MienError
@@ -13,14 +13,16 @@ from mien.files import write_bytes, write_json, write_text
 from mien.images import encode_png
 from mien.inference.predictor import face_points
 from mien.landmarks.formats import COORDINATES, Photo, Points, as_dict, csv_text, pts_texts
-from mien.landmarks.stored_points import PointModel
 from mien.progress import progress
+
+if TYPE_CHECKING:
+    from mien.landmarks.stored_points import PointModel
 
 Format = Literal["csv", "json", "pts"]
 
 
 def landmark_photos(
-    files: Sequence[Path], detector: Detector, predictor: PointModel, folder: Path, format: Format = "csv"
+    files: Sequence[Path], detector: Detector, predictor: "PointModel", folder: Path, format: Format = "csv"
 ) -> tuple[dict[str, Any], list[MienError]]:
     """Find the faces of photos and their points; write them into `folder`, and a picture with the points of each photo.
 
@@ -73,7 +75,7 @@ def landmark_photos(
     return result, errors
 
 
-def find_points(pixels: images.Photo, detector: Detector, predictor: PointModel) -> list[tuple[Face, Points]]:
+def find_points(pixels: images.Photo, detector: Detector, predictor: "PointModel") -> list[tuple[Face, Points]]:
     """The faces of a photo, each with its points (68, 2), pixel centres from 0; boxes and points are of the full photo.
 
     A face's square stays that of the pixels at hand.

@@ -10,13 +10,13 @@ NAME = "landmarks-small"
 PACKAGED = SHIPPED[NAME]
 
 
-def open_landmarker(workspace: Workspace, reference: str | None = None) -> Model:
-    """The landmark model that a reference of a run means, or without one the one that mien ships.
+def open_landmarker(workspace: Workspace, reference: str | None = None, *, threads: int | None = None) -> Model:
+    """The landmark model that a reference of a run means, or without one the one that mien ships, on so many threads.
 
     Raises MienError for a run that isn't there, isn't finished, or is on expressions.
     """
     if reference is None:
-        return load_shipped(NAME)
+        return load_shipped(NAME, threads)
     run = find_run(workspace, reference)
-    require(run.experiment.task, LANDMARKS, run.name, str(run.folder))
+    require(run.task, LANDMARKS, run.name, str(run.folder))
     return load_run(run)

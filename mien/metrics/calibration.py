@@ -6,22 +6,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq, minimize_scalar
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 from scipy.stats import t
 
 from mien.errors import FailedError
-from mien.intervals import CONFIDENCE, Values
+from mien.intervals import (
+    CONFIDENCE,
+    Counts,
+    Values,
+    by_group,
+    clusters,
+    percentile_interval,
+    resampled_means,
+    resampled_rows,
+)
 from mien.metrics.classification import Labels, Logits
+from mien.metrics.probabilities import probabilities
 
 BINS = 15
 _DRAWS = 2000
+_ROWS = 1024
 # Temperatures beyond these make a softmax a maximum, or flat.
 _COLDEST, _HOTTEST = 0.05, 20.0
-
-
-def probabilities(logits: Logits, temperature: float = 1.0) -> Values:
-    """The softmax of logits (n, k) over a temperature, float64 (n, k); the higher the temperature, the less sure."""
-    return np.asarray(softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1))
 
 
 def fit_temperature(logits: Logits, labels: Labels) -> float:
@@ -58,7 +64,18 @@ def _checked(logits: Logits, labels: Labels) -> Values:
 
 
 def _nll(logits: Values, labels: Labels) -> Values:
-    return -np.asarray(log_softmax(logits, axis=1))[np.arange(len(labels)), labels]
+    at = np.asarray(labels)[:, None]
+    return -_by_rows(lambda some, own: np.take_along_axis(log_softmax(some, axis=1), own, 1), logits, at)[:, 0]
+
+
+def _by_rows(work: Callable[..., Values], *arrays: npt.NDArray[Any]) -> Values:
+    """`work` of some rows at a time, since each step of its own would take as much memory as all logits."""
+    first = work(*(one[:_ROWS] for one in arrays))
+    of_all = np.empty((len(arrays[0]), *first.shape[1:]))
+    of_all[:_ROWS] = first
+    for start in range(_ROWS, len(of_all), _ROWS):
+        of_all[start : start + _ROWS] = work(*(one[start : start + _ROWS] for one in arrays))
+    return of_all
 
 
 class Bins(NamedTuple):
@@ -79,10 +96,18 @@ class Bins(NamedTuple):
         return float(abs(self.sums).sum())
 
 
-def bin_rows(confidence: Values, correct: npt.NDArray[np.bool_], *, equal_mass: bool = False, bins: int = BINS) -> Bins:
+def bin_rows(
+    confidence: Values,
+    correct: npt.NDArray[np.bool_],
+    *,
+    equal_mass: bool = False,
+    bins: int = BINS,
+    groups: Counts | None = None,
+) -> Bins:
     """Rows in bins of equal width, (0, 1/15], …, (14/15, 1], or of equal mass: as many rows in each.
 
-    `confidence` is the highest probability of each row, (n,); `correct` whether its class is the right one.
+    `confidence` is the highest probability of each row, (n,); `correct` whether its class is the right one. With
+    `groups`, int (n,) as `intervals.clusters` gives them, the errors are those of whole groups drawn.
     Source: Guo et al. (2017), section 2; equal mass: K. Nguyen, B. O'Connor (2015), Posterior calibration, EMNLP.
     """
     n = len(confidence)
@@ -106,6 +131,10 @@ def bin_rows(confidence: Values, correct: npt.NDArray[np.bool_], *, equal_mass: 
     sums = total(gaps) / n
     # A bin of a few rows, all right, shows no spread: its spread is at least what its confidence implies.
     spread = np.maximum(total(gaps**2) / n - sums**2, total(confidence * (1 - confidence)) / n)
+    if groups is not None:
+        table = np.where(place == np.arange(bins)[:, None], gaps, 0.0)
+        number = int(groups.max()) + 1
+        spread = np.maximum(spread, by_group(table, groups).var(axis=1, ddof=1) * n / number)
     return Bins(
         rows[there],
         total(confidence)[there] / rows[there],
@@ -174,41 +203,52 @@ def aurc(confidence: Values, correct: npt.NDArray[np.bool_]) -> float:
     return float(risk_coverage(confidence, correct)[1].mean())
 
 
-def measure_calibration(labels: Labels, logits: Logits, temperature: float = 1.0) -> dict[str, Any]:
+def measure_calibration(
+    labels: Labels, logits: Logits, temperature: float = 1.0, groups: Counts | None = None
+) -> dict[str, Any]:
     """The measures of calibration as plain data; `interval` gives the 95 % interval [low, high] of each.
 
     `nll` is the mean negative log likelihood in nats; `brier` the mean squared distance to the right answer, summed
     over the classes, so 0 … 2; `ece` and `ece_equal_mass` have 15 bins; `ece_corrected` and `ece_equal_mass_corrected`
     are their corrected values, to which their intervals belong; `aurc` is the area under the risk–coverage curve.
-    Intervals of NLL and Brier are Student's, that of `aurc` a bootstrap's over rows (a fixed seed).
+    Intervals of NLL and Brier are Student's, that of `aurc` a bootstrap's over rows (a fixed seed). With `groups`, int
+    (n,) as `intervals.clusters` gives them, these are a cluster bootstrap's, and the corrections are for whole groups.
     Raises FailedError for no rows and for logits that aren't finite.
     """
+    groups = None if groups is None else clusters(np.asarray(groups).tolist())
     wide = _checked(logits, labels) / temperature
     given = probabilities(wide)
-    right = np.arange(given.shape[1]) == np.asarray(labels)[:, None]
+    classes = np.arange(given.shape[1])
+
+    def brier(some: Values, own: Labels) -> Values:
+        return np.asarray(((some - (classes == np.asarray(own)[:, None])) ** 2).sum(axis=1))
+
     # Logits still differ where probabilities round to ties.
     said = wide.argmax(axis=1)
     confidence, correct = given[np.arange(len(said)), said], said == labels
-    losses = {"nll": _nll(wide, labels), "brier": ((given - right) ** 2).sum(axis=1)}
+    losses = {"nll": _nll(wide, labels), "brier": _by_rows(brier, given, labels)}
     binned = {
-        "ece": bin_rows(confidence, correct),
-        "ece_equal_mass": bin_rows(confidence, correct, equal_mass=True),
+        "ece": bin_rows(confidence, correct, groups=groups),
+        "ece_equal_mass": bin_rows(confidence, correct, equal_mass=True, groups=groups),
     }
     scores: dict[str, Any] = {"n": len(labels), "temperature": temperature}
     interval = {}
     for name, values in losses.items():
         scores[name] = float(values.mean())
-        interval[name] = _of_mean(values)
+        interval[name] = _of_mean(values, groups)
     for name, bins in binned.items():
         scores[name] = bins.ece
         scores[f"{name}_corrected"], ends = corrected_ece(bins)
         interval[f"{name}_corrected"] = list(ends)
     scores["aurc"] = aurc(confidence, correct)
-    interval["aurc"] = _of_rows(aurc, confidence, correct)
+    interval["aurc"] = _of_rows(aurc, confidence, correct, groups)
     return {**scores, "interval": interval}
 
 
-def _of_mean(values: Values) -> list[float]:
+def _of_mean(values: Values, groups: Counts | None) -> list[float]:
+    if groups is not None:
+        samples = resampled_means(values[:, None], groups=groups)[:, 0]
+        return list(percentile_interval(samples, float(values.mean())))
     half = float(t.ppf(0.5 + CONFIDENCE / 2, max(len(values) - 1, 1)) * values.std(ddof=min(len(values) - 1, 1)))
     half /= len(values) ** 0.5
     return [max(float(values.mean()) - half, 0.0), float(values.mean()) + half]
@@ -218,14 +258,12 @@ def _of_rows(
     score: Callable[[Values, npt.NDArray[np.bool_]], float],
     confidence: Values,
     correct: npt.NDArray[np.bool_],
+    groups: Counts | None,
     draws: int = 500,
     seed: int = 0,
 ) -> list[float]:
-    random = np.random.default_rng(seed)
-    samples = []
-    for _ in range(draws):
-        rows = random.integers(0, len(correct), len(correct))
-        samples.append(score(confidence[rows], correct[rows]))
+    rows_drawn = resampled_rows(len(correct), draws, seed, groups)
+    samples = [score(confidence[rows], correct[rows]) for rows in rows_drawn]
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(samples, [tail, 1 - tail])
     return [float(low), float(high)]

@@ -6,7 +6,6 @@ sources). The outer corners are further apart, so errors by them are smaller.
 Points are (n, 68, 2) in iBUG's order; their unit may be any, the same for predicted and true.
 """
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +13,16 @@ import numpy.typing as npt
 
 from mien.errors import FailedError, MienError
 from mien.faces.ibug import GROUPS, OUTER_EYES, POINTS, PUPILS
-from mien.intervals import DRAWS, Estimate, Values, percentile_interval, wilson
+from mien.intervals import (
+    DRAWS,
+    Counts,
+    Estimate,
+    Values,
+    clusters,
+    percentile_interval,
+    resampled_rows,
+    share_interval,
+)
 
 Points = npt.NDArray[np.floating[Any]]
 Normaliser = Literal["outer_eyes", "inter_pupil"]
@@ -75,7 +83,9 @@ def image_errors(predicted: Points, true: Points, normaliser: Normaliser = "oute
     return np.asarray(distances(predicted, true).mean(axis=1) / normalisers(true, normaliser))
 
 
-def measure_points(predicted: Points, true: Points, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Any]:
+def measure_points(
+    predicted: Points, true: Points, *, draws: int = DRAWS, seed: int = 0, groups: Counts | None = None
+) -> dict[str, Any]:
     """All measures of predicted points against true ones; errors are shares of the normaliser (0.048 is 4.8 %).
 
     - `n`: the number of faces
@@ -86,12 +96,14 @@ def measure_points(predicted: Points, true: Points, *, draws: int = DRAWS, seed:
     - `by_group`: the mean error of the points of each group of `ibug.GROUPS`, by name
     - `ced`: the curve of errors; `share` of the faces with an error of at most each `threshold`, 0 to 10 %
     - `interval`: for each of these names but `n` and `ced` the 95 % interval, [low, high], those of `by_group` by name
+    - `groups`: how many groups of faces, as of one person each, were drawn whole; None where faces are
 
     Intervals are percentiles over `draws` bootstrap samples of the faces, the same for the same `seed` (B. Efron, R.
     J. Tibshirani (1993), An introduction to the bootstrap, chapter 13). That of `failure_rate_8` is Wilson's: if no
-    face fails, a bootstrap would claim that none ever will. Raises what `distances` and
-    `normalisers` raise.
+    face fails, a bootstrap would claim that none ever will. With `groups`, int (n,) as `intervals.clusters` gives them,
+    samples are of whole groups. Raises what `distances` and `normalisers` raise.
     """
+    groups = None if groups is None else clusters(groups.tolist())
     apart, eyes = distances(predicted, true), normalisers(true, "outer_eyes")
     errors = apart.mean(axis=1) / eyes
     n, failed = len(errors), int((errors > LIMIT).sum())
@@ -102,13 +114,13 @@ def measure_points(predicted: Points, true: Points, *, draws: int = DRAWS, seed:
         # The curve of one face is a step at its error: what is under it is what lies right of the step.
         "auc_8": 1 - np.minimum(errors, LIMIT) / LIMIT,
     }
-    groups = {name: apart[:, points].mean(axis=1) / eyes for name, points in GROUPS.items()}
-    table = np.stack([*means.values(), *groups.values()], axis=1)
+    parts = {name: apart[:, points].mean(axis=1) / eyes for name, points in GROUPS.items()}
+    table = np.stack([*means.values(), *parts.values()], axis=1)
     values = np.append(table.mean(axis=0), np.median(errors)).tolist()
-    samples = [[*table[rows].mean(axis=0), np.median(errors[rows])] for rows in _samples(n, draws, seed)]
+    samples = [[*table[rows].mean(axis=0), np.median(errors[rows])] for rows in resampled_rows(n, draws, seed, groups)]
     ends = [list(percentile_interval(*column)) for column in zip(np.array(samples).T, values, strict=True)]
 
-    names = [*means, *groups, "median"]
+    names = [*means, *parts, "median"]
     by_name, interval = dict(zip(names, values, strict=True)), dict(zip(names, ends, strict=True))
     return {
         "n": n,
@@ -124,18 +136,20 @@ def measure_points(predicted: Points, true: Points, *, draws: int = DRAWS, seed:
         },
         "interval": {
             **{name: interval[name] for name in (*means, "median")},
-            "failure_rate_8": list(wilson(failed, n)),
+            "failure_rate_8": list(share_interval(errors > LIMIT, groups)),
             "by_group": {name: interval[name] for name in GROUPS},
         },
+        "groups": None if groups is None else int(groups.max()) + 1,
     }
 
 
-def paired(a: Values, b: Values, *, draws: int = DRAWS, seed: int = 0) -> Estimate:
+def paired(a: Values, b: Values, *, draws: int = DRAWS, seed: int = 0, groups: Counts | None = None) -> Estimate:
     """The mean difference, a − b, of two models' `image_errors` (n,) on the same faces; below 0, a is the better one.
 
     Its 95 % interval is the percentiles' over `draws` bootstrap samples of the faces; p is twice the share of samples
     on the rarer side of 0, the found one among them (A. C. Davison, D. V. Hinkley (1997), Bootstrap Methods and their
-    Application, equation 4.11), so never below 2 / (draws + 1).
+    Application, equation 4.11), so never below 2 / (draws + 1). With `groups`, int (n,) as
+    `intervals.clusters` gives them, samples are of whole groups.
 
     >>> a, b = np.array([0.04, 0.05, 0.06, 0.05]), np.array([0.05, 0.05, 0.07, 0.06])
     >>> round(paired(a, b).value, 6)
@@ -144,15 +158,8 @@ def paired(a: Values, b: Values, *, draws: int = DRAWS, seed: int = 0) -> Estima
     if a.shape != b.shape or a.ndim != 1 or not len(a):
         raise ValueError(f"errors of shapes {a.shape} and {b.shape}, not twice (n,)")
     difference = np.asarray(a, np.float64) - b
-    samples = np.array([difference[rows].mean() for rows in _samples(len(difference), draws, seed)])
+    samples = np.array([difference[rows].mean() for rows in resampled_rows(len(difference), draws, seed, groups)])
     value = float(difference.mean())
     rarer = min(int((samples <= 0).sum()), int((samples >= 0).sum()))
     p = min(2 * (1 + rarer) / (draws + 1), 1.0)
     return Estimate(value, percentile_interval(samples, value), p)
-
-
-def _samples(n: int, draws: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Rows drawn with replacement, as many as there are, int64 (n,), `draws` times."""
-    random = np.random.default_rng(seed)
-    for _ in range(draws):
-        yield random.integers(0, n, n)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mien.errors import MienError
 from mien.images import SUFFIXES
+from mien.prediction.places import is_address
 
 
 class Photo(NamedTuple):
@@ -30,11 +31,12 @@ def find_photos(given: Sequence[str], listed: Iterable[str] = ()) -> list[Photo]
     of `listed`. A file that isn't there is kept: that it can't be read is told of it alone. Raises MienError for a
     folder without images, a pattern without matches and a list that can't be read.
     """
-    photos = (photo for path in _paths(given, listed) for photo in _photos(path))
+    photos = (photo for path in named_paths(given, listed) for photo in photos_of(path))
     return list({photo.file: photo for photo in photos}.values())
 
 
-def _paths(given: Sequence[str], listed: Iterable[str]) -> Iterator[str]:
+def named_paths(given: Sequence[str], listed: Iterable[str]) -> Iterator[str]:
+    """The paths that are given, with those of lists in their place."""
     for one in given:
         if one == "-":
             yield from _lines(listed)
@@ -51,12 +53,16 @@ def _lines(lines: Iterable[str]) -> Iterator[str]:
     return (line.rstrip("\r\n") for line in lines if line.strip())
 
 
-def _photos(given: str) -> Iterator[Photo]:
+def photos_of(given: str) -> Iterator[Photo]:
+    """The photos that one path, folder or pattern means; see `find_photos`."""
+    if is_address(given):
+        raise MienError("an object store is read by Ray alone", file=given, expected="--engine ray of mien predict")
     path = Path(given)
     if "\0" not in given and path.is_dir():
-        below = _images(path)
+        below = images_below(path)
         if not below:
-            raise MienError("no image lies in this folder", file=given, expected="files such as .jpg or .png")
+            expected = "files such as .jpg or .png; videos are named each"
+            raise MienError("no image lies in this folder", file=given, expected=expected)
         yield from (Photo(file, file.relative_to(path)) for file in below)
     elif glob.has_magic(given) and not os.path.lexists(path):
         # A whole path with its pattern is nothing that `Path.glob` takes.
@@ -69,7 +75,8 @@ def _photos(given: str) -> Iterator[Photo]:
         yield Photo(path, Path(path.name))
 
 
-def _images(folder: Path) -> list[Path]:
+def images_below(folder: Path) -> list[Path]:
+    """The images in a folder and below it, sorted, those of a folder before those of the folders in it."""
     found = []
     for above, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

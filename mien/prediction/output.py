@@ -1,6 +1,7 @@
 """A file of answers: CSV, JSON, JSON lines or Parquet, whole or not at all; what was done before a stop is kept beside.
 
-Photos are written as they come to `NAME.partial`, one a line, and become the file at the end.
+Photos are written as they come to `NAME.partial`, one a line, and become the file at the end. Of a video there is a
+line for each segment, which says where the next one begins.
 """
 
 import csv
@@ -8,47 +9,82 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mien.errors import MienError
+from mien.extras import require
 from mien.files import replacing
-from mien.inference.rows import ERROR, TEXTS, Row, flat, nested
+from mien.inference.rows import ERROR, TEXTS, WHOLE, Row, flat, nested
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FORMATS = (".csv", ".json", ".jsonl", ".parquet")
-_WHOLE = ("face", "frame")
-_ROWS = 4096  # of Parquet, at once
+ROWS = 4096  # of Parquet, at once
+
+
+def check_output(path: Path) -> None:
+    """Raise MienError for another ending than `FORMATS`, a folder, and Parquet where pyarrow isn't installed."""
+    if path.suffix.lower() not in FORMATS:
+        raise MienError("a file of answers ends otherwise", file=str(path), expected=", ".join(FORMATS))
+    if path.is_dir():
+        raise MienError("this is a folder", file=str(path), expected="a file")
+    if path.suffix.lower() == ".parquet":
+        require("a Parquet file", "pyarrow")
+
+
+class Told(NamedTuple):
+    """The rows of a photo or of a video's segments, and how the video goes on; None at its end, and for photos."""
+
+    rows: list[Row]
+    further: dict[str, Any] | None = None
 
 
 class Output:
     """Where rows go; a context, in which `add` takes those of a photo, and at whose end the file is there.
 
-    With `resume`, `done` are the photos that the file, or what is left of a stopped run, has already; those that
-    couldn't be read are tried again. Raises MienError for another ending than `FORMATS`, and where other columns or
-    models stand.
+    With `resume`, `done` are the photos and videos that the file, or what is left of a stopped run, has already, and
+    `videos` what it has of videos, all or the first segments; those that couldn't be read are tried again. Raises
+    MienError as `check_output` does, and where other columns or models stand. With `names` the file has the rows of
+    these photos alone and in their order, whichever were told first.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], about: dict[str, Any], *, resume: bool = False) -> None:
-        if path.suffix.lower() not in FORMATS:
-            raise MienError("a file of answers ends otherwise", file=str(path), expected=", ".join(FORMATS))
-        if path.is_dir():
-            raise MienError("this is a folder", file=str(path), expected="a file")
+    def __init__(
+        self,
+        path: Path,
+        columns: Sequence[str],
+        about: dict[str, Any],
+        *,
+        resume: bool = False,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        check_output(path)
+        self.names = names
         self.path, self.columns, self.about = path, list(columns), about
         self.partial = path.with_name(f"{path.name}.partial")
         kept = list(self._before()) if resume else []
-        self.done = {rows[0]["path"] for rows in kept}
+        self.done = {told.rows[0]["path"] for told in kept if told.further is None}
+        self.videos = {told.rows[0]["path"]: told for told in kept if told.rows[0]["frame"] is not None}
         self._kept = kept
+        if names is not None and (others := self.done - set(names)):
+            raise MienError(
+                f"here are answers on other photos, as {min(others)}",
+                file=str(path),
+                key="--resume",
+                expected="those of the same list; or another folder",
+            )
 
     def __enter__(self) -> "Output":
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.partial) as temporary:
-            temporary.write_text("".join(map(self._line, self._kept)), encoding="utf-8")
+            temporary.write_text("".join(self._line(*told) for told in self._kept), encoding="utf-8")
         self._kept = []
         self._file = self.partial.open("a", encoding="utf-8")
         return self
 
-    def add(self, rows: Sequence[Row]) -> None:
-        """Take the rows of one photo."""
-        self._file.write(self._line(rows))
+    def add(self, rows: Sequence[Row], further: dict[str, Any] | None = None) -> None:
+        """Take the rows of one photo, or of a segment of a video, of which `further` tells how it goes on."""
+        self._file.write(self._line(rows, further))
         self._file.flush()
 
     def __exit__(
@@ -62,30 +98,36 @@ class Output:
 
     def rows(self) -> Iterator[Row]:
         """All rows so far, with all columns."""
-        for rows in _stored(self.partial):
-            yield from ({name: row[name] for name in self.columns} for row in rows)
+        for told in _stored(self.partial) if self.names is None else _sorted(self.partial, self.names):
+            yield from ({name: row[name] for name in self.columns} for row in told.rows)
 
-    def _line(self, rows: Sequence[Row]) -> str:
-        return json.dumps([{name: row[name] for name in self.columns} for row in rows], ensure_ascii=False) + "\n"
+    def _line(self, rows: Sequence[Row], further: dict[str, Any] | None) -> str:
+        content: Any = [{name: row[name] for name in self.columns} for row in rows]
+        if further is not None:
+            content = {"rows": content, "further": further}
+        return json.dumps(content, ensure_ascii=False) + "\n"
 
-    def _before(self) -> Iterator[list[Row]]:
-        """The rows of each photo that was told before, but for those that couldn't be read."""
-        photos: dict[str, list[Row]] = {}
+    def _before(self) -> Iterator[Told]:
+        """What was told before of each photo and video, but for those that couldn't be read."""
+        photos: dict[str, Told] = {}
         earlier = self.partial if self.partial.is_file() else self.path
         if not earlier.is_file():
             return
         try:
-            rows = _stored(earlier) if earlier == self.partial else ([row] for row in _read(earlier))
-            for row in (row for some in rows for row in some):
-                photos.setdefault(dict(row)["path"], []).append(row)
-        except (ValueError, KeyError, TypeError, OSError) as error:
+            parts = _stored(earlier) if earlier == self.partial else (Told([row]) for row in read_rows(earlier))
+            for part in parts:
+                path = dict(part.rows[0])["path"]
+                before = photos[path].rows if path in photos else []
+                before += part.rows
+                photos[path] = Told(before, part.further)
+        except (ValueError, LookupError, TypeError, OSError) as error:
             raise MienError(
                 "what stands here can't be gone on with", file=str(earlier), expected="answers that mien wrote"
             ) from error
-        for rows_ in photos.values():
-            self._check(rows_, earlier)
-            if rows_[0]["answer"] != ERROR:
-                yield rows_
+        for told in photos.values():
+            self._check(told.rows, earlier)
+            if all(row["answer"] != ERROR for row in told.rows):
+                yield told
 
     def _check(self, rows: Sequence[Row], file: Path) -> None:
         for row in rows:
@@ -102,16 +144,37 @@ class Output:
                 )
 
 
-def _stored(partial: Path) -> Iterator[list[Row]]:
-    """The photos of a partial file; a last line that is cut off isn't one."""
+def _stored(partial: Path) -> Iterator[Told]:
+    """The photos and segments of a partial file; a last line that is cut off isn't one."""
     with partial.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             if line.endswith("\n"):
-                yield [flat(row) for row in json.loads(line)]
+                yield _told(line)
 
 
-def _read(file: Path) -> Iterator[Row]:
-    """The rows of a finished file, flat."""
+def _told(line: str) -> Told:
+    content = json.loads(line)
+    rows, further = (content["rows"], content["further"]) if isinstance(content, dict) else (content, None)
+    return Told([flat(row) for row in rows], further)
+
+
+def _sorted(partial: Path, names: Sequence[str]) -> Iterator[Told]:
+    """The photos and segments of a partial file by the order of names; memory holds where each stands."""
+    places: dict[str, list[int]] = {name: [] for name in names}
+    with partial.open("rb") as file:
+        at = 0
+        for line in file:
+            if line.endswith(b"\n"):
+                places[_told(line.decode("utf-8")).rows[0]["path"]].append(at)
+            at += len(line)
+        for name in names:
+            for place in places[name]:
+                file.seek(place)
+                yield _told(file.readline().decode("utf-8"))
+
+
+def read_rows(file: Path) -> Iterator[Row]:
+    """The rows of a finished file of answers, flat."""
     suffix = file.suffix.lower()
     if suffix == ".csv":
         with file.open(encoding="utf-8", newline="") as opened:
@@ -132,7 +195,7 @@ def _read(file: Path) -> Iterator[Row]:
 def _value(name: str, text: str) -> Any:
     if name in TEXTS or not text:
         return text or None
-    return int(text) if name in _WHOLE else float(text)
+    return int(text) if name in WHOLE else float(text)
 
 
 def _write_csv(file: Path, output: Output) -> None:
@@ -155,12 +218,19 @@ def _write_json(file: Path, output: Output) -> None:
         opened.write("\n]}\n")
 
 
+def schema_of(columns: Sequence[str], metadata: dict[bytes, str] | None = None) -> "pa.Schema":
+    """The schema of a Parquet file of answers."""
+    import pyarrow as pa
+
+    kinds = {**dict.fromkeys(TEXTS, pa.string()), **dict.fromkeys(WHOLE, pa.int32())}
+    return pa.schema([(name, kinds.get(name, pa.float64())) for name in columns], metadata)
+
+
 def _write_parquet(file: Path, output: Output) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {**dict.fromkeys(TEXTS, pa.string()), **dict.fromkeys(_WHOLE, pa.int32())}
-    schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in output.columns])
+    schema = schema_of(output.columns)
     with pq.ParquetWriter(file, schema) as writer:
         for rows in _batches(output.rows()):
             writer.write_table(pa.Table.from_pylist(rows, schema))
@@ -170,7 +240,7 @@ def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
     batch: list[Row] = []
     for row in rows:
         batch.append(row)
-        if len(batch) == _ROWS:
+        if len(batch) == ROWS:
             yield batch
             batch = []
     yield batch

@@ -3,8 +3,9 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import cv2
 
@@ -12,6 +13,7 @@ from mien.errors import MienError
 from mien.files import write_bytes
 from mien.images import encode_png, read_photo
 from mien.inference.faces import drawn
+from mien.inference.model import Model
 from mien.inference.predictor import Predictor
 from mien.inference.rows import Row, error_row, rows_of
 from mien.parallel import THREADS, ordered_map
@@ -29,6 +31,25 @@ class Counts:
     uncertain: int = 0
     failed: int = 0
 
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> "Counts":
+        """Those of one photo, by its rows."""
+        n, failed = sum(row["face"] is not None for row in rows), bool(rows[0]["error"])
+        return cls(1, n, int(not n and not failed), sum(bool(row["uncertain"]) for row in rows), int(failed))
+
+
+def about(predictor: Predictor, *models: Model) -> dict[str, Any]:
+    """What stands above answers: `model`, `detector`, `classes`, and `limits`, what the models' use is bound to."""
+    return {
+        "model": predictor.title,
+        "detector": f"{predictor.detector.name} {predictor.detector.digest[:12]}".strip(),
+        "classes": list(predictor.names),
+        "limits": "; ".join(f"{one.name}: {one.limits}" for one in models if one.limits),
+    }
+
 
 def predict_photos(
     photos: Sequence[Photo], predictor: Predictor, take: Callable[[list[Row]], None], draw: Path | None = None
@@ -39,9 +60,9 @@ def predict_photos(
     photo and `.png`. No more photos are in memory than there are threads. Raises MienError where two photos would have
     the same picture.
     """
-    counts = Counts(images=len(photos))
+    counts = Counts()
     if draw is not None:
-        _check_names(photos, draw)
+        check_names(photos, draw)
     if len(photos) >= THREADS:
         # Each thread has a photo of its own, so those of the libraries would only be in the way.
         cv2.setNumThreads(1)
@@ -60,17 +81,14 @@ def predict_photos(
 
     with progress("predict", len(photos)) as advance:
         for rows in ordered_map(tell, photos):
-            faces = sum(row["face"] is not None for row in rows)
-            counts.n += faces
-            counts.uncertain += sum(bool(row["uncertain"]) for row in rows)
-            counts.failed += bool(rows[0]["error"])
-            counts.without += not faces and not rows[0]["error"]
+            counts += Counts.of(rows)
             take(rows)
             advance(1)
     return counts
 
 
-def _check_names(photos: Sequence[Photo], folder: Path) -> None:
+def check_names(photos: Sequence[Photo], folder: Path) -> None:
+    """Raise MienError where two would be drawn under one name."""
     for below, number in Counter(photo.below for photo in photos).items():
         if number > 1:
             first, second = [photo.file for photo in photos if photo.below == below][:2]

@@ -1,11 +1,13 @@
 """Protocols: which rows a model is fit on, which it is chosen by, which it is reported on, and how these overlap."""
 
 from mien.protocols.named import folded, folds
-from mien.protocols.overlap import Overlap, overlap
-from mien.protocols.roles import ROLES, Part, Role, Roles, check_roles, role_ids, without
+from mien.protocols.overlap import Overlap, overlap, unseen
+from mien.protocols.roles import ALL_ROWS, ROLES, UNSEEN_ROWS, Part, Role, Roles, check_roles, role_ids, without
 
 __all__ = [
+    "ALL_ROWS",
     "ROLES",
+    "UNSEEN_ROWS",
     "Overlap",
     "Part",
     "Role",
@@ -15,5 +17,6 @@ __all__ = [
     "folds",
     "overlap",
     "role_ids",
+    "unseen",
     "without",
 ]

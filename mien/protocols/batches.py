@@ -80,19 +80,38 @@ class Samples:
 
 
 class Batches:
-    """Batches of a role's rows in a given order; the last one may be smaller. Iterates anew each time."""
+    """Batches of a role's rows in a given order; the last one may be smaller. Iterates anew each time.
 
-    def __init__(self, samples: Samples, batch_size: int, order: npt.NDArray[np.int64]) -> None:
+    With `steps` there are so many, and the last one has all the rows that are left.
+    """
+
+    def __init__(
+        self, samples: Samples, batch_size: int, order: npt.NDArray[np.int64], steps: int | None = None
+    ) -> None:
         self.samples = samples
         self.batch_size = batch_size
         self.order = order
+        self.steps = -(-len(order) // batch_size) if steps is None else steps
 
     def __len__(self) -> int:
-        return -(-len(self.order) // self.batch_size)
+        return self.steps
 
     def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self.order), self.batch_size):
-            yield self.samples.batch(self.order[start : start + self.batch_size])
+        for step in range(self.steps):
+            end = None if step == self.steps - 1 else (step + 1) * self.batch_size
+            yield self.samples.batch(self.order[step * self.batch_size : end])
+
+
+def training_steps(rows: int, batch_size: int) -> int:
+    """The number of batches that a training makes of some rows; a single row at the end joins the batch before it.
+
+    Batch norm has no statistics of one row.
+
+    >>> training_steps(320, 64), training_steps(320, 319), training_steps(320, 318), training_steps(1, 64)
+    (5, 1, 2, 1)
+    """
+    steps = -(-rows // batch_size)
+    return steps - 1 if rows > batch_size > 1 and rows % batch_size == 1 else steps
 
 
 def load(
@@ -187,6 +206,6 @@ def epoch_order(rows: int, shuffle: bool, seed: int, epoch: int) -> npt.NDArray[
     return np.random.default_rng([seed, epoch]).permutation(rows)
 
 
-def step_seed(seed: int, epoch: int, step: int) -> int:
-    """The seed of all randomness inside one training step, from (seed, epoch, step), 0 … 2**63 − 1."""
-    return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def step_seed(seed: int, epoch: int, step: int, *part: int) -> int:
+    """The seed of all randomness inside one training step, or a part of it, from (seed, epoch, step), 0 … 2**63 − 1."""
+    return int(np.random.SeedSequence([seed, epoch, step, *part]).generate_state(1, np.uint64)[0] >> np.uint64(1))

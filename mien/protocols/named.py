@@ -47,9 +47,17 @@ def folded(count: Callable[..., int]) -> Callable[[Protocol], Protocol]:
 
 @register("protocol", "official")
 def official(dataset: Dataset) -> Roles:
-    """The data set's own splits: Training, PublicTest, PrivateTest for FER2013; train, validation, test elsewhere."""
-    for fit, choose, report in _OWN_SPLITS:
-        if {fit, choose, report} <= set(dataset.card.splits):
+    """The data set's own splits: Training, PublicTest, PrivateTest for FER2013; train, validation, test elsewhere.
+
+    Their names may have small letters and capitals alike.
+    """
+    named: dict[str, list[str]] = {}
+    for split in dataset.card.splits:
+        named.setdefault(split.lower(), []).append(split)
+    for own in _OWN_SPLITS:
+        found = [named.get(split.lower(), []) for split in own]
+        if all(len(of) == 1 for of in found):
+            (fit,), (choose,), (report,) = found
             return Roles((Part(fit),), (Part(choose),), (Part(report),))
     raise MienError(
         f"data set '{dataset.card.name}' has no three splits of its own, only {', '.join(dataset.card.splits)}",

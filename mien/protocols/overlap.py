@@ -71,6 +71,24 @@ def overlap(dataset: Dataset, fitted: Roles, parts: Iterable[Part], other: Datas
     )
 
 
+def unseen(dataset: Dataset, fitted: Roles, other: Dataset) -> tuple[Part, ...]:
+    """The rows of another data set that a model, fit and chosen on the roles `fitted` of `dataset`, wasn't given.
+
+    All of them, unless one set was made from the other, or both from a third: then without the fit and choose rows, by
+    split and id. Exact and near copies stay, since `overlap` tells them.
+    """
+    parts = tuple(Part(split) for split in other.card.splits)
+    seen = _seen_by_id(dataset, masks(dataset, (*fitted.fit, *fitted.choose)), other, parts)
+    left = []
+    for part in parts:
+        mask = seen.get(part.split)
+        if mask is None or not mask.any():
+            left.append(part)
+        elif not mask.all():
+            left.append(Part(part.split, np.flatnonzero(~mask)))
+    return tuple(left)
+
+
 def _with_copies(
     dataset: Dataset, seen: Masks, parts: Iterable[Part], groups: Callable[[str], npt.NDArray[np.int64] | None]
 ) -> Masks:

@@ -70,6 +70,10 @@ def write_audit_page(dataset: Dataset) -> Path:
                 "audit": content,
                 "splits": content["splits"],
                 "findings": finding_rows(content),
+                "worst": worst(content),
+                "exclude": suggested(content),
+                "shared": {column: pairs for column, pairs in content["shared"].items() if _is_shared(pairs)},
+                "apart": [column for column, pairs in content["shared"].items() if not _is_shared(pairs)],
                 "across": across_rows(content),
                 "agreement": agreement_rows(content),
                 "classes": class_rows(content),
@@ -81,7 +85,10 @@ def write_audit_page(dataset: Dataset) -> Path:
 
 
 def finding_rows(content: dict[str, Any]) -> list[tuple[str, str, list[Share]]]:
-    """For each flag that applies: name, meaning, and the number of rows with their share, by split and in all."""
+    """For each flag that applies: name, meaning, and the number of rows with their share, by split and in all.
+
+    Flags without rows come last.
+    """
     n = [*content["splits"].values(), content["n"]]
     rows = []
     for name, meaning in FLAGS.items():
@@ -90,7 +97,51 @@ def finding_rows(content: dict[str, Any]) -> list[tuple[str, str, list[Share]]]:
         counts = list(content["flags"][name].values())
         counts.append(sum(counts))
         rows.append((name, meaning, [share(count, of) for count, of in zip(counts, n, strict=True)]))
-    return rows
+    return sorted(rows, key=lambda row: row[2][-1][0] == "0")
+
+
+def _is_shared(pairs: dict[str, dict[str, int]]) -> bool:
+    return any(of["values"] for of in pairs.values())
+
+
+# What an experiment may leave out, the worst first; a near copy is one whether it is exact or not.
+_TO_EXCLUDE = ("near_leaked", "leaked", "conflict", "undecodable", "blank", "not_a_face")
+
+
+def suggested(content: dict[str, Any]) -> list[str]:
+    """The flags that an experiment might leave out by `exclude`, of those that have rows."""
+    there = [flag for flag in _TO_EXCLUDE if any(content["flags"].get(flag, {}).values())]
+    return [flag for flag in there if flag != "leaked" or "near_leaked" not in there]
+
+
+def worst(content: dict[str, Any]) -> tuple[str, str]:
+    """The worst finding as a number and what it counts; ("", a sentence) where nothing was found.
+
+    What makes a test set easier comes first: persons, then copies, in two splits. Then what teaches wrongly.
+    """
+    found = []
+    for column, pairs in content["shared"].items():
+        pair = max(pairs, key=lambda name: pairs[name]["values"])
+        a, b = pair.split("/")
+        number = pairs[pair]["values"]
+        what = "value stands" if number == 1 else "values stand"
+        found.append((number, f"{what} in both {a} and {b} by column {column}: a person, or a source, of both splits"))
+    rows = {name: sum(of.values()) for name, of in content["flags"].items()}
+    for flag, of in (
+        ("leaked", "the same pixels as a row of another split"),
+        ("near_leaked", "a near copy in another split"),
+        ("conflict", "the same pixels as a row with another label"),
+        ("undecodable", "an image that doesn't decode"),
+        ("duplicate", "the same pixels as another row"),
+        ("near_duplicate", "a near copy in the data set"),
+        ("blank", "an image that shows nothing"),
+    ):
+        found.append((rows[flag], f"{'row has' if rows[flag] == 1 else 'rows have'} {of}"))
+    for number, what in found:
+        if number:
+            return f"{number:,}", f"{what}."
+    looked = "copies" if content["near"] is not None else "exact copies"
+    return "", f"No row has {looked}, shows nothing or doesn't decode, and no two splits are known to share a person."
 
 
 def _applies(content: dict[str, Any], flag: str) -> bool:

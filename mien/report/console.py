@@ -6,7 +6,7 @@ from typing import Any
 from mien.comparison.tables import Table
 from mien.intervals import with_interval
 from mien.metrics.classification import SCORES
-from mien.report.wording import in_percent, scored, seeds, warning
+from mien.report.wording import constant, in_percent, over, scored, seeds, warning, which_rows, wide
 from mien.tasks import Score
 
 Lines = list[str | Table]
@@ -23,7 +23,7 @@ def values(metrics: Mapping[str, Any]) -> Lines:
         if of
     ]
     labels = [score.label if name == score.key else name for name in names]
-    return [Table(title(metrics), ("measured on", "n", *labels), rows, 1), *_limits(metrics)]
+    return [Table(title(metrics), ("measured on", "n", *labels), rows, 1), *_limits(metrics), *which_rows(metrics)]
 
 
 def points(metrics: Mapping[str, Any]) -> Lines:
@@ -40,7 +40,8 @@ def points(metrics: Mapping[str, Any]) -> Lines:
         ]
     first, *mark = title(metrics).split("\n")
     how = f"NME in % of the {metrics['normaliser']}, by pupils where said; faces in a detector's squares"
-    return [Table("\n".join([first, how, *mark]), ("faces of", "n", *_ERRORS), rows, 1), *_limits(metrics)]
+    table = Table("\n".join([first, how, *mark]), ("faces of", "n", *_ERRORS), rows, 1)
+    return [table, *_limits(metrics), *which_rows(metrics)]
 
 
 _ERRORS = {
@@ -81,12 +82,13 @@ def classes(metrics: Mapping[str, Any]) -> Lines:
         Table(title(metrics), ("measured on", "n", *(score.name for score in SCORES.values())), rows, 1),
         f"all rows, at temperature {after['temperature']:.3f}: NLL {nll}, ECE without what chance adds {ece}",
     ]
+    lines += [constant(metrics), *wide(metrics)]
     if metrics["dropped"]["rows"]:
         told = ", ".join(f"{name} {number:,}" for name, number in metrics["dropped"]["classes"].items())
         lines.append(f"left out: {metrics['dropped']['rows']:,} rows that have no class of the model ({told})")
-    if report and metrics["overlap"]["near"] is None:
+    if report and metrics["overlap"] and metrics["overlap"]["near"] is None:
         lines.append("near copies of what the model has seen weren't looked for")
-    return lines
+    return [*lines, *which_rows(metrics)]
 
 
 def title(metrics: Mapping[str, Any]) -> str:
@@ -111,4 +113,4 @@ def group(scores: Mapping[str, Any]) -> Lines:
                 sd = "–" if score["sd"] is None else f"{score['sd']:.4f}"
                 rows.append((of.name, measured_on, f"{part['n']:,}", mean, sd, each))
     columns = ("measure", "measured on", "n", what, "sd", "each")
-    return [Table(title({**scores, "run": scores["name"], "role": "report"}), columns, rows, 2)]
+    return [Table(title({**scores, "run": scores["name"], "role": "report"}), columns, rows, 2), over(scores)]

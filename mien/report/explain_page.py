@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from mien.explanation.storage import folder, read
 from mien.files import write_bytes
-from mien.intervals import percent
+from mien.intervals import number, percent
 from mien.report import explain_figures
 from mien.report.explain_pictures import Draw, Result, rows_of
 from mien.report.style import png
@@ -240,7 +240,8 @@ def _share(of: Result) -> str:
 def _estimate(value: float | None, ends: Any) -> Cell:
     if value is None:
         return ("–",)
-    return f"{value:+.3f}", "" if ends is None else f"{ends[0]:+.3f} to {ends[1]:+.3f}"
+    told = [number(one, "+.3f") for one in (value, *(ends or ()))]
+    return told[0], " to ".join(told[1:])
 
 
 _SAID: dict[str, Callable[[Result], Said]] = {

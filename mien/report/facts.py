@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from mien.experiment.yamlfile import read_yaml
+from mien.protocols.roles import ALL_ROWS, UNSEEN_ROWS
 from mien.report import figures, wording
 from mien.report.pictures import curve_caption, curve_pictures
 from mien.report.reading import read_content, read_history, read_ledger
+from mien.runs.model_file import ModelFile
 from mien.runs.run import Run
 from mien.tasks import ACCURACY, LOSS, Score
 
@@ -34,6 +36,29 @@ def common(run: Run, measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
         "curves": curve_pictures(run, history, said, rows, (LOSS, score)) if history else [],
         "training": training(run, history, score),
         **record(run, environment),
+    }
+
+
+def file_facts(file: ModelFile, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page says of a file of a model, by the same names; of its training mien knows nothing."""
+    described = file.path.with_suffix(".yaml")
+    # These two are what a measurement without a protocol is on.
+    by = "" if metrics["protocol"] in (ALL_ROWS, UNSEEN_ROWS) else f" --protocol {metrics['protocol']}"
+    return {
+        "name": file.name,
+        "about": f"model {metrics['model']}" if "model" in metrics else "",
+        "state": "finished",
+        "reason": None,
+        "opened": True,
+        "ledger": f"The report role of this file was opened {wording.opened(read_ledger(file.folder))}.",
+        "curves": [],
+        "training": "",
+        "commands": [f"mien evaluate {file.name} --dataset {metrics['dataset']}{by}"],
+        "dataset": [],
+        "excluded": "",
+        "notes": [],
+        "experiment": described.read_text(encoding="utf-8") if described.is_file() else "",
+        "environment": [],
     }
 
 

@@ -36,7 +36,7 @@ def curves(history: History, caption: Caption, panels: Sequence[Score] = PANELS,
     """
     with styled():
         heading = "Training: " + " and ".join(panel.name for panel in panels)
-        made, axes = figure(heading, caption, 2.6, len(panels), WIDTH if len(panels) == 1 else 7.2)
+        made, axes = figure(heading, caption, 2.8, len(panels), WIDTH if len(panels) == 1 else 7.2)
         for ax, panel in zip(axes, panels, strict=True):
             _curve(ax, history, panel, rows)
         return made
@@ -66,9 +66,9 @@ def _curve(ax: Axes, history: History, panel: Score, rows: int | None) -> None:
     margin = max(0.03 * (epochs[-1] - epochs[0]), 0.1)
     ax.set_xlim(epochs[0] - margin, epochs[-1] + margin)
     ax.grid(axis="y")
-    # Above the axes no line can run through it.
+    # Above the axes no line can run through it; in one row it would be wider than they are.
     ax.legend(
-        loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=3, borderaxespad=0.2, columnspacing=1.2, handlelength=1.6
+        loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, borderaxespad=0.2, columnspacing=1.2, handlelength=1.6
     )
 
 
@@ -111,7 +111,7 @@ def confusion_matrix(matrix: Counts, classes: Sequence[str], caption: Caption) -
 
 
 def per_class(scores: Mapping[str, Mapping[str, Any]], caption: Caption) -> Figure:
-    """Precision, recall and F1 of each class as bars; recall with its 95 % interval (Wilson).
+    """Precision, recall and F1 of each class as bars; recall with its 95 % interval (Wilson, or that of whole groups).
 
     `scores` is `per_class` of `metrics.measure`.
     """
@@ -127,7 +127,8 @@ def per_class(scores: Mapping[str, Mapping[str, Any]], caption: Caption) -> Figu
             ax.barh(places + shift, values, 0.25, color=color, label=label)
         for place, row in zip(places, scores.values(), strict=True):
             if row["support"]:
-                ends = wilson(round(row["recall"] * row["support"]), row["support"])
+                known = row.get("interval", {}).get("recall")
+                ends = known or wilson(round(row["recall"] * row["support"]), row["support"])
                 ax.plot(ends, [place, place], color=INK, linewidth=1, marker="|", markersize=4)
         ax.set_yticks(places, [f"{name}\nn = {row['support']:,}" for name, row in scores.items()])
         ax.set_ylim(len(scores) - 0.45, -0.55)

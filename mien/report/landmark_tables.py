@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mien.report.tables import Cell, contamination
-from mien.report.wording import copies, in_percent
+from mien.report.wording import copies, in_percent, which_rows
 
 NME = "nme_outer_eyes"
 # What is measured, and by which distance; the last says whether it is shown in per cent.
@@ -83,5 +83,6 @@ def other_rows(measured: Sequence[Mapping[str, Any]], own: Mapping[str, Any] | N
         found = results(one)
         cells = [(*number(of, NME), f"n = {of['n']:,}") for of in found.values()]
         told = {"protocol": one["protocol"], "own": one is own, "dataset": one["dataset"], "split": one["split"]}
+        told["which"] = " ".join(which_rows(one))
         rows.append({**told, "names": list(found), "cells": cells, "contaminated": contamination(one)})
     return rows

@@ -1,5 +1,6 @@
 """A run as one HTML file, and its figures and tables as files of their own; all read from the run's folder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from mien.metrics.classification import classification_report, confusion, predic
 from mien.reading import reading
 from mien.report import pictures, tables, wording
 from mien.report.explain_page import Section, sections, write_pictures
-from mien.report.facts import common
+from mien.report.facts import common, file_facts
 from mien.report.reading import read_content, read_metrics, read_others
 from mien.report.rendering import render
+from mien.runs.model_file import FileEvaluation, ModelFile
 from mien.runs.predictions import read_predictions
 from mien.runs.run import Run
 from mien.tasks import resolve
@@ -30,9 +32,10 @@ class Measured:
     warning: str
     seeds: str
     twins: list[str]
+    over: list[str]
     scores: tables.Scores
     classes: list[dict[str, Any]]
-    names: tuple[str, ...]
+    names: Sequence[str]
     matrix: list[list[int]]
     confused: str
     constant: str
@@ -82,17 +85,45 @@ def run_page(run: Run, explained: list[Section], public: bool = False) -> str:
         "others": tables.other_rows(others, own) if others else [],
         "why_high": [wording.why_high(one, fit) for one in contaminated],
         "minimum": MINIMUM,
+        "unprintable": pictures.unprintable(run),
         "explained": explained,
         "public": public,
     }
     return render("page.html.j2", content)
 
 
-def _measured(run: Run, role: str) -> Measured:
+def write_file_report(file: ModelFile) -> Path:
+    """Write the page of a file of a model, which is no run, with its figures, beside what was measured of it last.
+
+    Returns the page's path. Raises MienError for a file that wasn't measured, or whose answers aren't classes.
+    """
+    if not file.task.classes:
+        raise MienError(f"{file.name} gives {file.task.gives}", file=str(file.path), expected="a model of classes")
+    last = file.evaluated()
+    with reading(last.folder, "what was measured of the file"):
+        measured = _measured(last, "report")
+        content = {
+            **file_facts(file, measured.metrics),
+            "measured": [measured],
+            "first": measured,
+            "others": tables.other_rows(read_others(file.folder), None),
+            "why_high": [],
+            "minimum": MINIMUM,
+            "unprintable": pictures.unprintable(last),
+            "explained": [],
+            "public": False,
+        }
+        page = last.folder / "report.html"
+        write_text(page, render("page.html.j2", content))
+    return page
+
+
+def _measured(run: Run | FileEvaluation, role: str) -> Measured:
     metrics = {"role": role, **read_metrics(run.metrics_file(role))}
     rows = read_predictions(run.predictions(role))
     matrix = confusion(rows.labels, predict(rows.labels, rows.logits, rows.classes), len(rows.classes))
     confused = tables.confused(matrix, rows.classes)
+    drawn, names = tables.most_confused(matrix, rows.classes)
     shown = role == "report" or not run.metrics_file("report").is_file()
     drawings: list[Markup] = []
     coverage = ""
@@ -108,13 +139,14 @@ def _measured(run: Run, role: str) -> Measured:
         warning=wording.warning(metrics),
         seeds=wording.seeds(metrics),
         twins=[*wording.twins(metrics), *wording.augmented(metrics)],
+        over=[wording.over(metrics), *wording.wide(metrics)],
         scores=tables.score_table(metrics),
-        classes=tables.class_table(matrix, rows.classes),
-        names=rows.classes,
-        matrix=matrix.tolist(),
+        classes=tables.class_table(matrix, rows.classes, metrics["per_class"]),
+        names=names,
+        matrix=drawn.tolist(),
         confused=confused,
-        constant=tables.constant(matrix, rows.classes),
-        pictures=pictures.score_pictures(run, metrics, matrix, rows.classes, confused),
+        constant=wording.constant(metrics),
+        pictures=pictures.score_pictures(run, metrics, drawn, names, confused),
         calibration=tables.calibration_table(metrics["calibration"]) if metrics["calibration"] else [],
         calibration_pictures=drawings,
         coverage=coverage,

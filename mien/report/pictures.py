@@ -8,18 +8,21 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from mien.intervals import Counts, percent, wilson
-from mien.metrics.calibration import bin_rows, probabilities, risk_coverage
+from mien.intervals import Counts, percent, share_interval
+from mien.metrics.calibration import bin_rows, risk_coverage
+from mien.metrics.probabilities import probabilities
 from mien.report import figures
 from mien.report.figures import History
-from mien.report.style import ALARM, DEEP, INK, Caption, save, svg
+from mien.report.reading import read_metrics
+from mien.report.style import ALARM, DEEP, INK, Caption, glyph_note, save, svg
 from mien.report.wording import scored, seeds, span, warning
+from mien.runs.model_file import FileEvaluation
 from mien.runs.predictions import Predictions
 from mien.runs.run import Run
 from mien.tasks import Score
 
 
-def caption(run: Run, metrics: Mapping[str, Any]) -> Caption:
+def caption(run: Run | FileEvaluation, metrics: Mapping[str, Any]) -> Caption:
     """The caption of a role's figures: run, protocol, rows, seeds, accuracy with and without exact copies."""
     of = f"{metrics['dataset']} " if metrics["dataset"] else ""
     lines = [
@@ -31,16 +34,16 @@ def caption(run: Run, metrics: Mapping[str, Any]) -> Caption:
     return Caption(tuple(lines), warning(metrics))
 
 
-def title(run: Run, metrics: Mapping[str, Any]) -> str:
+def title(run: Run | FileEvaluation, metrics: Mapping[str, Any]) -> str:
     """The same in one line, for tables that stand alone."""
     said = caption(run, metrics)
     return " · ".join([*said.lines, *([said.warning] if said.warning else [])])
 
 
 def score_pictures(
-    run: Run, metrics: Mapping[str, Any], matrix: Counts, classes: Sequence[str], told: str
+    run: Run | FileEvaluation, metrics: Mapping[str, Any], matrix: Counts, classes: Sequence[str], told: str
 ) -> list[Markup]:
-    """The confusion matrix and the bars by class; `told` says the commonest mistakes in words."""
+    """The confusion matrix and the bars of its classes; `told` says the commonest mistakes in words."""
     role, said = metrics["role"], caption(run, metrics)
     rows = f"{role}, {metrics['split']}, n = {metrics['n']:,}"
     return [
@@ -53,13 +56,15 @@ def score_pictures(
         drawn(
             run,
             f"per-class-{role}",
-            figures.per_class(metrics["per_class"], said),
+            figures.per_class({name: row for name, row in metrics["per_class"].items() if name in classes}, said),
             f"Bars of precision, recall and F1 by class on {rows}; the table of classes has the numbers.",
         ),
     ]
 
 
-def calibration_pictures(run: Run, metrics: Mapping[str, Any], rows: Predictions) -> tuple[list[Markup], str]:
+def calibration_pictures(
+    run: Run | FileEvaluation, metrics: Mapping[str, Any], rows: Predictions
+) -> tuple[list[Markup], str]:
     """The reliability diagram and the risk–coverage curve; and a sentence with the risk at half the coverage."""
     role, said, temperature = metrics["role"], caption(run, metrics), metrics["calibration"]["temperature"]
     correct = rows.predicted == rows.labels
@@ -70,10 +75,13 @@ def calibration_pictures(run: Run, metrics: Mapping[str, Any], rows: Predictions
     bins = {"as trained": bin_rows(before, correct), f"temperature {temperature:.2f}": bin_rows(after, correct)}
     coverage, risk = risk_coverage(after, correct)
     half = max(len(rows) // 2, 1)
+    surest = np.argsort(-after, kind="stable")[:half]
+    groups = rows.groups
+    of_half = share_interval(~correct[surest], None if groups is None else groups[surest])
     told = (
         f"When only the surer half of the rows is answered, {percent(risk[half - 1], 1)} of these answers are wrong "
-        f"(95 % interval {span(wilson(round(risk[half - 1] * half), half))}, n = {half:,}); when all are, "
-        f"{percent(risk[-1], 1)} (95 % interval {span(wilson(int((~correct).sum()), len(rows)))}, n = {len(rows):,})."
+        f"(95 % interval {span(of_half)}, n = {half:,}); when all are, "
+        f"{percent(risk[-1], 1)} (95 % interval {span(share_interval(~correct, groups))}, n = {len(rows):,})."
     )
     where = f"on {role}, {metrics['split']}, n = {len(rows):,}"
     return [
@@ -126,7 +134,13 @@ def curve_pictures(
     return pictures
 
 
-def drawn(run: Run, name: str, made: Figure, text: str) -> Markup:
+def unprintable(run: Run | FileEvaluation) -> str:
+    """A sentence on the letters of class names that PNG and PDF files show as boxes; "" where there are none."""
+    files = [file for role in ("report", "choose") if (file := run.metrics_file(role)).is_file()]
+    return glyph_note(name for file in files for name in read_metrics(file).get("per_class", ()))
+
+
+def drawn(run: Run | FileEvaluation, name: str, made: Figure, text: str) -> Markup:
     """A figure for the page, saved as files of this name as well; `text` says it in words."""
     return Markup(inline_svg(save(made, run.folder / "figures" / name), name, text))
 

@@ -22,6 +22,8 @@ _SHOWN = (
     "report.html",
     "figures/*.png",
     "figures/*.svg",
+    "figures/*.pdf",
+    "figures/*.txt",
     "explain/*.json",
 )
 

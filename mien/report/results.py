@@ -2,7 +2,7 @@
 
     mien report cnn1 --to results/cnn1      publishes a run; small/1-5 --to results/small, a group of seeds
     mien reproduce paper-2021 --to results/paper-2021     publishes a reproduction
-    make results                            runs `write_results`
+    make results                            runs `write_results`, and writes the page of each reproduction anew
 
 Every number comes from the published `metrics.json`, `group.json`, `history.csv`, `environment.json` and
 `reproduction.json`; none is typed by hand but what the 2021 report claims.
@@ -17,6 +17,7 @@ from mien.files import write_text
 from mien.intervals import percent, with_interval
 from mien.metrics.classification import SCORES, MatrixScore, brief_scores
 from mien.reading import read_json
+from mien.report.best_models import best_caption, best_table
 from mien.report.landmark_tables import NME
 from mien.report.wording import OLDER, in_percent, left_out, processor, scored, start_weights, view, warning, why_high
 from mien.tasks import EXPRESSION, LANDMARKS, task_name
@@ -101,7 +102,7 @@ def report_table(prefix: str, results: Path) -> str:
         found = read_json(folder / "reproduction.json")
         parts = [part for part in found["parts"] if part["claimed"] is not None and part["runs"]]
         claimed = [_part_line(part) for part in parts]
-        verdicts = [f"- {one['text']}: **{one['verdict']}**\n" for one in found["conclusions"]]
+        verdicts = [f"- {one['text']}: **{one['verdict']}**; {one['because']}.\n" for one in found["conclusions"]]
         of = parts[0]["runs"][0]
         text += (
             f"The 2021 report's accuracies, claimed and obtained ([{folder.name}]({prefix}{folder.name}/README.md)). "
@@ -109,8 +110,8 @@ def report_table(prefix: str, results: Path) -> str:
             f"{percent(of['paper']['contaminated'], 1)} of them trained on; {of['official']['split']}: "
             f"n = {of['official']['n']:,}:\n\n"
             + _table(("model", "claimed", "as it measured, **contaminated**", *_HONEST), claimed)
-            + "\nIts conclusions, each tested on images that no run was trained on:\n\n"
-            + "".join(verdicts)
+            + "\nIts conclusions, each tested on images that no run was trained on; differences are of accuracy (in "
+            "the last of the true class's probability), with 95 % intervals:\n\n" + "".join(verdicts)
         )
     return text
 
@@ -128,7 +129,7 @@ def _part_line(part: dict[str, Any]) -> list[str]:
     clean = seeds["clean"]
     return [
         part["title"],
-        f"{part['claimed']:.2f}",
+        f"{part['claimed']['accuracy']:.2f}",
         scored(first["paper"]),
         _mean(seeds["accuracy"]),
         f"{_mean(clean['accuracy'])}, n = {clean['n']:,}" if clean else "–",
@@ -222,6 +223,7 @@ def page(results: Path) -> str:
         "rows; those of one run don't tell how far another seed would move a number, those of a group of seeds do. "
         "Rows without exact copies are those whose pixels stand nowhere among the rows that the model was trained or "
         "chosen on.\n\n"
+        + (f"{best}\n" if (best := peers_table("", results)) else "")
         + table("", results)
         + "".join(f"\n{text}" for of in (point_table, report_table) if (text := of("", results)))
         + _further(results)
@@ -310,11 +312,22 @@ def _group_part(folder: Path) -> str:
     )
 
 
+def peers_table(prefix: str, results: Path) -> str:
+    """The models that ship beside what people use today; "" where `results/best` isn't there."""
+    if not (results / "best" / "best.json").is_file():
+        return ""
+    measured = read_json(results / "best" / "best.json")
+    columns, rows = best_table(measured)
+    return f"[What ships, beside what people use]({prefix}best/README.md): {best_caption(measured)}\n\n" + _table(
+        columns, rows
+    )
+
+
 def with_table(text: str, prefix: str, results: Path) -> str:
     """A text with the table between its marks."""
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
-    tables = "\n".join(filter(None, (of(prefix, results) for of in (report_table, table, point_table))))
+    tables = "\n".join(filter(None, (of(prefix, results) for of in (peers_table, report_table, table, point_table))))
     return f"{before}{START}\n{tables}{END}{after}"
 
 

@@ -49,14 +49,14 @@ def maps(name: str, result: Result, arrays: Arrays, public: bool = False) -> Ite
     told = (
         f"{kind}{drawn} · {scale} · lower row: {twin} · alike: Spearman's rank correlation of the model's map with "
         f"that of a twin, mean over {len(seeds)} twins [95 % interval over rows and twins]; near 1 a map shows the "
-        "images and not what was learned"
+        "images and not what was learned; not compared where a map has the same value everywhere"
     )
     above: list[Tile] = []
     below: list[Tile] = []
     for entry, mean, twin_mean in zip(result["classes"], arrays["mean"], arrays["twin"], strict=True):
-        lines = f"{'model: ' if not above else ''}{entry['class']}\nn = {entry['n']:,}"
+        lines = f"{'model: ' if not above else ''}{entry['class']}{_none(mean)}\nn = {entry['n']:,}"
         above.append(Tile(_tinted(mean, result, arrays), lines))
-        lines = f"{'twin: ' if not below else ''}{_alike(entry)}"
+        lines = f"{'twin: ' if not below else ''}{_alike(entry)}{_none(twin_mean)}"
         below.append(Tile(_tinted(twin_mean, result, arrays), lines, begins=not below))
     made = grid(f"{heading}: mean by true class", caption(result, told), [*above, *below], len(above))
     text = "; ".join(f"{entry['class']} (n = {entry['n']:,}): {_said(entry)}" for entry in result["classes"])
@@ -70,11 +70,12 @@ def _single(name: str, heading: str, kind: str, scale: str, twin: str, result: R
     for number, row in enumerate(result["rows"]):
         image = arrays["images"][number]
         who = f"{row['label']} → {row['predicted']} {row['p_predicted']:.2f}"
-        alike = "no map" if row["alike"] is None else f"alike {row['alike']:.2f}"
+        alike = UNLIKE if row["alike"] is None else f"alike {row['alike']:.2f}"
+        own, other = arrays["maps"][number], arrays["twin_maps"][number]
         tiles += [
             Tile(picture(image), f"{who}\n{row['split']} {row['id']}", begins=number % 2 == 0),
-            Tile(_overlaid(image, arrays["maps"][number], result), f"model, for {row['predicted']}"),
-            Tile(_overlaid(image, arrays["twin_maps"][number], result), f"twin, {alike}"),
+            Tile(_overlaid(image, own, result), f"model, for {row['predicted']}{_none(own)}"),
+            Tile(_overlaid(image, other, result), f"twin, {alike}{_none(other)}"),
         ]
         texts.append(f"{row['id']} ({who}): {alike}")
     told = f"{kind} · {scale} · map of the class that the model says, beside {twin} · rows: {result['rule']}"
@@ -89,9 +90,18 @@ def _covered(result: Result) -> str:
     )
 
 
+# Of two maps that can't be compared since one has the same value everywhere.
+UNLIKE = "not compared"
+
+
+def _none(values: Values) -> str:
+    """What is added to the words below a map that has the same value everywhere."""
+    return ", no map" if values.max() == values.min() else ""
+
+
 def _alike(entry: Result) -> str:
     if entry["alike"] is None:
-        return "no map"
+        return UNLIKE
     return "alike " + with_interval(entry["alike"], entry["interval"], ".2f").replace(" [", "\n[")
 
 

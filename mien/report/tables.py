@@ -7,7 +7,7 @@ import numpy as np
 
 from mien.intervals import Counts, bootstraps, percent, wilson
 from mien.metrics.classification import SCORES, class_scores
-from mien.report.wording import OLDER, fit_on, left_out, span, view
+from mien.report.wording import OLDER, fit_on, left_out, span, view, which_rows
 
 CALIBRATION = {
     "nll": ("NLL", "mean negative log likelihood, in nats"),
@@ -28,6 +28,9 @@ _VOTES = {
     "cross_entropy": "Cross entropy of the model against the votes, in nats",
     "entropy": "Entropy of the votes, which no model can go below, in nats",
 }
+
+# Of more classes no one reads a matrix, and a picture of each cell would take minutes.
+MOST_CLASSES = 24
 
 _SLICES = {"agreement": "rater agreement"}
 
@@ -69,23 +72,57 @@ def _cell(of: Mapping[str, Any], key: str, form: str = ".3f") -> Cell:
     return ("–",) if of.get(key) is None else (f"{of[key]:{form}}", span(of["interval"][key], form))
 
 
-def class_table(matrix: Counts, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The scores of each class, with Wilson's intervals for precision and recall, and the bootstrap's for F1."""
-    scores, drawn = class_scores(matrix), bootstraps(matrix, lambda sample: class_scores(sample).f1)
+def class_table(
+    matrix: Counts, classes: Sequence[str], measured: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[dict[str, Any]]:
+    """The scores of each class, with Wilson's intervals for precision and recall, and the bootstrap's for F1.
+
+    Intervals over whole groups are those of `measured`, the `per_class` of `metrics.measure`, where that has them.
+    """
+    scores, measured = class_scores(matrix), measured or {}
+    grouped = any("interval" in of for of in measured.values())
+    drawn = None if grouped else bootstraps(matrix, lambda sample: class_scores(sample).f1)
     rows = []
     for i, name in enumerate(classes):
         right, support, predicted = int(matrix[i, i]), int(matrix[i].sum()), int(matrix[:, i].sum())
-        f1 = drawn[i] if support else None
+        if drawn is None:
+            known = measured.get(name, {}).get("interval", {})
+            ends = {key: span(known.get(key)) for key in ("precision", "recall", "f1")}
+        else:
+            ends = {"f1": span(drawn[i])}
+            ends["precision"], ends["recall"] = span(wilson(right, predicted)), span(wilson(right, support))
         rows.append(
             {
                 "name": name,
                 "support": f"{support:,}",
-                "precision": (f"{scores.precision[i]:.3f}", span(wilson(right, predicted)) if predicted else ""),
-                "recall": (f"{scores.recall[i]:.3f}", span(wilson(right, support))) if support else ("–", ""),
-                "f1": (f"{scores.f1[i]:.3f}", span(f1)) if f1 else ("–", ""),
+                "precision": (f"{scores.precision[i]:.3f}", ends["precision"] if predicted else ""),
+                "recall": (f"{scores.recall[i]:.3f}", ends["recall"]) if support else ("–", ""),
+                "f1": (f"{scores.f1[i]:.3f}", ends["f1"]) if support else ("–", ""),
             }
         )
     return rows
+
+
+def most_confused(matrix: Counts, classes: Sequence[str]) -> tuple[Counts, Sequence[str]]:
+    """The matrix and classes as they are drawn: of many, those with the most wrong rows, and all others as one.
+
+    >>> matrix, classes = most_confused(np.eye(100, dtype=np.int64), [str(i) for i in range(100)])
+    >>> matrix.shape, classes[-1], int(matrix[-1, -1])
+    ((25, 25), '76 others', 76)
+    """
+    k = len(classes)
+    # One more, since “1 other” would take no less place than that class.
+    if k <= MOST_CLASSES + 1:
+        return matrix, classes
+    wrong = matrix.sum(axis=1) - matrix.diagonal()
+    kept = np.sort(np.argsort(-wrong, kind="stable")[:MOST_CLASSES])
+    place = np.full(k, MOST_CLASSES)
+    place[kept] = np.arange(MOST_CLASSES)
+    rows = np.zeros((MOST_CLASSES + 1, k), matrix.dtype)
+    np.add.at(rows, place, matrix)
+    merged = np.zeros((MOST_CLASSES + 1, MOST_CLASSES + 1), matrix.dtype)
+    np.add.at(merged.T, place, rows.T)
+    return merged, [*(classes[i] for i in kept), f"{k - MOST_CLASSES:,} others"]
 
 
 def confused(matrix: Counts, classes: Sequence[str], most: int = 3) -> str:
@@ -99,13 +136,6 @@ def confused(matrix: Counts, classes: Sequence[str], most: int = 3) -> str:
         if wrong[i, j]
     ]
     return f"Commonest mistakes: {'; '.join(told)}." if told else "No row was predicted wrong."
-
-
-def constant(matrix: Counts, classes: Sequence[str]) -> str:
-    """The accuracy of always answering the commonest class, in a sentence."""
-    support = matrix.sum(axis=1)
-    commonest = int(support.argmax())
-    return f"Always answering “{classes[commonest]}” would score {support[commonest] / support.sum():.3f}."
 
 
 def calibration_table(content: Mapping[str, Any]) -> list[tuple[str, str, list[Cell]]]:
@@ -174,6 +204,7 @@ def other_rows(metrics: Sequence[Mapping[str, Any]], own: Mapping[str, Any] | No
             "near_clean": _twin(one, "near_clean"),
             "contaminated": contamination(one),
             "left_out": left_out(one["dropped"]),
+            "which": " ".join(which_rows(one)),
         }
         for one in ([own] if own else []) + list(metrics)
     ]

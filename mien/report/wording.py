@@ -3,7 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mien.intervals import percent, with_interval
+from mien.intervals import choice_of, percent, with_interval
+from mien.protocols import ALL_ROWS, UNSEEN_ROWS
+
+# With fewer groups a cluster bootstrap is too narrow: A. C. Cameron, J. B. Gelbach, D. L. Miller (2008),
+# Bootstrap-based improvements for inference with clustered errors, Review of Economics and Statistics 90.
+FEW_GROUPS = 20
 
 OLDER = "measured by an older mien"
 
@@ -61,11 +66,17 @@ def start_weights(record: Mapping[str, Any]) -> str:
     'imagenet, to be downloaded from https://example.org/net-1378be20.pth'
     >>> start_weights({"name": "own.pth", "file": "own.pth", "sha256": "0123456789abcdef", "input": {"used": False}})
     'own.pth (SHA-256 01234567), input not normalised as theirs was'
+    >>> of = {"run": "base/1", "last_layer": "new", "optimizer": "new", "input": {"used": True}}
+    >>> start_weights({"name": "base/1", "file": "weights.safetensors", "sha256": "0123456789abcdef", **of})
+    "run base/1's (SHA-256 01234567), the last layer and the optimiser's state new"
     """
     if "sha256" not in record:
         return f"{record['name']}, to be downloaded from {record['source']}" if "source" in record else record["name"]
-    file = "" if record["file"] == record["name"] else f"{record['file']}, "
     unlike = "" if record["input"]["used"] else ", input not normalised as theirs was"
+    if "run" in record:
+        new = "the last layer and the optimiser's state" if record["last_layer"] == "new" else "the optimiser's state"
+        return f"run {record['run']}'s (SHA-256 {record['sha256'][:8]}), {new} new{unlike}"
+    file = "" if record["file"] == record["name"] else f"{record['file']}, "
     return f"{record['name']} ({file}SHA-256 {record['sha256'][:8]}){unlike}"
 
 
@@ -75,6 +86,73 @@ def warning(metrics: Mapping[str, Any]) -> str:
         return ""
     known = "were trained on" if fit_on(metrics) else "were trained or chosen on, or are copies of such rows"
     return f"contaminated: {percent(metrics['contaminated'])} of these rows {known}"
+
+
+def over(metrics: Mapping[str, Any]) -> str:
+    """A sentence: what the intervals are over, and what they can't know where rows of a person aren't known.
+
+    >>> over({"groups": 118, "grouped_by": "subject"})
+    'Intervals are over the choice of persons (118 groups by subject): whole groups are drawn.'
+    """
+    if metrics.get("groups"):
+        few = "" if metrics["groups"] >= FEW_GROUPS else ", and so few of them make such intervals too narrow"
+        return f"Intervals are {choice_of(metrics)}: whole groups are drawn{few}."
+    if column := metrics.get("grouped_by"):
+        return f"Intervals are over the choice of rows: by {column} each shows another person, or all show one."
+    if "grouped_by" not in metrics:
+        return "Intervals are over the choice of rows."
+    return (
+        "Intervals are over the choice of rows, as if these were independent: the data set has no column that names "
+        "persons (mien data import --group), so they can't know of several pictures of one person, and are then too "
+        "narrow."
+    )
+
+
+def constant(metrics: Mapping[str, Any]) -> str:
+    """The accuracy of always answering the commonest class of the measured rows, in a sentence.
+
+    >>> constant({"n": 40, "per_class": {"sad": {"support": 10}, "happy": {"support": 30}}})
+    'Always answering “happy” would score 0.750.'
+    """
+    name, of = max(metrics["per_class"].items(), key=lambda item: item[1]["support"])
+    return f"Always answering “{name}” would score {of['support'] / metrics['n']:.3f}."
+
+
+# A wider interval of accuracy than that of some 400 rows tells few models apart.
+WIDE = 0.1
+
+
+def wide(metrics: Mapping[str, Any]) -> list[str]:
+    """A sentence where the interval of accuracy is wide: what would make it narrower.
+
+    >>> wide({"interval": {"accuracy": [0.61, 0.78]}, "groups": None})[0].partition(":")[0]
+    'The interval of accuracy is 0.17 wide'
+    """
+    low, high = metrics["interval"]["accuracy"]
+    if high - low <= WIDE:
+        return []
+    more = "more persons" if metrics.get("groups") else "more rows"
+    return [
+        f"The interval of accuracy is {high - low:.2f} wide: {more} to report on would narrow it, and several seeds "
+        "(mien train --seeds 5) say how far training moves it."
+    ]
+
+
+def which_rows(metrics: Mapping[str, Any]) -> list[str]:
+    """Sentences: which rows of another data set were measured where nobody named a protocol, and what isn't known.
+
+    >>> which_rows({"protocol": "all-rows", "n": 927, "dataset": "ours", "split": "train + test", "overlap": {}})[0]
+    'These are all 927 rows of ours: train + test.'
+    """
+    n, where = f"{metrics['n']:,}", f"{metrics['dataset']}: {metrics['split']}"
+    dropped = " whose class the model has" if (metrics.get("dropped") or {}).get("rows") else ""
+    sentences = {
+        ALL_ROWS: [f"These are all {n} rows of {where}{dropped}."],
+        UNSEEN_ROWS: [f"These are the {n} rows of {where}{dropped}, that the model was neither trained nor chosen on."],
+    }.get(metrics["protocol"], [])
+    if metrics.get("role") == "report" and metrics.get("overlap", {}) is None:
+        sentences.append("Which of them the model has seen isn't known.")
+    return sentences
 
 
 def fit_on(metrics: Mapping[str, Any]) -> bool:
@@ -215,7 +293,10 @@ def duration(seconds: float) -> str:
 
 def processor(made: Mapping[str, Any]) -> str:
     """The processor that trained a run, by its environment, as `1 of 2 cores (AMD EPYC)`."""
+    devices, nodes = made.get("devices", 1), made.get("nodes", 1)
+    many = "" if devices * nodes == 1 else f", {devices} processes"
+    many += "" if nodes == 1 else f" on each of {nodes} machines"
     if made["device"] == "cuda":
-        return ", ".join(made["gpus"])
+        return ", ".join(made["gpus"]) + many
     used = "" if made["threads"] == made["cores"] else f"{made['threads']} of "
-    return f"{used}{made['cores']} cores ({made['cpu']})"
+    return f"{used}{made['cores']} cores ({made['cpu']}){many}"

@@ -6,18 +6,19 @@ from typing import Any
 
 from mien.errors import MienError
 from mien.files import publishing, write_json, write_text
+from mien.reading import read_json
 from mien.reproduce import figures
-from mien.reproduce.conclusions import conclusions
+from mien.reproduce.conclusions import because, conclusions
 from mien.reproduce.figures import PaperFigure
 from mien.reproduce.formats import as_csv, as_latex
 from mien.reproduce.page import FACES, Page, html, readme
 from mien.reproduce.paper import EXPLAINED, REPORT, part_named
 from mien.reproduce.plan import Planned, make_plan
-from mien.reproduce.scores import gather
+from mien.reproduce.scores import architectures, gather
 from mien.reproduce.tables import tables
 from mien.workspace import Workspace
 
-__all__ = ["Planned", "make_plan", "write_all"]
+__all__ = ["Planned", "make_plan", "write_again", "write_all"]
 
 
 def write_all(
@@ -26,27 +27,54 @@ def write_all(
     """Write the page with the tables and figures of all finished runs of a plan; it names the runs that are missing.
 
     `folders` tells for each folder whether it is public; a public page shows drawn faces in place of the data set's.
-    Returns what `reproduction.json` holds. Raises MienError for a public folder that `Workspace.publishing` refuses.
+    Inside of `style.printing` figures are written for a paper as well. Returns what `reproduction.json` holds, but for
+    `figures`, `lacking` and `public`. Raises MienError for a public folder that `Workspace.publishing` refuses.
     """
-    parts = gather(workspace, plan)
-    judged = conclusions(workspace, plan)
-    content = {"report": REPORT, "command": command, "parts": parts, "conclusions": judged}
-    made = {table.key: table for table in tables(parts, judged)}
-    drawings = [_why(parts), *(one for planned in plan if (one := figures.curves(planned)) is not None)]
+    content: dict[str, Any] = {
+        "report": REPORT,
+        "command": command,
+        "parts": gather(workspace, plan),
+        "conclusions": conclusions(workspace, plan),
+        "architectures": architectures(),
+    }
+    drawings = [_why(content["parts"]), *(one for planned in plan if (one := figures.curves(planned)) is not None)]
     for folder, public in folders.items():
         with workspace.publishing(folder) if public else publishing(folder, own=True) as new:
             pictures, lacking = _pictures(workspace, plan, public=public)
-            shown = {picture.key: picture for picture in [*drawings, *pictures]}
-            page = Page(parts, made, judged, shown, lacking, public, command)
-            for table in made.values():
-                write_text(new / "tables" / f"{table.key}.csv", as_csv(table))
-                write_text(new / "tables" / f"{table.key}.tex", as_latex(table))
-            for picture in shown.values():
-                picture.save(new / "figures")
-            write_text(new / "README.md", readme(page))
-            write_text(new / "report.html", html(page))
-            write_json(new / "reproduction.json", content)
+            _write(new, content, [*drawings, *pictures], lacking, public)
     return content
+
+
+def write_again(folder: Path) -> None:
+    """Write a published page anew, from its `reproduction.json` and its pictures; the runs aren't needed.
+
+    Tables, texts and the first figure are made anew, the other figures stay as they are. Raises MienError for a folder
+    without a published page.
+    """
+    content = read_json(folder / "reproduction.json")
+    about, lacking, public = (content.pop(key) for key in ("figures", "lacking", "public"))
+    pictures = {one["key"]: figures.stored(folder / "figures", one) for one in about}
+    pictures["why"] = _why(content["parts"])
+    content["conclusions"] = [{**one, "because": because(one)} for one in content["conclusions"]]
+    with publishing(folder) as new:
+        _write(new, content, list(pictures.values()), lacking, public)
+
+
+def _write(
+    folder: Path, content: dict[str, Any], pictures: Sequence[PaperFigure], lacking: Mapping[str, str], public: bool
+) -> None:
+    made = {table.key: table for table in tables(content["parts"], content["conclusions"], content["architectures"])}
+    shown = {picture.key: picture for picture in pictures}
+    page = Page(content["parts"], made, content["conclusions"], shown, lacking, public, content["command"])
+    for table in made.values():
+        write_text(folder / "tables" / f"{table.key}.csv", as_csv(table))
+        write_text(folder / "tables" / f"{table.key}.tex", as_latex(table))
+    for picture in pictures:
+        picture.save(folder / "figures")
+    write_text(folder / "README.md", readme(page))
+    write_text(folder / "report.html", html(page))
+    about = [picture.about for picture in pictures]
+    write_json(folder / "reproduction.json", {**content, "figures": about, "lacking": lacking, "public": public})
 
 
 def _why(parts: Sequence[dict[str, Any]]) -> PaperFigure:

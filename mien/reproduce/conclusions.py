@@ -20,7 +20,7 @@ from scipy.stats import norm, t
 
 from mien.comparison import Contender, compare, without_copies
 from mien.errors import MienError
-from mien.intervals import CONFIDENCE, Estimate, holm
+from mien.intervals import CONFIDENCE, Estimate, holm, with_interval
 from mien.reading import read_json
 from mien.report.reading import read_history
 from mien.reproduce.paper import PARTS, part_named
@@ -62,15 +62,17 @@ class Pair:
 class Claim:
     """A conclusion of the report, and the pairs that test it; `said` tells the reader what is compared.
 
-    A conclusion without pairs has a test of its own in `conclusions`.
+    A conclusion without pairs has a test of its own in `conclusions`. `unlike` says where the test isn't the report's.
     """
 
     key: str
     text: str
     said: str
     pairs: tuple[Pair, ...] = ()
+    unlike: str = ""
 
 
+_RANDOM = "all of these began from random weights, the report's from ImageNet's"
 CLAIMS = (
     Claim(
         "layers",
@@ -110,6 +112,7 @@ CLAIMS = (
         "GoogLeNet from random weights on images cut to the face and on whole ones, for 10 epochs and for as long as "
         "validation improves. The report's began from ImageNet's.",
         (Pair("googlenet-face", "googlenet", "better"), Pair("googlenet-face-long", "googlenet-long", "better")),
+        _RANDOM,
     ),
     Claim(
         "mouth",
@@ -119,13 +122,15 @@ CLAIMS = (
             Pair("googlenet-mouth", "googlenet-face", "same"),
             Pair("googlenet-mouth-long", "googlenet-face-long", "same"),
         ),
+        _RANDOM,
     ),
     Claim(
         "regions",
         "The first layers look at eyes and mouth",
         "How much of the true class's probability CNN 1 loses when eyes, or mouth, are blurred out, less what it loses "
-        "by random patches of equal size in the same face. This asks the whole net; what its first layers answer to is "
-        "shown by the figures and isn't measured. Intervals are over images (bootstrap); there is no p.",
+        "by random patches of equal size in the same face. This asks the whole net. What its first layers answer to by "
+        "themselves is shown by figures alone, so of them nothing is concluded. Intervals are over images (bootstrap); "
+        "there is no p.",
     ),
 )
 
@@ -146,7 +151,7 @@ class Judged(NamedTuple):
 
 
 def conclusions(workspace: Workspace, plan: Sequence[Planned]) -> list[dict[str, Any]]:
-    """For each claim `key`, `text`, `said`, `verdict`, `differences` and `missing`.
+    """For each claim `key`, `text`, `said`, `verdict`, `because`, `differences` and `missing`.
 
     A difference has `what`, `way`, `n`, `on`, `difference`, `interval`, `p`, `p_holm` (None where there is none) and
     `verdict`; `seeds` are the numbers of runs of both sides. `missing` says in words what a test lacks.
@@ -160,16 +165,15 @@ def conclusions(workspace: Workspace, plan: Sequence[Planned]) -> list[dict[str,
     found = []
     for claim in CLAIMS:
         judged = special[claim.key]() if claim.key in special else _by_pairs(workspace, plan, claim.pairs, spread)
-        found.append(
-            {
-                "key": claim.key,
-                "text": claim.text,
-                "said": claim.said,
-                "verdict": judged.verdict,
-                "differences": judged.pairs,
-                "missing": judged.missing,
-            }
-        )
+        one = {
+            "key": claim.key,
+            "text": claim.text,
+            "said": claim.said,
+            "verdict": judged.verdict,
+            "differences": judged.pairs,
+            "missing": judged.missing,
+        }
+        found.append({**one, "because": because(one)})
     return found
 
 
@@ -204,6 +208,47 @@ def overall(verdicts: Sequence[Verdict], complete: bool) -> Verdict:
     if "does not hold" in verdicts:
         return "does not hold"
     return "holds" if complete and verdicts and set(verdicts) == {"holds"} else "can't be told"
+
+
+def because(one: Mapping[str, Any]) -> str:
+    """Why a conclusion of `conclusions` has its verdict: the differences that decide it, with their intervals.
+
+    >>> of = {"what": "B − A", "way": "same", "difference": 0.0, "interval": [-0.01, 0.01], "verdict": "holds"}
+    >>> because({"key": "kernels", "verdict": "holds", "differences": [of]})
+    'no difference beyond ± 0.02: B − A +0.000 [−0.010, +0.010]'
+    """
+    if not one["differences"]:
+        return "nothing is measured yet"
+    found: dict[str, list[str]] = {}
+    # What decides stands first.
+    for of in sorted(one["differences"], key=lambda of: of["verdict"] != one["verdict"]):
+        told = f"{of['what']} {with_interval(of['difference'], of['interval'], '+.3f')}"
+        found.setdefault(_phrase(of), []).append(told)
+    if one["key"] == "regions":
+        net = all(of["verdict"] == "holds" for of in one["differences"])
+        numbers = ", ".join(told for those in found.values() for told in those)
+        whole = "the net as a whole does" if net else "the net as a whole isn't shown to do so"
+        return f"{whole} ({numbers}); its first layers by themselves aren't measured"
+    told = "; ".join(f"{phrase}: {', '.join(those)}" for phrase, those in found.items())
+    if unlike := next(claim.unlike for claim in CLAIMS if claim.key == one["key"]):
+        told += f"; {unlike}"
+    if one["key"] == "epochs" and one["verdict"] == "does not hold":
+        later = one["differences"][1]["verdict"] == "does not hold"
+        return f"{'it still changes after that' if later else 'it flattens earlier'}; {told}"
+    return told
+
+
+def _phrase(of: Mapping[str, Any]) -> str:
+    """What a difference's verdict says, in a few words."""
+    if of["way"] == "better":
+        if of["verdict"] == "does not hold":
+            return "a loss is shown" if of["interval"][1] < 0 else f"a gain of {MARGIN:.2f} is ruled out"
+        return "a gain is shown" if of["verdict"] == "holds" else "a gain is neither shown nor ruled out"
+    if of["verdict"] == "does not hold":
+        return "a difference is shown"
+    if of["verdict"] == "holds":
+        return f"no difference beyond ± {MARGIN:.2f}"
+    return "a difference is neither shown nor ruled out"
 
 
 def seed_spread(scores: Sequence[Any]) -> Spread | None:
@@ -337,7 +382,10 @@ def over_runs(values: Any) -> Estimate:
 
 
 def _regions(plan: Sequence[Planned]) -> Judged:
-    """Whether the first explained CNN 1 loses more without eyes, and without the mouth, than without random patches."""
+    """Whether the first explained CNN 1 loses more without eyes, and without the mouth, than without random patches.
+
+    That is of the whole net, so of its first layers, which the conclusion is about, nothing can be told.
+    """
     runs = [one.run for one in plan if one.part.name == "cnn1" and one.state == "finished" and one.run is not None]
     file = next((path for run in runs if (path := run.folder / "explain" / "regions.json").is_file()), None)
     if file is None:
@@ -363,4 +411,4 @@ def _regions(plan: Sequence[Planned]) -> Judged:
                 "verdict": verdict("better", of["difference"], of["difference_interval"], None),
             }
         )
-    return Judged(overall([one["verdict"] for one in pairs], complete=True), pairs, [])
+    return Judged("can't be told", pairs, [])

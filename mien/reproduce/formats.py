@@ -5,23 +5,48 @@ from typing import Any, NamedTuple
 
 from mien import latex
 from mien.files import csv_text
-from mien.intervals import with_interval
+from mien.intervals import number, with_interval
 
 
 class ScoreCell(NamedTuple):
-    """A number with its 95 % interval, None where it has none; `sd` over seeds where there are several."""
+    """A number with its 95 % interval, None where it has none; `sd` over seeds where there are several.
+
+    A difference is `signed`.
+    """
 
     value: float
     interval: Sequence[float] | None
     sd: float | None = None
     digits: int = 3
+    signed: bool = False
 
     def __str__(self) -> str:
-        form = f".{self.digits}f"
-        spread = "" if self.sd is None else f" ± {self.sd:{form}}"
         if self.interval is None or self.interval[0] == self.interval[1]:
-            return f"{self.value:{form}}{spread}"
-        return with_interval(self.value, self.interval, form, unit=spread)
+            return self.middle
+        return with_interval(self.value, self.interval, self.form, unit=self.spread)
+
+    @property
+    def form(self) -> str:
+        """The format of the value and of the ends of its interval."""
+        return f"{'+' if self.signed else ''}.{self.digits}f"
+
+    @property
+    def spread(self) -> str:
+        """The standard deviation after its sign, "" where there is none."""
+        return "" if self.sd is None else f" ± {self.sd:.{self.digits}f}"
+
+    @property
+    def middle(self) -> str:
+        """The value and its spread, without the interval."""
+        return f"{number(self.value, self.form)}{self.spread}"
+
+    @property
+    def ends(self) -> str:
+        """The interval as it stands below a value; "" where there is none."""
+        if self.interval is None:
+            return ""
+        low, high = (number(end, self.form) for end in self.interval)
+        return f"{low} to {high}" if self.signed else f"{low}–{high}"
 
 
 Cell = str | ScoreCell

@@ -21,7 +21,7 @@ State = Literal["finished", "running", "begun", "new", "waits", "left out"]
 
 # What doesn't change what is trained, only how it is called, computed, shown or measured besides.
 _FREE = ("name", "explain", "tta", "plugins")
-_FREE_OF_TRAINING = ("device", "precision", "tensorboard")
+_FREE_OF_TRAINING = ("device", "devices", "nodes", "precision", "tensorboard")
 
 
 @dataclass(frozen=True)

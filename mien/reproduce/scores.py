@@ -4,13 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from mien.comparison import Contender, as_one, describe_group, without_copies
-from mien.metrics.classification import SCORES, confusion
+from mien.data.labels import FER2013
+from mien.experiment.building import build_model
+from mien.experiment.schema import load_experiment
+from mien.intervals import Counts, Margins, Values, bootstraps, margins, wilson
+from mien.metrics.classification import SCORES, class_scores, confusion
 from mien.report import wording
 from mien.report.reading import read_metrics
-from mien.report.tables import class_table
-from mien.reproduce.paper import CLAIMED, PARTS, REPORT, STORED, Part
+from mien.reproduce.paper import BY_CLASS, CLAIMED, MEANS, PARTS, REPORT, STORED, Part, experiment_file
 from mien.reproduce.plan import Planned
 from mien.runs.predictions import read_predictions
 from mien.runs.run import Run
@@ -28,11 +32,11 @@ def measured(planned: Planned) -> bool:
 
 
 def gather(workspace: Workspace, plan: Sequence[Planned]) -> list[dict[str, Any]]:
-    """Each part's claim and runs, and the mean over its seeds with sd and 95 % interval.
+    """Each part's claims and runs, and the mean over its seeds with sd and 95 % interval.
 
     `runs` are the measured ones, the first seed first; `missing` says what the others lack. In a part on classes a
-    run has `official` and `paper` (metrics of both protocols) and `classes` (the table by class of each); `seeds`
-    has `n` and the scores of `describe_group`, `clean` the same without exact copies.
+    run has `official` and `paper` (metrics of both protocols) and `classes` (`by_class` of each); `seeds` has `n` and
+    the scores of `describe_group`, `clean` the same without exact copies. `claimed` is the part's of CLAIMED.
     """
     return [_part(workspace, part, [one for one in plan if one.part == part]) for part in PARTS]
 
@@ -44,7 +48,8 @@ def _part(workspace: Workspace, part: Part, plan: Sequence[Planned]) -> dict[str
         "title": part.title,
         "kind": part.kind,
         "images": part.images,
-        "claimed": CLAIMED.get(part.claim),
+        "claim": part.claim,
+        "claimed": dict(CLAIMED[part.claim]) if part.claim else None,
         "stored": STORED.get(part.name),
         "optional": part.optional,
         "runs": [_run(one) for one in there],
@@ -127,7 +132,79 @@ def _seen(file: Any, made: Mapping[str, Any]) -> dict[str, Any]:
 
 def _by_class(file: Any) -> list[dict[str, Any]]:
     rows = read_predictions(file)
-    return class_table(confusion(rows.labels, rows.predicted, len(rows.classes)), rows.classes)
+    return by_class(confusion(rows.labels, rows.predicted, len(rows.classes)), rows.classes)
+
+
+def by_class(matrix: Counts, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Precision, recall and F1 of each class, then their mean ("macro") and their mean by rows ("weighted").
+
+    Each row has `name`, `n`, and for each score its value and 95 % interval, None for a class without rows or
+    predictions. Shares have Wilson's interval: precision and recall of a class, and the weighted recall, which is the
+    accuracy. The others have the bootstrap's. A class with neither rows nor predictions doesn't count in a mean.
+
+    >>> rows = by_class(np.array([[3, 1], [2, 4]]), ["sad", "happy"])
+    >>> [(row["name"], row["n"], round(row["recall"][0], 3)) for row in rows]
+    [('sad', 4, 0.75), ('happy', 6, 0.667), ('macro', 10, 0.708), ('weighted', 10, 0.7)]
+    """
+    k, names = len(classes), [*classes, *MEANS]
+    right, support, predicted = margins(matrix)
+    values = _all_scores(margins(matrix[None])).reshape(len(BY_CLASS), len(names))
+    drawn = iter(bootstraps(matrix, lambda sample: _all_scores(margins(sample))))
+    rows: list[dict[str, Any]] = [{"name": name} for name in names]
+    for score, of in zip(BY_CLASS, values, strict=True):
+        for row, value in zip(rows, of, strict=True):
+            row[score] = [float(value), *next(drawn)]
+    for place, row in enumerate(rows[:k]):
+        hits, n, taken = int(right[place]), int(support[place]), int(predicted[place])
+        row["n"] = n
+        row["precision"] = [row["precision"][0], *wilson(hits, taken)] if taken else None
+        row["recall"] = [row["recall"][0], *wilson(hits, n)] if n else None
+        row["f1"] = row["f1"] if n else None
+    for row in rows[k:]:
+        row["n"] = int(support.sum())
+    rows[-1]["recall"][1:] = wilson(int(right.sum()), int(support.sum()))
+    return rows
+
+
+def _all_scores(sums: Margins) -> Values:
+    """The scores of classes and their means, (draws, 3 × (k + 2)), of margins (draws, k)."""
+    there, any_ = sums.support > 0, (sums.support + sums.predicted) > 0
+    found = []
+    for score, weights in zip(class_scores(sums), (any_, there, any_), strict=True):
+        means = [(score * by).sum(axis=-1) / by.sum(axis=-1) for by in (weights, sums.support)]
+        found += [score, np.stack(means, axis=-1)]
+    return np.concatenate(found, axis=-1)
+
+
+def architectures() -> list[dict[str, Any]]:
+    """What CNN 1 to 4 are built of, by their experiment files: see the keys.
+
+    `map` and `channels` are the side and the channels of what goes into the first fully connected layer, `layers` the
+    outputs of these layers. A part whose file can't be read is left out.
+    """
+    found = []
+    for part in PARTS:
+        file = experiment_file(part)
+        if part.kind != "cnn" or file is None:
+            continue
+        experiment = load_experiment(file)
+        model = build_model(experiment, FER2013)
+        convolutions = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+        linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+        channels = convolutions[-1].out_channels
+        found.append(
+            {
+                "name": part.name,
+                "title": part.title,
+                "size": experiment.dataset.size,
+                "kernel_size": convolutions[0].kernel_size[0],
+                "map": round((linear[0].in_features / channels) ** 0.5),
+                "channels": channels,
+                "layers": [layer.out_features for layer in linear],
+                "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            }
+        )
+    return found
 
 
 def start_weights(run: Run) -> str:

@@ -4,42 +4,39 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mien.comparison.tables import p_value
-from mien.intervals import percent, with_interval
+from mien.intervals import percent
 from mien.metrics.classification import SCORES, brief_scores
 from mien.report.tables import heading
 from mien.report.wording import duration
 from mien.reproduce.formats import Cell, PaperTable, ScoreCell
-from mien.reproduce.paper import REPORT
+from mien.reproduce.paper import BY_CLASS, CLAIMED, CLAIMED_BY_CLASS, PRINTED_INPUT, PRINTED_LAYERS, REPORT
 
 NONE = "–"
 # What all tables of scores have to say.
-_BRACKETS = (
-    "Brackets are 95 % intervals over the choice of images; of several seeds, over images and seeds. ± is the standard "
-    "deviation over seeds."
-)
+_BRACKETS = "Brackets, or the numbers below a number, are 95 % intervals over the choice of images."
+_OVER_SEEDS = "Those over seeds hold the chance of images and of seeds; ± is the standard deviation over seeds."
 
 
-def tables(parts: Sequence[Mapping[str, Any]], conclusions: Sequence[Mapping[str, Any]]) -> list[PaperTable]:
-    """All tables, from what `scores.gather` and `conclusions` give; rows of missing runs say what is missing."""
+def tables(
+    parts: Sequence[Mapping[str, Any]],
+    conclusions: Sequence[Mapping[str, Any]],
+    architectures: Sequence[Mapping[str, Any]],
+) -> list[PaperTable]:
+    """All tables, from what `scores.gather`, `conclusions` and `scores.architectures` give.
+
+    Rows of missing runs say what is missing.
+    """
     by_name = {part["name"]: part for part in parts}
-    googlenets = [part for part in parts if part["kind"] == "googlenet"]
     return [
         overview(parts),
-        *(cnn_table(number, by_name[f"cnn{number}"]) for number in range(1, 5)),
-        _rows_of(
-            "table-5-googlenet",
-            "Table 5. GoogLeNet on the full image, the face and the mouth",
-            googlenets,
-            "The report's began from ImageNet's weights; what each of these began from stands in its row. They are "
-            "trained for 10 epochs as in the report, “long” ones until accuracy on PublicTest no longer improves.",
+        score_table("table-1", "Table 1. Scores of CNN 1, 2 and 3", [by_name[f"cnn{number}"] for number in (1, 2, 3)]),
+        layer_table(architectures),
+        score_table("table-3", "Table 3. Scores of CNN 1 and 4", [by_name[f"cnn{number}"] for number in (1, 4)]),
+        *(
+            class_table(number, images, claim, [part for part in parts if part["claim"] == claim])
+            for number, images, claim in CLASS_TABLES
         ),
-        *(class_table(part) for part in googlenets if part["runs"]),
-        _rows_of(
-            "pretraining",
-            "What ImageNet's weights are worth: MobileNetV2 (not in the report)",
-            [part for part in parts if part["kind"] == "pretraining"],
-            "48 px is the size of FER2013's images; at 96 px the same images are enlarged.",
-        ),
+        pretraining_table([part for part in parts if part["kind"] == "pretraining"]),
         points_table(by_name["xception"]),
         made_table(parts),
         verdict_table(conclusions),
@@ -47,31 +44,120 @@ def tables(parts: Sequence[Mapping[str, Any]], conclusions: Sequence[Mapping[str
     ]
 
 
-_COLUMNS = ("as the report measured (contaminated)", "PrivateTest", "without exact copies", "PrivateTest, over seeds")
+# The report's tables by class: their number, on which images, and the claim.
+CLASS_TABLES = (
+    (4, "full images", "googlenet"),
+    (5, "the face set", "googlenet-face"),
+    (6, "the mouth set", "googlenet-mouth"),
+)
+_CONTAMINATED = "as the report measured (contaminated)"
+_COLUMNS = (_CONTAMINATED, "PrivateTest", "PrivateTest without exact copies", "PrivateTest, over seeds")
 
 
 def overview(parts: Sequence[Mapping[str, Any]]) -> PaperTable:
     """One row for each claim: accuracy claimed, measured as the report did, and on images not trained on."""
     claims = [part for part in parts if part["claimed"] is not None]
-    rows = [(part["title"], _start(part), _claimed(part), *_cells(part, "accuracy")) for part in claims]
+    rows = [(part["title"], _start(part), _claimed(part, "accuracy"), *_cells(part, "accuracy")) for part in claims]
     note = "The report's GoogLeNet began from ImageNet's weights; what each of these began from stands in its row."
     columns = ("model", "start weights", "claimed", *_COLUMNS)
-    return PaperTable("overview", "Accuracy: claimed, and obtained here", columns, rows, (note, *_notes(claims)), 2)
+    notes = (note, LONG, *_absent(claims), *_notes(claims))
+    return PaperTable("overview", "Accuracy: claimed, and obtained here", columns, rows, notes, 2)
 
 
-def _rows_of(key: str, title: str, parts: Sequence[Mapping[str, Any]], note: str) -> PaperTable:
-    """A row for each part: its accuracies, and its other scores on PrivateTest."""
-    claims = any(part["claimed"] is not None for part in parts)
+LONG = (
+    "“Long” GoogLeNets are trained until accuracy on PublicTest no longer improves, the others for the report's 10 "
+    "epochs."
+)
+
+
+def score_table(key: str, title: str, parts: Sequence[Mapping[str, Any]]) -> PaperTable:
+    """All scores of some CNNs, claimed and obtained."""
+    rows = [
+        (part["title"], score.name, _claimed(part, score_key), *_cells(part, score_key))
+        for part in parts
+        for score_key, score in SCORES.items()
+    ]
+    notes = (
+        "The report prints one F1 and doesn't say how it averages over classes; it stands with the weighted one, which "
+        "is as near to the accuracy as the report's is.",
+        *([] if all("balanced_accuracy" in part["claimed"] for part in parts) else [_UNPRINTED]),
+        *_seeds(parts),
+        *_notes(parts),
+    )
+    return PaperTable(key, title, ("model", "score", "claimed", *_COLUMNS), rows, notes, 2)
+
+
+_UNPRINTED = "“–” as a claim: the report's tables don't print this score of this model."
+
+
+def _seeds(parts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    told = [f"{part['title']}: {', '.join(str(run['seed']) for run in part['runs'])}" for part in parts if part["runs"]]
+    return (f"Seeds measured: {'; '.join(told)}.",) if told else ()
+
+
+def layer_table(architectures: Sequence[Mapping[str, Any]]) -> PaperTable:
+    """Table 2: what the CNNs are built of, printed and as it follows from the sizes."""
+    side, channels = PRINTED_INPUT
+    rows: list[tuple[Cell, ...]] = []
+    for of in architectures:
+        printed = PRINTED_LAYERS.get(of["name"])
+        rows.append(
+            (
+                of["title"],
+                f"{of['kernel_size']}×{of['kernel_size']}",
+                f"{side}² × {channels}" if printed else NONE,
+                f"{of['map']}² × {of['channels']} = {of['map'] ** 2 * of['channels']:,}",
+                ", ".join(map(str, printed)) if printed else NONE,
+                ", ".join(map(str, of["layers"])),
+                f"{of['parameters']:,}",
+            )
+        )
+    size = architectures[0]["size"] if architectures else 48
+    return PaperTable(
+        "table-2",
+        "Table 2. What CNN 1 to 4 are built of",
+        (
+            "model",
+            "kernels",
+            "into the first fully connected layer, printed",
+            "built here",
+            "outputs of the fully connected layers, printed",
+            "built here ",
+            "parameters",
+        ),
+        rows,
+        (
+            f"Side² × channels of the maps. Both convolutions, of 10 and 20 channels, have no padding, and each is "
+            f"followed by a max-pool of 4×4 with stride 1: {size} px become "
+            + "; ".join(
+                dict.fromkeys(
+                    f"{of['map']} with kernels of {of['kernel_size']}×{of['kernel_size']}" for of in architectures
+                )
+            )
+            + f". So the {side}² × {channels} that the report prints is what CNN 1, 2 and 3 have. Of CNN 4 it prints "
+            "none. The last output is that of the seven classes.",
+        ),
+        6,
+    )
+
+
+def pretraining_table(parts: Sequence[Mapping[str, Any]]) -> PaperTable:
+    """What start weights are worth: accuracies, and the other scores on PrivateTest."""
     rows = []
     others = {key: score.name for key, score in brief_scores().items() if key != "accuracy"}
     for part in parts:
         run = next(iter(part["runs"]), None)
-        claimed = (_claimed(part),) if claims else ()
         more = tuple(_score(run and run["official"], key) for key in others)
-        rows.append((part["title"], _start(part), _epochs(run), *claimed, *_cells(part, "accuracy"), *more))
-    columns = ("model", "start weights", "epochs", *(("claimed",) if claims else ()), *_COLUMNS)
-    beside = f"{heading(' and '.join(others.values()))} are on PrivateTest, all rows."
-    return PaperTable(key, title, (*columns, *others.values()), rows, (note, beside, *_notes(parts)), 2)
+        rows.append((part["title"], _start(part), _epochs(run), *_cells(part, "accuracy"), *more))
+    columns = ("model", "start weights", "epochs", *_COLUMNS, *others.values())
+    notes = (
+        "48 px is the size of FER2013's images; at 96 px the same images are enlarged.",
+        f"{heading(' and '.join(others.values()))} are on PrivateTest, all rows.",
+        *_absent(parts),
+        *_notes(parts),
+    )
+    title = "What ImageNet's weights are worth: MobileNetV2 (not in the report)"
+    return PaperTable("pretraining", title, columns, rows, notes, 2)
 
 
 def _start(part: Mapping[str, Any]) -> str:
@@ -85,33 +171,54 @@ def _epochs(run: Mapping[str, Any] | None) -> str:
     return f"{run['epochs']}" + (", best kept" if run["keep"] == "best" else "")
 
 
-def missing(part: Mapping[str, Any]) -> str:
-    """Why a part has no run yet, in a few words."""
+def state(part: Mapping[str, Any]) -> str:
+    """How far the first missing run of a part is, in two or three words; `missing` says why."""
     one = next(iter(part["missing"]), None)
     if one is None:
         return NONE
-    begun = f"{one['epochs_done']} epochs done"
-    told = {
+    return {
         "finished": "not measured yet",
-        "running": f"being trained, {begun}",
-        "begun": f"begun, {begun}",
+        "running": "being trained",
+        "begun": "begun",
         "new": "not run yet",
-        "waits": one["why"],
-        "left out": f"left out: {one['why']}",
+        "waits": "waits",
+        "left out": "left out",
     }[one["state"]]
+
+
+def missing(part: Mapping[str, Any]) -> str:
+    """How far the first missing run of a part is, and what stands in its way."""
+    one = next(iter(part["missing"]), None)
+    if one is None:
+        return NONE
+    told = state(part)
+    if one["state"] in ("running", "begun"):
+        told = f"{told}, {one['epochs_done']} epochs done"
+    if one["state"] in ("waits", "left out"):
+        return f"{told}: {one['why']}"
     # What stands in the way of a new run is seen to by the command itself.
     failed = one["failed"] or (one["state"] == "begun" and one["why"])
     return f"{told}; {one['why']}" if failed else str(told)
 
 
-def _claimed(part: Mapping[str, Any]) -> Cell:
-    return NONE if part["claimed"] is None else f"{part['claimed']:.2f}"
+# Under which name the report claims a score.
+_CLAIMED_AS = {"weighted_f1": "f1"}
+
+
+def _claimed(part: Mapping[str, Any], key: str) -> Cell:
+    value = part["claimed"].get(_CLAIMED_AS.get(key, key))
+    return NONE if value is None else f"{value:.2f}"
+
+
+def _absent(parts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What is missing of the parts without any run, and why."""
+    return tuple(f"{part['title']}: {missing(part)}." for part in parts if not part["runs"])
 
 
 def _cells(part: Mapping[str, Any], key: str) -> tuple[Cell, ...]:
     run = next(iter(part["runs"]), None)
     if run is None:
-        return (missing(part) if key == "accuracy" else NONE, NONE, NONE, NONE)
+        return (state(part), NONE, NONE, NONE)
     of_all: Cell = NONE
     seeds = part["seeds"]
     if seeds and key in seeds and len(seeds["seeds"]) > 1:
@@ -125,76 +232,98 @@ def _score(of: Mapping[str, Any] | None, key: str) -> Cell:
     return NONE if of is None or of.get(key) is None else ScoreCell(of[key], of["interval"][key])
 
 
-def _notes(parts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """What the columns of scores are measured on."""
+def _notes(parts: Sequence[Mapping[str, Any]], *, seeds: bool = True, copies: bool = True) -> tuple[str, ...]:
+    """What the columns of scores are measured on; of columns over `seeds` and without `copies` where there are some."""
     runs = [run for part in parts for run in part["runs"]]
     if not runs:
         return ("None of these is trained and measured yet.",)
     paper, official = runs[0]["paper"], runs[0]["official"]
     clean = sorted({run["official"]["clean"]["n"] for run in runs if run["official"]["clean"]})
-    copies = f"; n = {' to '.join(f'{n:,}' for n in dict.fromkeys((clean[0], clean[-1])))}" if clean else ""
+    n = f"; n = {' to '.join(f'{n:,}' for n in dict.fromkeys((clean[0], clean[-1])))}" if clean else ""
+    left = f"Without exact copies: the same without images whose pixels stand among those trained or chosen on{n}."
     return (
         f"As the report measured: {paper['split']}, n = {paper['n']:,}, contaminated: "
         f"{percent(paper['contaminated'], 1)} of these images were trained on.",
         f"{official['split']}: n = {official['n']:,}, none was trained on.",
-        f"Without exact copies: the same without images whose pixels stand among those trained or chosen on{copies}.",
-        f"These three are of the first seed, {runs[0]['seed']}.",
-        _BRACKETS,
+        *((left,) if copies else ()),
+        f"These are of the first seed, {runs[0]['seed']}.",
+        f"{_BRACKETS} {_OVER_SEEDS}" if seeds else f"{_BRACKETS}",
     )
 
 
-def cnn_table(number: int, part: Mapping[str, Any]) -> PaperTable:
-    """Table 1 to 4: the scores of a CNN."""
-    rows: list[tuple[Cell, ...]] = [
-        (heading(score.name), _claimed(part) if key == "accuracy" else NONE, *_cells(part, key))
-        for key, score in SCORES.items()
-    ]
-    seeds = ", ".join(str(run["seed"]) for run in part["runs"])
-    state = (f"Seeds measured: {seeds}. Start weights: {_start(part)}.",) if part["runs"] else ()
-    return PaperTable(
-        f"table-{number}-cnn{number}",
-        f"Table {number}. {part['title']}",
-        ("score", "claimed", *_COLUMNS),
-        rows,
-        (*state, *_notes([part])),
+def class_table(number: int, images: str, claim: str, parts: Sequence[Mapping[str, Any]]) -> PaperTable:
+    """Table 4, 5 or 6: precision, recall and F1 by class of the GoogLeNets on the same images, claimed and obtained."""
+    claimed = CLAIMED_BY_CLASS[claim]
+    runs = [(part, part["runs"][0]) for part in parts if part["runs"]]
+    rows: list[tuple[Cell, ...]] = []
+    first = runs[0][1]["classes"] if runs else None
+    for place, name in enumerate(claimed):
+        n = f"{first['official'][place]['n']:,}" if first else NONE
+        for score, value in zip(BY_CLASS, claimed[name], strict=True):
+            cells = [_found(run["classes"][of][place][score]) for _, run in runs for of in ("paper", "official")]
+            rows.append((name, "F1" if score == "f1" else score, n, _printed(value), *cells))
+    accuracy = [_score(run[of], "accuracy") for _, run in runs for of in ("paper", "official")]
+    n = f"{runs[0][1]['official']['n']:,}" if runs else NONE
+    rows.append(("all classes", "accuracy", n, f"{CLAIMED[claim]['accuracy']:.2f}", *accuracy))
+    columns = tuple(
+        f"{run['epochs']} epochs{' (long)' if run['keep'] == 'best' else ''}, {_short(run['start'])} weights: {where}"
+        for _, run in runs
+        for where in (_CONTAMINATED, "PrivateTest")
     )
-
-
-def class_table(part: Mapping[str, Any]) -> PaperTable:
-    """Table 6: precision, recall and F1 by class of a GoogLeNet, on PrivateTest and as the report measured."""
-    run = part["runs"][0]
-    rows = []
-    for honest, paper in zip(run["classes"]["official"], run["classes"]["paper"], strict=True):
-        one: list[Cell] = [honest["name"], honest["support"]]
-        for of in (honest, paper):
-            one += [f"{value} [{span}]" if span not in ("", NONE) else value for value, span in map(of.get, _BY_CLASS)]
-        rows.append(tuple(one))
-    split = run["official"]["split"]
+    bare = any(isinstance(cell, ScoreCell) and cell.interval is None for row in rows for cell in row)
     return PaperTable(
-        f"table-6-{part['name']}",
-        f"Table 6. By class: {part['title']}",
-        (
-            "class",
-            f"n, {split}",
-            *(f"{name}, {split}" for name in _BY_CLASS.values()),
-            *(f"{name}, as the report measured (contaminated)" for name in _BY_CLASS.values()),
-        ),
+        f"table-{number}-{claim}",
+        f"Table {number}. By class: GoogLeNet on {images}",
+        ("class", "score", "n, PrivateTest", "claimed", *columns),
         rows,
         (
-            f"Start weights: {run['start']}.",
-            *_notes([part]),
-            "Of the report's values by class this project knows none.",
+            "The report's GoogLeNet began from ImageNet's weights and was trained for 10 epochs. “macro” is the mean "
+            "of the classes, “weighted” their mean by rows; the weighted recall is the accuracy, the macro recall the "
+            "balanced accuracy.",
+            *_absent(parts),
+            *_notes([part for part, _ in runs], seeds=False, copies=False),
+            *([_BARE] if bare else []),
+            *(
+                [_NEVER]
+                if any(row["precision"] is None for _, run in runs for of in run["classes"].values() for row in of)
+                else []
+            ),
         ),
+        2,
     )
 
 
-_BY_CLASS = {"precision": "precision", "recall": "recall", "f1": "F1"}
+_BARE = (
+    "A number without brackets is the mean of the classes' numbers above; its interval would need the answers to "
+    "single images, which aren't published."
+)
+
+
+_NEVER = "“–” as a precision: no image was taken for this class; it counts as 0 in the means."
+
+
+def _found(of: Sequence[float | None] | None) -> Cell:
+    """A cell of a value and the ends of its interval, which may be None."""
+    if of is None:
+        return NONE
+    value, low, high = of
+    assert value is not None
+    return ScoreCell(value, None if low is None or high is None else (low, high))
+
+
+def _printed(value: float) -> str:
+    """A claim with the digits that the report prints: two, or three."""
+    return f"{value:.2f}" if round(value, 2) == value else f"{value:.3f}"
+
+
+def _short(start: str) -> str:
+    return "random" if start == "random" else "ImageNet's"
 
 
 def points_table(part: Mapping[str, Any]) -> PaperTable:
     """The 68 points: the errors by the size of the face, beside those of the mean shape."""
-    rows: list[tuple[Cell, ...]] = [] if part["runs"] else [(missing(part), *(NONE,) * 4)]
-    note = ""
+    rows: list[tuple[Cell, ...]] = [] if part["runs"] else [(state(part), *(NONE,) * 4)]
+    note = "" if part["runs"] else f"{part['title']}: {missing(part)}."
     for run in part["runs"]:
         of = run["points"]
         sizes = {f"{size} px": one for size, one in of["sizes"].items()}
@@ -226,15 +355,15 @@ def points_table(part: Mapping[str, Any]) -> PaperTable:
 
 
 def made_table(parts: Sequence[Mapping[str, Any]]) -> PaperTable:
-    """How each run was trained; runs that are missing have a row as well."""
+    """How each run was trained; runs that are missing have a row as well, and the notes say why."""
     rows: list[tuple[Cell, ...]] = []
+    why: list[str] = []
     for part in parts:
         for run in part["runs"]:
             rows.append(
                 (
                     part["name"],
                     str(run["seed"]),
-                    "measured",
                     _epochs(run),
                     run["start"],
                     f"{run['precision']} on {run['device']}",
@@ -244,32 +373,37 @@ def made_table(parts: Sequence[Mapping[str, Any]]) -> PaperTable:
                 )
             )
         for one in part["missing"]:
-            rows.append((part["name"], str(one["seed"]), missing({"missing": [one]}), *(NONE,) * 6))
+            rows.append((part["name"], str(one["seed"]), state({"missing": [one]}), *(NONE,) * 5))
+            why.append(f"{part['name']}, seed {one['seed']}: {missing({'missing': [one]})}.")
     return PaperTable(
         "runs",
         "Every run: how it was made, and what is missing",
-        ("experiment", "seed", "state", "epochs", "start weights", "computed", "time", "data set", "commit"),
+        ("experiment", "seed", "epochs", "start weights", "computed", "time", "data set", "commit"),
         rows,
         (
-            f"Each experiment is experiments/{REPORT}/NAME.yaml. The time is that of training, beside "
-            "whatever else ran on that machine.",
+            f"Each experiment is experiments/{REPORT}/NAME.yaml. “Best kept”: of all epochs the weights that were best "
+            "on PublicTest are measured, else the last. The time is that of training, beside whatever else ran on that "
+            "machine.",
+            *why,
         ),
-        9,
+        8,
     )
 
 
 def verdict_table(conclusions: Sequence[Mapping[str, Any]]) -> PaperTable:
     """The conclusions with their verdicts."""
-    rows: list[tuple[Cell, ...]] = []
-    for number, one in enumerate(conclusions, start=1):
-        told = "; ".join(f"{of['what']}: {_signed(of)}" for of in one["differences"]) or "nothing to go by yet"
-        rows.append((f"{number}. {one['text']}", one["verdict"], told))
+    rows: list[tuple[Cell, ...]] = [
+        (f"{number}. {one['text']}", one["verdict"], one["because"]) for number, one in enumerate(conclusions, start=1)
+    ]
     return PaperTable(
         "conclusions",
         "The report's conclusions",
-        ("conclusion", "verdict", "differences of accuracy (7: of probability), with 95 % interval"),
+        ("conclusion", "verdict", "because"),
         rows,
-        ("What was compared, on which images, and p stand with each conclusion.",),
+        (
+            "Differences of accuracy (in 7: of the true class's probability), with 95 % intervals; what was compared, "
+            "on which images, and p stand with each conclusion.",
+        ),
         3,
     )
 
@@ -281,7 +415,7 @@ def difference_table(number: int, one: Mapping[str, Any]) -> PaperTable:
             of["what"],
             {"better": "above 0", "same": "none"}[of["way"]],
             of["verdict"],
-            _signed(of),
+            ScoreCell(of["difference"], of["interval"], signed=True),
             _p(of["p"]),
             _p(of["p_holm"]),
             f"{of['n']:,}",
@@ -292,15 +426,11 @@ def difference_table(number: int, one: Mapping[str, Any]) -> PaperTable:
     return PaperTable(
         f"conclusion-{number}-{one['key']}",
         f"Conclusion {number}. {one['text']}",
-        ("difference", "claimed", "verdict", "found [95 %]", "p", "p by Holm", "n", "seeds of each"),
+        ("difference", "claimed", "verdict", "found", "p", "p by Holm", "n", "seeds of each"),
         rows,
         tuple(dict.fromkeys(f"Measured on {of['on']}." for of in one["differences"])),
         3,
     )
-
-
-def _signed(of: Mapping[str, Any]) -> str:
-    return with_interval(of["difference"], of["interval"], "+.3f")
 
 
 def _p(value: float | None) -> str:

@@ -7,13 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from mien.errors import MienError
 from mien.experiment.yamlfile import read_yaml
 from mien.files import replacing
-from mien.parquet import read_table
 from mien.runs.run import Run, find_runs
 from mien.runs.stored import read_metrics
 from mien.tasks import OWN, Task, task_name
@@ -21,6 +17,22 @@ from mien.workspace import Workspace
 
 # The endings of such files.
 ENDINGS = (".onnx", ".yaml")
+
+
+@dataclass(frozen=True)
+class FileEvaluation:
+    """What was measured of a file under one protocol on one data set, where a page looks for it in a run."""
+
+    name: str
+    folder: Path
+
+    def metrics_file(self, role: str) -> Path:
+        """The scores of its only role, report."""
+        return self.folder / "metrics.json"
+
+    def predictions(self, role: str) -> Path:
+        """The rows with what the model said of them."""
+        return self.folder / "predictions.parquet"
 
 
 @dataclass(frozen=True)
@@ -43,14 +55,15 @@ class ModelFile:
     def folder(self) -> Path:
         """Where what is measured of the file goes; raises MienError for a file that isn't there."""
         digest = hashlib.sha256()
-        for file in self._files():
+        for file in self.files():
             if not file.is_file():
                 raise MienError("there is no such file", file=str(file))
             with file.open("rb") as opened:
                 digest.update(hashlib.file_digest(opened, "sha256").digest())
         return self.workspace.root / "models" / f"{self.path.stem}-{digest.hexdigest()[:8]}"
 
-    def _files(self) -> list[Path]:
+    def files(self) -> list[Path]:
+        """The file, or the YAML beside it and what that names."""
         described = self.path.with_suffix(".yaml")
         if not described.is_file():
             return [self.path]
@@ -72,6 +85,10 @@ class ModelFile:
                 expected=f"mien evaluate {self.name} --dataset NAME first",
             )
         return found[-1].parent
+
+    def evaluated(self) -> FileEvaluation:
+        """What `mien evaluate` measured last; MienError where it never did."""
+        return FileEvaluation(self.name, self._latest())
 
     def measured(self) -> dict[str, Any]:
         """What `mien evaluate` measured last; MienError where it never did."""
@@ -104,6 +121,9 @@ def find_measured(workspace: Workspace, reference: str) -> Sequence[Run | ModelF
 
 def write_seen(predictions: Path, rows: Sequence[tuple[str, str]]) -> None:
     """Store beside a file's predictions which rows, split and id, have an exact copy among what it has seen."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     splits, ids = ([row[place] for row in rows] for place in (0, 1))
     with replacing(predictions.with_name("seen.parquet")) as temporary:
         pq.write_table(pa.table({"split": pa.array(splits, pa.string()), "id": pa.array(ids, pa.string())}), temporary)
@@ -111,6 +131,8 @@ def write_seen(predictions: Path, rows: Sequence[tuple[str, str]]) -> None:
 
 def read_seen(predictions: Path) -> list[tuple[str, str]] | None:
     """The rows that `write_seen` stored; None beside the predictions of a run."""
+    from mien.parquet import read_table
+
     file = predictions.with_name("seen.parquet")
     if not file.is_file():
         return None

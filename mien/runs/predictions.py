@@ -1,6 +1,6 @@
 """A model's logits on labelled rows: what a run's `predictions/<role>.parquet` holds, or a file of someone else's."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyarrow import csv
 
 from mien.data.labels import canonical, check_classes
 from mien.errors import FailedError, MienError, nearest
 from mien.faces.ibug import POINTS
+from mien.intervals import clusters
 from mien.parquet import read_table
 from mien.reading import reading
 from mien.tasks import EXPRESSION
@@ -28,13 +30,58 @@ SIZES = (128, 48)
 
 # Columns that are no class.
 _KNOWN = ("id", "split", "label", "prob")
+# What the predictions of others are to be.
+FORMAT = "Parquet or CSV with a column id, split where ids alone aren't unique, and one of numbers for each class"
 # How far probabilities may sum from 1: someone may have stored them with three digits.
 _SLACK = 2e-3
 
 
+# What tells a column of groups from those of the classes.
+_GROUPED = b"mien.grouped_by"
+
+
+@dataclass(frozen=True)
+class People:
+    """Whom each row shows, by a column of the data set: rows with one name, as of one person, belong together."""
+
+    column: str
+    names: tuple[str | None, ...]
+
+    @cached_property
+    def groups(self) -> Labels | None:
+        """Which rows belong together, as `intervals.clusters` numbers them, int64 (n,)."""
+        return clusters(self.names)
+
+    def take(self, order: Iterable[int]) -> "People":
+        """Those of the rows at these places, in this order."""
+        return replace(self, names=tuple(self.names[i] for i in order))
+
+
+def with_people(table: pa.Table, people: People | None) -> pa.Table:
+    """A table of predictions with the column `group` at its end, which `read_people` finds again."""
+    if people is None:
+        return table
+    names = pa.array([None if name is None else str(name) for name in people.names], pa.string())
+    return table.append_column("group", names).replace_schema_metadata({_GROUPED: people.column.encode()})
+
+
+def read_people(table: pa.Table) -> tuple[pa.Table, People | None]:
+    """A stored table without its groups, and these; None where it has none."""
+    column = (table.schema.metadata or {}).get(_GROUPED)
+    if column is None:
+        return table, None
+    last = table.num_columns - 1
+    if table.schema.field(last).type != pa.string():
+        raise FailedError("these aren't predictions that mien wrote", expected="names in the column of groups")
+    return table.remove_column(last), People(column.decode(errors="replace"), tuple(table.column(last).to_pylist()))
+
+
 @dataclass(frozen=True)
 class Predictions:
-    """Labels int64 (n,) and logits float (n, k) of rows that have an id and a split; `file` is where they stand."""
+    """Labels int64 (n,) and logits float (n, k) of rows that have an id and a split; `file` is where they stand.
+
+    `people` says which rows belong together, where the data set does.
+    """
 
     file: Path
     ids: tuple[str, ...]
@@ -42,6 +89,7 @@ class Predictions:
     labels: Labels
     logits: npt.NDArray[np.floating[Any]]
     classes: tuple[str, ...]
+    people: "People | None" = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,6 +98,11 @@ class Predictions:
     def rows(self) -> list[tuple[str, str]]:
         """Split and id of each row; the two together are unique."""
         return list(zip(self.splits, self.ids, strict=True))
+
+    @cached_property
+    def groups(self) -> Labels | None:
+        """Which rows belong together, as `intervals.clusters` numbers them, int64 (n,)."""
+        return None if self.people is None else self.people.groups
 
     @cached_property
     def predicted(self) -> Labels:
@@ -65,6 +118,7 @@ class Predictions:
             splits=tuple(self.splits[i] for i in index),
             labels=self.labels[index],
             logits=self.logits[index],
+            people=self.people and self.people.take(index),
         )
 
 
@@ -73,7 +127,8 @@ def read_predictions(file: Path) -> Predictions:
 
     Raises MienError for the points of a landmark run, FailedError for anything else.
     """
-    table = read_table(file, what="the predictions")
+    with reading(file, "the predictions"):
+        table, people = read_people(read_table(file, what="the predictions"))
     if "predicted" in table.column_names:
         gives = "points" if "size" in table.column_names else "numbers"
         raise MienError(f"these are {gives}, not classes", file=str(file), expected=f"a run whose task is {EXPRESSION}")
@@ -94,7 +149,7 @@ def read_predictions(file: Path) -> Predictions:
         if not np.isfinite(logits).all():
             raise FailedError("some logits aren't finite numbers")
         ids, splits = (tuple(table[name].to_pylist()) for name in ("id", "split"))
-    return Predictions(file, ids, splits, labels, logits, classes)
+    return Predictions(file, ids, splits, labels, logits, classes, people)
 
 
 def read_points(file: Path, size: int) -> tuple[list[tuple[str, str]], Shares, Shares]:
@@ -102,6 +157,18 @@ def read_points(file: Path, size: int) -> tuple[list[tuple[str, str]], Shares, S
     table = read_table(file, ["split", "id", "size", "true", "predicted"], "the predictions")
     with reading(file, "the predictions"):
         return _points_at(table.filter(pc.equal(table["size"], size)))
+
+
+def read_groups(file: Path, size: int | None = None) -> Labels | None:
+    """Which rows of a stored evaluation belong together, of points at one size, as `intervals.clusters` gives it."""
+    with reading(file, "the predictions"):
+        table, people = read_people(read_table(file, what="the predictions"))
+        if people is None:
+            return None
+        names = people.names
+        if size is not None:
+            names = tuple(name for name, of in zip(names, table["size"].to_pylist(), strict=True) if of == size)
+        return clusters(names)
 
 
 def _points_at(table: pa.Table) -> tuple[list[tuple[str, str]], Shares, Shares]:
@@ -116,17 +183,15 @@ def _points_at(table: pa.Table) -> tuple[list[tuple[str, str]], Shares, Shares]:
 def read_foreign(file: Path, like: Predictions) -> tuple[Predictions, int]:
     """Someone else's predictions on the rows of `like`, in its order, and how many further rows the file has.
 
-    The file is Parquet with a column `id` (and `split`, where ids alone aren't unique) and either one column a class,
-    holding probabilities or logits, or one column `prob` with a list of probabilities in the order of `like.classes`.
+    The file is Parquet, or CSV in UTF-8 with a line of names. It has a column `id` (and `split`, where ids alone aren't
+    unique) and either one column a class, holding probabilities or logits, or, in Parquet, one column `prob` with a
+    list of probabilities in the order of `like.classes`.
     Numbers of which most rows lie in 0 … 1 and sum to 1 are probabilities; their logarithms become the logits.
     A column `label`, if there is one, must say what `like` does. Raises MienError, naming the row or column, for a
     row that is missing or stands there twice, a column that is no class, and numbers that are none, infinite or, as
     probabilities, don't sum to 1.
     """
-    try:
-        table = read_table(file, what="this Parquet", error=MienError)
-    except FileNotFoundError as error:
-        raise MienError("there is no such file", file=str(file)) from error
+    table = _read_table_of_others(file)
     columns = _columns(table, like.classes, file)
     ids = _texts(table, "id", file)
     splits = _texts(table, "split", file) if "split" in table.column_names else None
@@ -142,11 +207,31 @@ def read_foreign(file: Path, like: Predictions) -> tuple[Predictions, int]:
     return found, len(keys) - len(like)
 
 
+def _read_table_of_others(file: Path) -> pa.Table:
+    try:
+        if file.suffix.lower() != ".csv":
+            return read_table(file, what="this Parquet", error=MienError)
+        types = {"id": pa.string(), "split": pa.string()}
+        table = csv.read_csv(file, convert_options=csv.ConvertOptions(column_types=types))
+    except FileNotFoundError as error:
+        raise MienError("there is no such file", file=str(file)) from error
+    except MienError as error:
+        error.expected = error.expected or FORMAT
+        raise
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise MienError(f"this CSV can't be read ({reason})", file=str(file), expected=FORMAT) from error
+    twice = next((name for place, name in enumerate(table.column_names) if name in table.column_names[:place]), None)
+    if twice is not None:
+        raise MienError(f"column '{twice}' stands there twice", file=str(file), key=twice)
+    return table
+
+
 def _columns(table: pa.Table, classes: tuple[str, ...], file: Path) -> list[str]:
     """The columns of the classes, in their order; none where `prob` holds them all."""
     names = table.column_names
     if "id" not in names:
-        raise MienError("there is no column 'id'", file=str(file), expected="the row ids of the data set")
+        raise MienError("there is no column 'id'", file=str(file), expected=FORMAT)
     place = {canonical(name): i for i, name in enumerate(classes)}
     columns: list[str | None] = [None] * len(classes)
     for name in names:

@@ -8,6 +8,7 @@ from mien.errors import MienError
 from mien.parquet import read_table
 from mien.protocols import Roles, check_roles, overlap, without
 from mien.registry import Component, build, component
+from mien.runs.model_file import ModelFile
 from mien.runs.predictions import read_predictions
 from mien.runs.run import Run
 
@@ -25,6 +26,13 @@ def own_dataset(run: Run) -> Dataset:
             expected=f"fingerprint {made['fingerprint'][:16]}, but it is {dataset.card.fingerprint[:16]}",
         )
     return dataset
+
+
+def measured_dataset(run: Run | ModelFile) -> Dataset:
+    """The data set of the rows that `measured` is of: a run's own, or the one that a model's file was measured on."""
+    if isinstance(run, Run):
+        return own_dataset(run)
+    return open_dataset(run.workspace, run.measured()["dataset"])
 
 
 def own_protocol(run: Run) -> Component:

@@ -1,7 +1,6 @@
 """A run: one folder that holds an experiment, how it was run, and what came out of it."""
 
 import contextlib
-import fcntl
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from mien import trust
 from mien.errors import FailedError, MienError, nearest
 from mien.experiment.schema import Experiment, load_experiment
 from mien.experiment.yamlfile import read_yaml
-from mien.files import TakenError, new_folder, write_json, write_text
+from mien.files import PUBLISHED, TakenError, locked, new_folder, write_json, write_text
 from mien.reading import check, read_object, read_text
 from mien.runs.stored import Environment, Listed, Plan, State, Status, read_metrics
 from mien.tasks import EXPRESSION, OWN, Task
@@ -22,6 +21,8 @@ from mien.workspace import Workspace, check_name
 # `name/1-5` or `name/1,2,5`: several runs of one name.
 _GROUP = re.compile(r"(?P<name>[^/,]+)/(?P<numbers>[0-9]{1,9}(?:-[0-9]{1,9})?(?:,[0-9]{1,9}(?:-[0-9]{1,9})?)*)")
 _MAX_GROUP = 1000
+# Beside the runs of a name: the highest number of one that was removed, which isn't given again.
+LAST = ".last"
 
 
 class Run:
@@ -53,7 +54,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        """The state after the last whole epoch, to go on from; gone when the run is finished."""
+        """The state after the last whole epoch, to go on from; gone when the run has trained all its epochs."""
         return self.folder / "checkpoint.ckpt"
 
     @property
@@ -65,6 +66,15 @@ class Run:
     def epochs_done(self) -> int:
         """How many epochs the history tells of."""
         return max(read_text(self.history, "the history").count("\n") - 1, 0) if self.history.exists() else 0
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether it is finished before its last epoch, and can go on from its checkpoint."""
+        return (
+            self.state == "finished"
+            and self.checkpoint.exists()
+            and self.epochs_done < int(self.listed["train"]["epochs"])
+        )
 
     @property
     def page(self) -> Path:
@@ -132,14 +142,22 @@ class Run:
         write_json(self.folder / "environment.json", content)
 
     @property
+    def published(self) -> bool:
+        """Whether this is what everyone may see of a run elsewhere: numbers and pages, no weights."""
+        return (self.folder / PUBLISHED).is_file() and not (self.folder / "status.json").is_file()
+
+    @property
     def state(self) -> State:
         """How far the run is; "waiting" for others of its group, "interrupted" when its process died without a word."""
         try:
             state: State = read_object(self.folder / "status.json", Status)["state"]
         except (OSError, FailedError):
-            return "interrupted"
+            return "finished" if self.published else "interrupted"
         if state == "running":
-            with self._lock() as alone:
+            lock = self.folder / ".lock"
+            if not lock.exists():  # Looking makes no file.
+                return "interrupted"
+            with locked(lock) as alone:
                 return "interrupted" if alone else "running"
         return state
 
@@ -150,21 +168,10 @@ class Run:
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
         """Hold the run while working on it; a second process that wants to is refused."""
-        with self._lock() as alone:
+        with locked(self.folder / ".lock") as alone:
             if not alone:
                 raise MienError(f"another process is working on run {self.name}", file=str(self.folder))
             yield
-
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[bool]:
-        # The system lets go of the lock when its process dies, however it dies.
-        with (self.folder / ".lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
 
 
 def new_group(workspace: Workspace, experiments: Sequence[Experiment]) -> list[Run]:
@@ -194,7 +201,7 @@ def group_name(runs: Sequence[Run]) -> str:
 def new_run(workspace: Workspace, experiment: Experiment) -> Run:
     """A new folder under the experiment's name, with the next number, the resolved experiment and its plugins."""
     parent = workspace.runs / check_name(experiment.name, "an experiment")
-    number = max(_numbers(parent), default=0) + 1
+    number = max([last_removed(parent), *_numbers(parent)]) + 1
     while True:
         try:
             with new_folder(parent / str(number)) as folder:
@@ -204,6 +211,13 @@ def new_run(workspace: Workspace, experiment: Experiment) -> Run:
             return Run(parent / str(number))
         except TakenError:  # Another process took the number.
             number += 1
+
+
+def last_removed(parent: Path) -> int:
+    """The highest number of a run of one name that was removed, 0 where none was."""
+    file = parent / LAST
+    text = read_text(file).strip() if file.exists() else ""
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else 0
 
 
 def _fill(folder: Path, experiment: Experiment) -> None:

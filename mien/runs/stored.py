@@ -47,6 +47,9 @@ class Session(Stored):
     started: str
     command: list[str] = []
     duration_s: Number = 0.0
+    devices: Count = 1
+    nodes: Count = 1
+    note: str = ""
 
 
 class Environment(Stored):
@@ -58,6 +61,8 @@ class Environment(Stored):
     duration_s: Number = 0.0
     seed: int | None = None
     device: Literal["cpu", "cuda"] = "cpu"
+    devices: Count = 1
+    nodes: Count = 1
     precision: str = "float32"
     images_per_second: Number | None = None
     start_weights: dict[str, Any] | None = None

@@ -124,7 +124,8 @@ class Task:
     the keys `needed` can't be read, for others that an older one lacks `filled` stands in.
 
     Heavy parts: `evaluate(workspace, run, role, protocol, dataset, command)` gives the metrics; `compare(workspace,
-    references, predictions)` a `mien.comparison.tables.Compared`; `show(metrics)` lines and tables for the console;
+    references, predictions)`, and with `baseline=` each against one, a `mien.comparison.tables.Compared`;
+    `show(metrics)` lines and tables for the console;
     `page(run)` writes the report and gives its path; `publish(run)` gives files, bytes by path, that are published in
     place of the run's own; `describe_group(workspace, reference)`, where there is one, the scores of several runs;
     `graph(network, size, gray, temperature)` the `mien.inference.graph.Parts` of an exported file.

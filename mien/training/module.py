@@ -1,19 +1,31 @@
 """The Lightning module: one step of fitting and of choosing, for any model and loss."""
 
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from mien.augment import Pipeline
+from mien.augment import Pipeline, Seen
 from mien.errors import FailedError
 from mien.inference.network import Network
 from mien.optimizers import Factor
-from mien.protocols.batches import EVALUATION_BATCH, Batch, Batches, Samples, epoch_order, step_seed
+from mien.protocols.batches import EVALUATION_BATCH, Batch, Batches, Samples, epoch_order, step_seed, training_steps
 from mien.tasks import Task
+from mien.training.devices import Share
 from mien.training.mixing import Average, mix
 from mien.training.votes_head import VotesHead
+
+
+def failed(what: str) -> FailedError:
+    """The error that ends a training whose numbers are none."""
+    return FailedError(
+        what,
+        key="optimizer.lr",
+        expected="a smaller learning rate, normalised input or gradient clipping",
+    )
 
 
 class Training(pl.LightningModule):
@@ -22,7 +34,8 @@ class Training(pl.LightningModule):
     The score is the task's, of each image; where that is right or wrong, its mean is the accuracy. Of two images that
     are mixed to fit on, the class of the one with the larger share is right. With `ema` the averaged weights are those
     that are chosen by, and kept. `votes_head` is a second head, `votes_weight` that of its loss in what is minimised;
-    the loss that is told is without it. `teachers` give the targets of a loss on "teacher".
+    the loss that is told is without it. `teachers` give the targets of a loss on "teacher". `still` are batch norms
+    of the model whose statistics stay as they are. The attribute `share` is what this device has of each batch.
     """
 
     def __init__(
@@ -46,6 +59,7 @@ class Training(pl.LightningModule):
         votes_head: VotesHead | None = None,
         votes_weight: float = 0.0,
         teachers: nn.Module | None = None,
+        still: Sequence[nn.Module] = (),
     ) -> None:
         super().__init__()
         self.task = task
@@ -55,6 +69,8 @@ class Training(pl.LightningModule):
         self.votes_head, self.votes_weight = votes_head, votes_weight
         # In a tuple, so that a checkpoint doesn't hold their weights.
         self.teachers = (teachers,)
+        self.still = tuple(still)
+        self.share = Share()
         self.loss = loss
         self.targets = getattr(loss, "targets", "label")
         self.augment = augment
@@ -76,7 +92,7 @@ class Training(pl.LightningModule):
     def train_dataloader(self) -> Batches:
         """The fit role in this epoch's order; Lightning asks anew before each epoch."""
         order = epoch_order(len(self.fit_samples), self.shuffle, self.seed, self.current_epoch)
-        return Batches(self.fit_samples, self.batch_size, order)
+        return Batches(self.fit_samples, self.batch_size, order, training_steps(len(order), self.batch_size))
 
     def val_dataloader(self) -> Batches:
         """The choose role."""
@@ -99,6 +115,8 @@ class Training(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Fix this step's randomness: of augmentation, of mixing, and of dropout."""
         torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx))
+        for norm in self.still:
+            norm.eval()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Take the step's weights into the average."""
@@ -111,12 +129,16 @@ class Training(pl.LightningModule):
         if self.augment.ops:
             # Geometry in bfloat16 would move points by whole pixels.
             with torch.autocast(images.device.type, enabled=False):
-                images, moved = self.augment(images, batch.points if batch.points.shape[1] else None)
+                seen = Seen(batch.rows, self.current_epoch, self.seed)
+                images, moved = self.augment(images, batch.points if batch.points.shape[1] else None, seen)
                 batch = batch if moved is None else batch._replace(points=moved)
         others, share = None, 1.0
         if self.mixup is not None or self.cutmix is not None:
             images, others, share = mix(images, self.mixup, self.cutmix)
-        outputs = self.outputs(images)
+        if self.share.rank and self.share.divides(len(images)):
+            # Other rows, other numbers of dropout.
+            torch.manual_seed(step_seed(self.seed, self.current_epoch, batch_idx, self.share.rank))
+        outputs = self.share.outputs(self.outputs, images)
         targets = self._targets(batch, images)
         loss: Tensor = self.loss(outputs, targets)
         votes = batch.votes
@@ -129,30 +151,40 @@ class Training(pl.LightningModule):
             if share < 0.5:
                 batch = batch._replace(labels=batch.labels[others])
         if not torch.isfinite(loss):
-            rate = self.optimizer.param_groups[0]["lr"]
-            raise FailedError(
-                f"the loss is {loss.item()} at epoch {self.current_epoch + 1}, step {batch_idx + 1}, "
-                f"learning rate {rate:g}",
-                key="optimizer.lr",
-                expected="a smaller learning rate, normalised input or gradient clipping",
-            )
+            step = f"epoch {self.current_epoch + 1}, step {batch_idx + 1}"
+            raise failed(f"the loss is {loss.item()} at {step}, learning rate {self.rate:g}")
         self.fitted += self._sums(loss.detach(), outputs.detach(), targets, batch)
-        return loss if self.votes_head is None else loss + self.votes_weight * self.votes_head.loss(votes)
+        if self.votes_head is not None:
+            loss = loss + self.votes_weight * self.votes_head.loss(votes, self.share)
+        return self.share.factor * loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and score of a batch of the choose role, in float32 whatever the training's precision."""
         with torch.autocast(batch.images.device.type, enabled=False):
-            outputs = self.outputs_of_kept(batch.images)
+            outputs = self.share.outputs(self.outputs_of_kept, batch.images)
             targets = self._targets(batch, batch.images)
             self.chosen += self._sums(self.loss(outputs, targets), outputs, targets, batch)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate now, of what no factor makes smaller."""
+        group = self.optimizer.param_groups[0]
+        rate: float = group["lr"] / group.get("body", 1.0)
+        return rate
+
+    def lost(self) -> str | None:
+        """The name of a weight of the model that isn't finite, or a statistic that is no number; None where none is."""
+        weights = (name for name, tensor in self.model.named_parameters() if not torch.isfinite(tensor).all())
+        # A model of a plugin may mask by infinity.
+        statistics = (name for name, tensor in self.model.named_buffers() if torch.isnan(tensor).any())
+        return next(chain(weights, statistics), None)
 
     def _targets(self, batch: Batch, images: Tensor) -> Tensor:
         """What the loss compares outputs with: of the batch, or what the teachers say of the images."""
         (teachers,) = self.teachers
         if teachers is None:
             return self.task.batch_targets(self.targets, batch, images.shape[-1])
-        targets: Tensor = teachers(images)
-        return targets
+        return self.share.outputs(teachers, images)
 
     def _sums(self, loss: Tensor, outputs: Tensor, targets: Tensor, batch: Batch) -> Tensor:
         number = len(batch.labels)

@@ -19,7 +19,7 @@ from mien.protocols.batches import Batch
 from mien.runs.epochs import Epoch, as_epoch
 from mien.runs.run import Run
 from mien.tasks import Score
-from mien.training.module import Training
+from mien.training.module import Training, failed
 
 
 def history_columns(score: str) -> tuple[str, ...]:
@@ -30,11 +30,16 @@ def history_columns(score: str) -> tuple[str, ...]:
 class Recorder(Checkpoint):
     """After each epoch: the history's new line, the best weights so far, and the state to go on from.
 
+    Patience counts from the epoch `since` which a run goes on that had stopped early. Of several devices the one
+    that `writes` does so alone.
+
     Lightning calls checkpoint callbacks last, so all else of the epoch is done when the state is saved.
     """
 
-    def __init__(self, run: Run, monitor: str, keep_best: bool, patience: int | None) -> None:
-        self.run = run
+    def __init__(
+        self, run: Run, monitor: str, keep_best: bool, patience: int | None, since: int = 0, writes: bool = True
+    ) -> None:
+        self.run, self.since, self.writes = run, since, writes
         self.monitor, self.keep_best, self.patience = monitor, keep_best, patience
         task = run.experiment.task
         self.columns = history_columns(task.score.key)
@@ -51,10 +56,12 @@ class Recorder(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write what the epoch came to."""
         assert isinstance(pl_module, Training)
+        if (lost := pl_module.lost()) is not None:
+            raise failed(f"'{lost}' holds what is no number after epoch {trainer.current_epoch + 1}")
         fit, choose = pl_module.fitted.tolist(), pl_module.chosen.tolist()
         row = (
             trainer.current_epoch + 1,
-            pl_module.optimizer.param_groups[0]["lr"],
+            pl_module.rate,
             fit[0] / fit[2],
             fit[1] / fit[2],
             choose[0] / choose[2],
@@ -65,19 +72,30 @@ class Recorder(Checkpoint):
             self.best_epoch = row[0]
             if self.keep_best:
                 self.best = {name: tensor.clone() for name, tensor in pl_module.kept.state_dict().items()}
-        if self.exhausted:
+        # On processors of several kinds the devices may see other last digits: what the first one sees counts.
+        if trainer.strategy.broadcast(self.exhausted):
             trainer.should_stop = True
         self.write_history()
+        if trainer.logger is not None:
+            values = {name: value for name, value in self.history[-1].items() if name != "epoch"}
+            trainer.logger.log_metrics(values, step=int(row[0]))
+            trainer.logger.save()
+        if not self.writes:
+            trainer.save_checkpoint(self.run.checkpoint)  # Waits for the first device, which writes.
+            return
         with replacing(self.run.checkpoint) as temporary:
             trainer.save_checkpoint(temporary)
 
     @property
     def exhausted(self) -> bool:
         """Whether the last `patience` epochs were no better than the best before them."""
-        return self.patience is not None and len(self.history) - self.best_epoch >= self.patience
+        waited = len(self.history) - max(self.best_epoch, self.since)
+        return self.patience is not None and waited >= self.patience
 
     def write_history(self) -> None:
         """Replace `history.csv`."""
+        if not self.writes:
+            return
         text = io.StringIO()
         table = csv.DictWriter(text, self.columns, lineterminator="\n")
         table.writeheader()
@@ -86,12 +104,13 @@ class Recorder(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """What the checkpoint holds of this."""
-        return {"history": self.history, "best": self.best, "best_epoch": self.best_epoch}
+        return {"history": self.history, "best": self.best, "best_epoch": self.best_epoch, "since": self.since}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.history, self.best = state_dict["history"], state_dict["best"]
         self.best_epoch = state_dict["best_epoch"]
+        self.since = max(self.since, state_dict.get("since", 0))
         self.write_history()
 
     def _score(self, epoch: int) -> float:
@@ -142,7 +161,8 @@ class Deadline(Checkpoint):
         """Stop it, unless that was the last epoch anyway."""
         now = time.monotonic()
         done, epochs = trainer.current_epoch + 1, trainer.max_epochs
-        if done != epochs and not trainer.should_stop and now - self.begun + now - self.epoch_begun > self.seconds:
+        late = done != epochs and not trainer.should_stop and now - self.begun + now - self.epoch_begun > self.seconds
+        if trainer.strategy.broadcast(late):
             raise StoppedError(TimeUpError(f"the time was up after epoch {done} of {epochs}"))
 
 

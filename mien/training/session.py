@@ -16,11 +16,17 @@ from mien.protocols import Roles, check_roles, role_ids
 from mien.runs.run import Run
 from mien.training.start_weights import KEY
 
+_OTHER_DEVICES = (
+    "on another number of devices: the same rows in the same order, changed alike; sums are rounded otherwise, and "
+    "dropout draws other numbers"
+)
+
 
 def begin_session(run: Run, experiment: Experiment, dataset: Dataset, command: Sequence[str]) -> None:
     """Write the environment at the start; when the run goes on, check that it still fits and add a session."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    session = {"started": now, "command": list(command)}
+    on = {"devices": experiment.train.devices, "nodes": experiment.train.nodes}
+    session = {"started": now, "command": list(command), **on}
     if (run.folder / "environment.json").exists():
         made = run.environment
         if made["dataset"]["fingerprint"] != dataset.card.fingerprint:
@@ -36,12 +42,16 @@ def begin_session(run: Run, experiment: Experiment, dataset: Dataset, command: S
             begun = datetime.datetime.fromisoformat(last["started"]).timestamp()
             kept = run.checkpoint.stat().st_mtime if run.checkpoint.exists() else begun
             last["duration_s"] = round(max(kept - begun, 0.0), 1)
+        if on != {key: last.get(key, 1) for key in on}:
+            session["note"] = _OTHER_DEVICES
+        made |= on
         made["sessions"].append(session)
     else:
         device = environment.device(experiment.train.device)
         made = {
             **environment.describe(),
             "device": device,
+            **on,
             "precision": environment.precision(experiment.train.precision, device),
             "seed": experiment.train.seed,
             "dataset": {

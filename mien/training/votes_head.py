@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.errors import MienError
+from mien.training.devices import Share
 
 
 class VotesHead(nn.Module):
@@ -35,7 +36,11 @@ class VotesHead(nn.Module):
     def _keep(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._features = inputs[0]
 
-    def loss(self, votes: Tensor) -> Tensor:
-        """The mean cross entropy of votes (n, num_classes), each row with sum 1, for the model's last batch."""
+    def loss(self, votes: Tensor, share: Share | None = None) -> Tensor:
+        """The mean cross entropy of votes (n, num_classes), each row with sum 1, for the model's last batch.
+
+        The model may have seen its `share` of it alone.
+        """
         logits = self.linear(self._features).float()
+        logits = logits if share is None else share.whole(logits, len(votes))
         return F.cross_entropy(logits, votes)

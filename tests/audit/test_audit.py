@@ -3,6 +3,7 @@
 import io
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from mien.audit.near import NEAR, Pairs, details, likeness, near_pairs
 from mien.audit.scan import scan, shrink
 from mien.data.dataset import Dataset, open_dataset, write_dataset
 from mien.data.labels import FER2013, FERPLUS_VOTES
+from mien.data.synthetic import draw, sample
 from mien.errors import MienError
 from mien.images import decode, encode_png
 from mien.reading import read_json
@@ -272,6 +274,49 @@ def test_near_pairs_are_those_of_looking_at_every_pair() -> None:
     assert set(zip(found.first.tolist(), found.second.tolist(), strict=True)) == wanted
     assert len(wanted) == 29
     assert sum(steps) == len(images)
+
+
+def portraits(persons: int, each: int) -> Gray:
+    """Drawn faces, all frontal and under one light, `each` expressions of a person after those of the last."""
+    images = []
+    for person in range(persons):
+        own = replace(
+            sample(0, person), yaw=0, pitch=0, roll=0, distance=1200, zoom=1, shift=(0, 0), light=(0, -0.2),
+            ambient=0.5, contrast=1, gaze=(0, 0), background=(128, 128, 128), clutter=0, blur=0, noise=2,
+        )  # fmt: skip
+        for number in range(each):
+            other = sample(1, each * person + number)
+            shown = replace(own, expression=other.expression, intensity=other.intensity, units=other.units)
+            images.append(shrink(draw(shown, 96)[0]))
+    return np.stack(images)
+
+
+def test_portraits_that_are_alike_are_no_copies_and_their_copies_are() -> None:
+    faces = portraits(40, 3)
+    person = np.arange(120) // 3
+    parts = [details(face) for face in faces]
+    others = [(i, j) for i in range(120) for j in range(i) if person[i] != person[j]]
+    # By the correlation alone some persons would be copies of each other.
+    assert sum(likeness(parts[i], parts[j]) > NEAR for i, j in others) > 3
+    found = near_pairs(faces)
+    assert (person[found.first] == person[found.second]).all()
+    for change in (lambda face: face[:, ::-1], lambda face: face // 2 + 40, partial(packed, 50)):
+        pairs = near_pairs(np.concatenate([faces, np.stack([change(face) for face in faces])]))
+        assert int((pairs.second - pairs.first == 120).sum()) == 120
+        assert (person[pairs.first % 120] == person[pairs.second % 120]).all()
+
+
+def packed(quality: int, face: Gray) -> Gray:
+    encoded = cv2.imencode(".jpg", face, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE), np.uint8)
+
+
+def test_copies_with_a_covered_corner_are_found() -> None:
+    photos = np.stack([photo(seed) for seed in range(40)])
+    covered = photos.copy()
+    covered[:, :10, :10] = 0
+    pairs = near_pairs(np.concatenate([photos, covered]))
+    assert (pairs.second - pairs.first).tolist() == [40] * 39
 
 
 def test_near_pairs_of_nothing_and_of_flat_pictures() -> None:

@@ -16,7 +16,7 @@ from PIL import Image, ImageEnhance
 from pydantic import ValidationError
 from scipy import ndimage
 
-from mien.augment import Gray, Normalize, Pipeline, RepeatChannels, Resize
+from mien.augment import Gray, Normalize, Pipeline, RepeatChannels, Resize, Seen
 from mien.augment.geometry import Affine, Crop, Flip, Frame
 from mien.augment.input import Standardize
 from mien.augment.jpeg import CHROMA, LUMA, Jpeg, tables
@@ -329,6 +329,44 @@ class TestPointsFollowPixels:
         expected = points[flipped][:, ibug.MIRROR] * torch.tensor([-1, 1]) + torch.tensor([SIZE - 1, 0])
         torch.testing.assert_close(moved[flipped], expected)
         assert torch.equal(out[flipped], images[flipped].flip(3))
+
+    def test_flips_alternate_by_epoch_and_row(self):
+        images, points = faces(64), points_of(64)
+        op = op_of("flip", alternate=True)
+        rows = torch.arange(1000, 1064)
+        seen = [op(images, points, Seen(rows, epoch, 1)) for epoch in range(4)]
+        first = (seen[0][0] != images).flatten(1).any(dim=1)
+        assert 16 < first.sum() < 48
+        for epoch, (out, moved) in enumerate(seen):
+            mirrored = first ^ (epoch % 2 == 1)
+            assert torch.equal(out, torch.where(mirrored[:, None, None, None], images.flip(3), images))
+            expected = points[:, ibug.MIRROR] * torch.tensor([-1, 1]) + torch.tensor([SIZE - 1, 0])
+            assert torch.equal(moved, torch.where(mirrored[:, None, None], expected, points))
+        # A row's side is its own, in whichever batch it comes; another seed has other sides.
+        alone, _ = op(images[5:6], None, Seen(rows[5:6], 2, 1))
+        assert torch.equal(alone, seen[0][0][5:6])
+        other, _ = op(images, None, Seen(rows, 0, 2))
+        assert not torch.equal(other, seen[0][0])
+
+    @pytest.mark.parametrize(("p", "share"), [(0.0, 0.0), (0.25, 0.25), (1.0, 1.0)])
+    def test_p_is_the_share_that_begins_mirrored(self, p, share):
+        images = faces(1).expand(4000, -1, -1, -1)
+        op = op_of("flip", alternate=True, p=p)
+        for epoch, wanted in ((0, share), (1, 1 - share)):
+            out, _ = op(images, None, Seen(torch.arange(4000), epoch, 7))
+            assert (out != images).flatten(1).any(dim=1).float().mean().item() == pytest.approx(wanted, abs=0.03)
+
+    def test_a_pipeline_tells_who_wants_to_know_which_images_they_are(self):
+        images = faces(16)
+        seen = Seen(torch.arange(16), 0, 0)
+        out, _ = Pipeline([op_of("flip", alternate=True), op_of("gray")])(images, seen=seen)
+        alone, _ = op_of("flip", alternate=True)(images, None, seen)
+        assert torch.equal(out, alone)
+        # Where nobody trains, sides are drawn.
+        torch.manual_seed(0)
+        drawn, _ = Pipeline([op_of("flip", alternate=True)])(images)
+        torch.manual_seed(0)
+        assert torch.equal(drawn, op_of("flip")(images)[0])
 
     def test_flipping_twice_is_the_identity(self):
         images, points = faces(), points_of()

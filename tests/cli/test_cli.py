@@ -17,14 +17,16 @@ from verbs import Result, apart, call, mien
 from mien import __version__
 from mien.cli import app
 from mien.data.dataset import Dataset, open_dataset
+from mien.data.synthetic.dataset import write_faces
 from mien.experiment.schema import load_experiment
+from mien.inference.model import SHIPPED
 from mien.runs.run import Run, find_run, new_run
 from mien.training.fit import train
 from mien.workspace import Workspace
 
 ROOT = typer.main.get_command(app)
-VERBS = [[name] for name in ROOT.commands if name != "data"]  # type: ignore[attr-defined]
-VERBS += [["data", name] for name in ROOT.commands["data"].commands]  # type: ignore[attr-defined]
+VERBS = [[name] for name in ROOT.commands if name not in ("data", "sweep")]  # type: ignore[attr-defined]
+VERBS += [[group, name] for group in ("data", "runs", "sweep") for name in ROOT.commands[group].commands]  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def test_verbs_stand_in_the_order_of_the_road_and_one_that_no_order_names_last()
         "print(*typer.main.get_command(app).commands)"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    groups = ("data", "models")
+    groups = ("data", "models", "runs", "sweep")
     verbs = [name for name in shown if name not in groups]
     assert verbs == [*(name for [name, *more] in VERBS if not more and name not in groups), "novel"]
     assert [name for name in shown if name in groups] == list(groups)
@@ -72,13 +74,14 @@ def test_verbs_stand_in_the_order_of_the_road_and_one_that_no_order_names_last()
 def test_every_verb_has_help_with_an_example(verb: list[str]) -> None:
     shown = call(*verb, "--help")
     assert (shown.code, shown.err) == (0, "")
-    assert f"Example: mien {' '.join(verb)}" in shown.out
+    # A sweep's file needs no verb before it.
+    assert f"Example: mien {' '.join(verb).removesuffix(' run')}" in shown.out
     command = ROOT
     for name in verb:
         command = command.commands[name]  # type: ignore[attr-defined]
     options = {option for parameter in command.params for option in parameter.opts}
-    # What mien ships is the same in every workspace.
-    assert {"--json", "--workspace"} <= options or verb in (["schema"], ["models"])
+    # What mien ships is the same in every workspace; a server tells nothing in the end.
+    assert {"--json", "--workspace"} <= options or verb in (["schema"], ["models"], ["serve"])
     assert call(*verb, "-h") == shown
 
 
@@ -104,7 +107,8 @@ def test_help_and_version() -> None:
         (["data", "synth", "--as", "x", "--color", "red"], "--color: no colour is called 'red'; expected gray or rgb"),
         (["data", "synth", "--as", "a/b"], "'a/b' can't be the name of a data set; expected 1 to 100 letters, digits, "
          "'.', '_' or '-', the first a letter or digit"),
-        (["data", "show", "x"], "no data set is called 'x'; expected a data set in HOME/datasets"),
+        (["data", "show", "x"], "no data set is called 'x'; expected a data set in HOME/datasets, or a new one by "
+         "mien data import SOURCE --as x"),
         (["evaluate", "x"], "there is no run 'x'; expected a run in HOME/runs"),
         (["report", "x"], "there is no run 'x'; expected a run in HOME/runs"),
         (["train", "--resume", "x"], "there is no run 'x'; expected a run in HOME/runs"),
@@ -160,7 +164,7 @@ def test_without_the_data_set_check_shows_the_model_and_then_the_error(home: Wor
     assert "features.conv1" in shown.out
     assert shown.err == (
         f"mien: {tiny_file}:3: dataset.name: no data set is called 'tiny'; "
-        f"expected a data set in {home.root}/datasets\n"
+        f"expected a data set in {home.root}/datasets, or a new one by mien data import SOURCE --as tiny\n"
     )
     checked = call("check", tiny_file, "--json").json
     assert (checked["ok"], checked["rows"], checked["parameters"]) == (False, None, 18_735)
@@ -185,13 +189,13 @@ def test_an_evaluation_prints_a_table(measured: tuple[Path, Result, Result]) -> 
     assert "tiny/1, seed 1, protocol official, report role: tiny, test, n = 35" in evaluated.out
     metrics = json.loads((root / "runs/tiny/1/metrics.json").read_text())
     low, high = metrics["interval"]["accuracy"]
-    # Stripes have no exact copies, and all of them near ones.
-    assert metrics["near_clean"] is None
-    assert "without near copies" not in evaluated.out
+    # Stripes have no exact copies, and none stands out as a near one, since all are alike.
+    assert metrics["near_clean"] == metrics["clean"]
+    assert "without near copies" in evaluated.out
     for name in ("all rows", "without exact copies"):
         (line,) = [line for line in evaluated.out.splitlines() if line.strip().startswith(f"{name}  ")]
         assert f" 35   {metrics['accuracy']:.3f} [{low:.3f}, {high:.3f}] " in line
-    assert "in brackets: 95 % intervals over the choice of rows" in evaluated.out
+    assert "in brackets: 95 % intervals. Intervals are over the choice of rows, as if" in evaluated.out
     assert f"report: {root}/runs/tiny/1/report.html" in evaluated.out
     assert "contaminated" not in evaluated.out
 
@@ -217,7 +221,8 @@ def test_runs_are_listed(finished: Path) -> None:
 
 def test_a_finished_run_is_not_resumed(finished: Path) -> None:
     assert call("train", "--resume", "tiny").err == (
-        f"mien: {finished}/runs/tiny/1: run tiny/1 is finished; expected a run that was stopped\n"
+        f"mien: {finished}/runs/tiny/1: run tiny/1 is finished; expected a new run that starts from its weights: "
+        f"mien train {finished}/runs/tiny/1/experiment.yaml model.pretrained=runs/tiny/1\n"
     )
 
 
@@ -411,3 +416,57 @@ def test_a_folder_that_cannot_be_written_is_one_line(tiny: Dataset, home: Worksp
     home.runs.symlink_to("/sys/kernel")
     told = call("train", tiny_file)
     assert told == (1, "", f"mien: {home.runs}/tiny: this can't be written or read (no permission)\n")
+
+
+def test_a_report_for_a_paper_and_its_page_in_order(finished: Path) -> None:
+    told = call("report", "tiny", "--format", "pdf")
+    assert (told.code, told.err) == (0, "")
+    figures = finished / "runs/tiny/1/figures"
+    names = {path.stem for path in figures.glob("*.pdf")}
+    drawn = ("confusion", "per-class", "reliability", "risk-coverage")
+    assert names >= {"curves", *(f"{name}-report" for name in drawn)}
+    assert names == {path.stem for path in figures.glob("*.txt")}
+    assert (figures / "curves.txt").read_text().startswith("Training: loss and accuracy\ntiny/1 · protocol official")
+    page = (finished / "runs/tiny/1/report.html").read_text()
+    places = [page.index(f"<h2>{heading}") for heading in ("Report: test", "Training", "Calibration: report, test")]
+    assert places == sorted(places)
+    assert "no glyph" not in told.out + page
+    assert call("report", "tiny").code == 0
+    assert list(figures.glob("*.pdf")) == []
+    wrong = call("report", "tiny", "--format", "eps")
+    assert wrong.code == 2
+    assert "'eps'" in wrong.err
+
+
+def test_a_model_that_mien_ships_is_measured_by_its_name(home: Workspace) -> None:
+    write_faces(home, "drawn", n=60, size=64, color="gray", seed=0)
+    told = call("evaluate", "landmarks-small", "--dataset", "drawn", "--json")
+    assert (told.code, told.err) == (0, "")
+    by_file = call("evaluate", SHIPPED["landmarks-small"], "--dataset", "drawn", "--json").json
+    # All rows of another data set; what the model was trained on isn't here to be looked into.
+    assert (told.json["dataset"], told.json["split"], told.json["overlap"]) == (
+        "drawn",
+        "train + validation + test",
+        None,
+    )
+    assert told.json["sizes"] == by_file["sizes"]
+    assert told.json["n"] == 60
+    assert Path(told.json["folder"]).parent == home.root / "models"
+    nearly = call("evaluate", "landmark-small", "--dataset", "drawn")
+    assert (nearly.code, nearly.err) == (
+        2,
+        f"mien: there is no run 'landmark-small'; expected a run in {home.runs}, or a model that mien ships. "
+        "Did you mean 'landmarks-small'?\n",
+    )
+
+
+def test_what_is_published_is_not_called_interrupted(finished: Path, tmp_path: Path) -> None:
+    assert call("report", "tiny", "--to", tmp_path / "tiny").code == 0
+    assert find_run(Workspace(finished), str(tmp_path / "tiny")).state == "finished"
+    told = call("evaluate", tmp_path / "tiny")
+    assert (told.code, told.err) == (
+        2,
+        f"mien: {tmp_path / 'tiny'}: what is published of tiny are its numbers and pages, without weights; "
+        "expected the run itself\n",
+    )
+    assert not (tmp_path / "tiny/manifest.json").exists()

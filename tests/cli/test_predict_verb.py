@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 from conftest import TINY, read_json, write_tiny
 from PIL import Image
@@ -21,7 +22,7 @@ from mien.data.synthetic import faces
 from mien.evaluation import evaluate
 from mien.experiment.schema import load_experiment
 from mien.inference import load
-from mien.metrics.calibration import probabilities
+from mien.metrics.probabilities import probabilities
 from mien.runs.predictions import read_predictions
 from mien.runs.run import new_run
 from mien.training.fit import train
@@ -62,6 +63,12 @@ def rows(file: str | Path) -> list[dict[str, str]]:
 def saved(image: Image.Image, format: str, **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, format, **options)
+    return file.getvalue()
+
+
+def heic(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    pillow_heif.from_pillow(image).save(file)
     return file.getvalue()
 
 
@@ -134,6 +141,7 @@ ODD: dict[str, tuple[bytes, str | None]] = {
     "narrow.png": (saved(PLAIN.resize((1, 900)), "PNG"), None),
     "wide.jpg": (saved(PLAIN.resize((4000, 20)), "JPEG"), None),
     "flat.png": (saved(Image.new("L", (48, 48), 128), "PNG"), None),
+    "photo.heic": (heic(COLOUR), None),
     "20000.jpg": (saved(Image.new("L", (20000, 20000), 90), "JPEG", quality=20), None),
     'name with ünïcode, "quotes".png': (PNG, None),
     "new\nline.png": (PNG, None),
@@ -153,9 +161,9 @@ ODD: dict[str, tuple[bytes, str | None]] = {
     "mp4.jpg": (b"\0\0\0\x18ftypisom" + bytes(200), UNKNOWN),
     "avif.jpg": (b"\0\0\0\x18ftypavif" + bytes(200), UNKNOWN),
     "tga.bmp": (saved(PLAIN, "TGA"), UNKNOWN),
-    "photo.heic": (
+    "broken.heic": (
         b"\0\0\0\x18ftypheic" + bytes(200),
-        "HEIC needs pillow-heif; expected pip install pillow-heif, or the photo as JPEG",
+        "the image doesn't decode (",
     ),
     "cut.png": (PNG[:3000], CUT),
     "cut.jpg": (JPEG[: len(JPEG) // 2], CUT),
@@ -282,6 +290,7 @@ def test_which_faces_are_told(here: Path) -> None:
         (["two.png", "--model", "tiny", "--classes", "sad"], "the classes are sad; expected two or more, once"),
         (["two.png", "--model", "tiny", "--resume"], "--resume: there is nothing to go on with; expected --out FILE"),
         (["two.png", "--model", "tiny", "--out", "x.xls"], "x.xls: a file of answers ends otherwise"),
+        (["two.png", "--model", "tiny", "--draw", "two.png"], "'--draw': dir 'two.png' is a file"),
         (["*.gif", "--model", "tiny"], "nothing matches this pattern"),
         (["two.png", "--model", "tiny", "--detector", "none", "--detector-weights", "x"], "are YuNet's"),
         (["two.png", "--model", "tiny", "--detector-weights", "x"], "there is no such file with a detector"),
@@ -296,6 +305,18 @@ def test_mistakes_are_one_sentence(here: Path, home: Workspace, arguments: list[
     assert sorted(path.name for path in here.iterdir()) == ["two.png"]
 
 
+def test_without_a_name_it_is_what_ships_even_beside_a_run_of_that_name(here: Path, home: Workspace) -> None:
+    scene(here / "two.png")
+    run = home.runs / "mien-m"
+    (home.runs / "tiny").rename(run)
+    try:
+        done = call("predict", "two.png", "--detector", "none", "--json")
+    finally:
+        run.rename(home.runs / "tiny")
+    assert (done.code, done.json["model"].split()[0]) == (0, "mien-m")
+    assert len(done.json["faces"][0]["probabilities"]) == 7
+
+
 def test_where_nothing_can_be_read_the_exit_code_is_2(here: Path) -> None:
     done = call("predict", "a.jpg", "b.jpg", "--model", "tiny", "--detector", "none", "--json")
     assert (done.code, done.json["failed"], done.json["images"]) == (2, 2, 2)
@@ -307,7 +328,9 @@ def test_resume_skips_what_is_there(here: Path) -> None:
     for name in "abc":
         PLAIN.save(here / f"{name}.png")
     options = ("--model", "tiny", "--detector", "none", "--out", "x.jsonl")
-    assert call("predict", "a.png", "gone.png", *options).code == 1
+    done = call("predict", "a.png", "gone.png", *options)
+    assert (done.code, done.err) == (1, "mien: 1 of 2 photos can't be read\n")
+    assert "\ngone.png: there is no such image\n" in done.out
     before = (here / "x.jsonl").read_text().splitlines()
     PLAIN.save(here / "gone.png")
     done = call("predict", "a.png", "b.png", "c.png", "gone.png", *options, "--resume", "--json")

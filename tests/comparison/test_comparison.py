@@ -1,6 +1,8 @@
 """Comparing: the same rows or a refusal, the right test for each pair, words that follow from p, groups as units."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 from conftest import TINY
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import csv
+from scipy.stats import ttest_1samp
 from sklearn.metrics import balanced_accuracy_score, f1_score
 from verbs import call
 
@@ -34,7 +38,8 @@ from mien.errors import MienError
 from mien.evaluation.slices import read_column
 from mien.files import write_json, write_text
 from mien.intervals import holm, mcnemar, paired_interval, seeds_difference, seeds_mean, wilson
-from mien.runs.predictions import Predictions
+from mien.metrics.probabilities import probabilities
+from mien.runs.predictions import People, Predictions
 from mien.runs.run import Run
 from mien.workspace import Workspace
 
@@ -114,6 +119,37 @@ def test_all_pairs_share_one_level() -> None:
         "d is better",
         UNDECIDED,
     ]
+
+
+def test_with_a_baseline_each_is_compared_with_it_alone() -> None:
+    contenders = [
+        one(name, np.arange(300) < right) for name, right in (("a", 150), ("base", 152), ("c", 164), ("d", 193))
+    ]
+    everything, compared = compare(contenders), compare(contenders, "base")
+    pairs = compared["pairs"]
+    assert [(pair["a"], pair["b"]) for pair in pairs] == [("a", "base"), ("c", "base"), ("d", "base")]
+    assert [pair["difference"] for pair in pairs] == pytest.approx([-2 / 300, 12 / 300, 41 / 300])
+    # Each has what the same pair has among all pairs, but for sides and for Holm, who counts three.
+    of = {frozenset((pair["a"], pair["b"])): pair for pair in everything["pairs"]}
+    for pair in pairs:
+        other = of[frozenset((pair["a"], pair["b"]))]
+        sign = 1 if other["a"] == pair["a"] else -1
+        assert pair["difference"] == pytest.approx(sign * other["difference"])
+        assert sorted(pair["interval"]) == pytest.approx(sorted(sign * end for end in other["interval"]))
+        assert pair["p"] == other["p"]
+    # Only c has 12 rows right that base has wrong: p = 2 · 2⁻¹² before Holm.
+    assert pairs[1]["p"] == pytest.approx(2 * 0.5**12)
+    assert [pair["p_holm"] for pair in pairs] == holm([pair["p"] for pair in pairs])
+    assert [pair["verdict"] for pair in pairs] == [UNDECIDED, "c is better", "d is better"]
+    assert pairs[1]["p_holm"] == pytest.approx(2 * pairs[1]["p"])
+    assert compared["notes"] == [
+        *everything["notes"],
+        "each is compared with base alone; p by Holm over these 3 pairs",
+    ]
+    with pytest.raises(MienError) as error:
+        compare(contenders, "bas")
+    assert str(error.value).startswith("--baseline: 'bas' isn't among what is compared; expected ")
+    assert error.value.nearest == "base"
 
 
 def test_by_class_it_is_recall_with_a_level_of_its_own() -> None:
@@ -473,17 +509,117 @@ def test_compare_prints_every_pair_and_writes_numbers_alone(home: Workspace, tmp
     assert "small/1-3 is better" in shown.out
     assert "contaminated: 25 %" in shown.out
     assert f"where weak/1 and peer disagree: {home.root / 'comparisons' / 'weak-1-and-peer.png'}" in shown.out
-    assert sorted(path.name for path in to.iterdir()) == ["comparison.json", "comparison.md"]
+    assert sorted(path.name for path in to.iterdir()) == ["comparison.json", "comparison.md", "comparison.tex"]
     content = json.loads((to / "comparison.json").read_text())
     assert len(content["pairs"]) == 3
     assert str(tmp_path) not in (to / "comparison.json").read_text() + (to / "comparison.md").read_text()
     assert "`mien compare small/1-3 weak/1 --predictions peer.parquet`" in (to / "comparison.md").read_text()
+    latex = (to / "comparison.tex").read_text()
+    assert latex.startswith("% Written by mien compare small/1-3 weak/1 --predictions peer.parquet\n")
+    page = (to / "comparison.md").read_text()
+    assert latex.count(r"\begin{tabular}") == page.count("\n## ")
+    assert latex.count(r" \\") == len(re.findall(r"^\| (?!---)", page, flags=re.M))
     told = call("compare", "small/1-3", "weak/1", "--predictions", file, "--json").json
     assert {key: told[key] for key in content} == content
     # The mean over the three seeds is right everywhere, as the peer is: nothing to show of these two.
     assert [(one["a"], one["b"]) for one in told["galleries"]] == [("small/1-3", "weak/1"), ("weak/1", "peer")]
     assert all(Path(one["file"]).is_file() for one in told["galleries"])
     assert set(told["pairs"][0]) >= {"a", "b", "n", "difference", "interval", "p", "p_holm", "verdict"}
+
+
+def test_compare_takes_a_baseline(home: Workspace, tmp_path: Path) -> None:
+    to = tmp_path / "published"
+    told = call("compare", "small/1", "small/2", "--baseline", "weak/1", "--to", to, "--json").json
+    assert [(pair["a"], pair["b"]) for pair in told["pairs"]] == [("small/1", "weak/1"), ("small/2", "weak/1")]
+    assert [(pair["a"], pair["b"]) for pair in told["clean"]["pairs"]] == [("small/1", "weak/1"), ("small/2", "weak/1")]
+    assert [(one["a"], one["b"]) for one in told["galleries"]] == [("small/1", "weak/1"), ("small/2", "weak/1")]
+    assert [one["name"] for one in told["contenders"]] == ["weak/1", "small/1", "small/2"]
+    page = (to / "comparison.md").read_text()
+    assert "`mien compare weak/1 small/1 small/2 --baseline weak/1`" in page
+    assert "each is compared with weak/1 alone; p by Holm over these 2 pairs" in page
+    # Named among the others it is the same; a name alone is its latest run.
+    again = call("compare", "small/1", "weak", "small/2", "--baseline", "weak", "--json").json
+    assert again["pairs"] == told["pairs"]
+    alone = call("compare", "small/1-3", "--baseline", "weak/1")
+    assert alone.code == 0
+    assert "note: each is compared with weak/1 alone; p by Holm over this pair" in alone.out
+    missing = call("compare", "small/1", "--baseline", "weka/1")
+    assert missing.code == 2
+    assert missing.err.startswith("mien: there is no run 'weka/1'")
+
+
+def test_predictions_as_csv_say_what_those_as_parquet_do(home: Workspace, tmp_path: Path) -> None:
+    run = find_contender(home, "weak/1").runs[0]
+    shares = probabilities(run.logits)
+    table = pa.table({"id": run.ids, **{name: shares[:, i] for i, name in enumerate(run.classes)}, "label": run.labels})
+    pq.write_table(table, tmp_path / "peer.parquet")
+    csv.write_csv(table, tmp_path / "peer.csv")
+    told = [
+        call("compare", "small/1", "--predictions", tmp_path / f"peer.{kind}", "--json").json
+        for kind in ("parquet", "csv")
+    ]
+    assert told[0]["pairs"] == told[1]["pairs"]
+    (tmp_path / "peer.csv").write_text("id,angry\n1,0.2\n")
+    shown = call("compare", "small/1", "--predictions", tmp_path / "peer.csv", "--json")
+    assert (shown.code, shown.error.message) == (2, "there is no column for class 'disgust'")
+    (tmp_path / "peer.csv").write_text("name,angry\n1,0.2\n")
+    shown = call("compare", "small/1", "--predictions", tmp_path / "peer.csv", "--json")
+    assert (shown.error.message, shown.error.expected) == (
+        "there is no column 'id'",
+        "Parquet or CSV with a column id, split where ids alone aren't unique, and one of numbers for each class",
+    )
+    (tmp_path / "peer.csv").write_text("id,angry\n1,0.2\n2\n")
+    shown = call("compare", "small/1", "--predictions", tmp_path / "peer.csv", "--json")
+    assert shown.error.message.startswith("this CSV can't be read (CSV parse error: Expected 2 columns, got 1")
+    (tmp_path / "peer.csv").write_text("id,angry,angry\n1,0.2,0.3\n")
+    shown = call("compare", "small/1", "--predictions", tmp_path / "peer.csv", "--json")
+    assert shown.error.message == "column 'angry' stands there twice"
+    (tmp_path / "peer.txt").write_text("id angry\n")
+    shown = call("compare", "small/1", "--predictions", tmp_path / "peer.txt", "--json")
+    assert shown.code == 2
+    assert shown.error.expected.startswith("Parquet or CSV with a column id")
+
+
+def persons(contender: Contender, each: int) -> Contender:
+    """The contender with each row so many times over, every copy by the same person."""
+    (run,) = contender.runs
+    many = run.take(np.repeat(np.arange(len(run)), each).tolist())
+    ids = tuple(f"{id_}-{place}" for place, id_ in enumerate(many.ids))
+    return replace(contender, runs=(replace(many, ids=ids, people=People("subject", many.ids)),))
+
+
+def test_pairs_are_over_persons_where_rows_of_one_belong_together() -> None:
+    random = np.random.default_rng(0)
+    ids, labels = tuple(map(str, range(90))), random.integers(0, 2, 90)
+    a, b = (
+        Contender(name, (Predictions(Path(name), ids, ("test",) * 90, labels, np.eye(2)[found], ("x", "y")),), (name,))
+        for name, found in (
+            ("a", np.where(random.random(90) < 0.8, labels, 1 - labels)),
+            ("b", np.where(random.random(90) < 0.65, labels, 1 - labels)),
+        )
+    )
+    once, many = compare([a, b]), compare([persons(a, 6), persons(b, 6)])
+    assert (once["groups"], many["groups"], many["grouped_by"]) == (None, 90, "subject")
+    (pair,), (grouped,) = once["pairs"], many["pairs"]
+    assert grouped["difference"] == pytest.approx(pair["difference"])
+    # Six frames of a person say what one says: not six times as much, as they do where persons aren't known.
+    blind = compare([replace(one, runs=(replace(one.runs[0], people=None),)) for one in map(six, (a, b))])["pairs"][0]
+    width = {name: of["interval"][1] - of["interval"][0] for name, of in (("g", grouped), ("p", pair), ("b", blind))}
+    assert width["g"] == pytest.approx(width["p"], rel=0.1)
+    assert width["b"] < 0.5 * width["g"]
+    assert grouped["test"] == "Obuchowski, over groups"
+    # The test by hand: whole persons, Student's t.
+    d = ((a.runs[0].predicted == labels).astype(float) - (b.runs[0].predicted == labels)).tolist()
+    assert grouped["p"] == pytest.approx(ttest_1samp(d, 0).pvalue)
+    draws = np.random.default_rng(0).integers(0, 90, (2000, 89))
+    means = np.array([np.mean([d[person] for person in drawn]) for drawn in draws])
+    assert grouped["interval"] == pytest.approx(np.quantile(means, [0.025, 0.975]))
+    titles = [table.title for table in tables(many | {"clean": None})]
+    assert titles[0] == "accuracy, test, n = 540; intervals over the choice of persons (90 groups by subject)"
+
+
+def six(contender: Contender) -> Contender:
+    return persons(contender, 6)
 
 
 def test_compare_refuses_bad_predictions_and_writes_nothing(home: Workspace, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from mien.audit import found_flags
 from mien.cropping import crop_dataset, cut_images
 from mien.data.dataset import list_datasets, open_dataset, write_dataset
 from mien.data.labels import FER2013
+from mien.data.people import group_column
 from mien.data.synthetic import faces
 from mien.data.synthetic.dataset import write_faces
 from mien.errors import MienError
@@ -60,6 +61,25 @@ def known(dataset, **changes):
 @pytest.fixture
 def drawn(workspace):
     return write_faces(workspace, "drawn", n=30, size=48, color="gray", seed=0)
+
+
+def test_what_binds_a_set_and_how_it_was_split_holds_on_when_it_is_cut(workspace):
+    details = {
+        "terms": "for research",
+        "landmarks": {"terms": "research only"},
+        "made_splits": {"seed": 0, "groups": ["box"]},
+        "drawn": {"n": 2},
+    }
+    columns = {"landmarks": pa.list_(pa.float32(), 136), "box": pa.string()}
+    with write_dataset(workspace, "own", FER2013, source="", format="t", columns=columns, details=details) as writer:
+        for number, (image, label, points) in enumerate(faces(2, size=48, color="gray")):
+            extra = {"landmarks": points.ravel().astype(np.float32), "box": f"s{number}"}
+            writer.add("train", str(number), encode_png(image), label, size=(48, 48), **extra)
+    cut = crop_dataset(workspace, "own", "mouth", "cut", "stored")
+    crop = cut.card.details["crop"]
+    lasting = {key: details[key] for key in ("terms", "landmarks", "made_splits")}
+    assert cut.card.details == {**lasting, "group": "parent_box", "crop": crop}
+    assert group_column(cut.card) == "parent_box"
 
 
 def rows(dataset, *columns):

@@ -126,7 +126,7 @@ NAME = "1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit"
 @pytest.mark.parametrize(
     ("name", "split", "message"),
     [
-        ("small", "train", "{}: there is a data set 'small' already; expected another name, or remove that folder"),
+        ("small", "train", "{}: there is a data set 'small' already; expected another name, or mien data remove small"),
         ("../x", "train", f"'../x' can't be the name of a data set; expected {NAME}"),
         ("new", "../x", "'../x' can't be the name of a split; expected letters, digits or '_'"),
         ("new", None, "drawn: there are no rows"),
@@ -170,17 +170,52 @@ def test_no_space_left(tmp_path: Path) -> None:
 def test_an_unknown_name_or_split(workspace: Workspace) -> None:
     with pytest.raises(MienError) as error:
         open_dataset(workspace, "fer2013")
-    assert str(error.value) == f"no data set is called 'fer2013'; expected a data set in {workspace.datasets}"
+    new = "or a new one by mien data import SOURCE --as"
+    assert str(error.value) == (
+        f"no data set is called 'fer2013'; expected a data set in {workspace.datasets}, {new} fer2013"
+    )
     dataset = write(workspace)
     write(workspace, "other")
     with pytest.raises(MienError) as error:
         open_dataset(workspace, "smal")
-    assert str(error.value) == "no data set is called 'smal'; expected one of other, small. Did you mean 'small'?"
+    assert str(error.value) == (
+        f"no data set is called 'smal'; expected one of other, small in {workspace.datasets}, {new} smal. "
+        "Did you mean 'small'?"
+    )
+    with pytest.raises(MienError) as error:
+        open_dataset(workspace, "../small")
+    assert str(error.value) == (
+        f"no data set is called '../small'; expected one of other, small in {workspace.datasets}. Did you mean 'small'?"
+    )
     with pytest.raises(MienError) as error:
         dataset.labels("tests")
     assert str(error.value) == (
         "data set 'small' has no split 'tests'; expected one of train, test. Did you mean 'test'?"
     )
+
+
+def test_a_data_set_of_another_workspace_is_pointed_at(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of MIEN_HOME, of the current folder, or of one above it."""
+    other = Workspace(tmp_path / "my home")
+    write(other)
+    told = (
+        f"no data set is called 'small'; expected a data set in {workspace.datasets}, or --workspace "
+        f"'{other.root}', which has it, or a new one by mien data import SOURCE --as small"
+    )
+    with monkeypatch.context() as inside:
+        inside.setenv("MIEN_HOME", str(other.root))
+        with pytest.raises(MienError) as error:
+            open_dataset(workspace, "small")
+        assert str(error.value) == told
+    monkeypatch.delenv("MIEN_HOME", raising=False)
+    (other.root / "a" / "b").mkdir(parents=True)
+    for folder in (other.root, other.root / "a" / "b"):
+        monkeypatch.chdir(folder)
+        with pytest.raises(MienError) as error:
+            open_dataset(workspace, "small")
+        assert str(error.value) == told
 
 
 def test_the_list_shows_only_whole_data_sets(workspace: Workspace) -> None:
@@ -244,7 +279,7 @@ def test_a_name_that_was_taken_meanwhile_is_told_as_taken(workspace: Workspace) 
     with pytest.raises(MienError) as error:
         both()
     assert str(error.value) == (
-        f"{workspace.datasets}/dup: there is a data set 'dup' already; expected another name, or remove that folder"
+        f"{workspace.datasets}/dup: there is a data set 'dup' already; expected another name, or mien data remove dup"
     )
     assert open_dataset(workspace, "dup").card.source == "early"
     assert [path.name for path in workspace.datasets.iterdir()] == ["dup"]

@@ -62,7 +62,8 @@ def test_an_unknown_scheme() -> None:
     with pytest.raises(MienError) as error:
         scheme_named("fer2013")
     assert str(error.value) == (
-        "no label scheme is called 'fer2013'; expected one of face, fer2013-7, ferplus-8. Did you mean 'fer2013-7'?"
+        "no label scheme is called 'fer2013'; expected one of affectnet-7, affectnet-8, ck-plus-8, face, fer2013-7, "
+        "ferplus-8, raf-db. Did you mean 'fer2013-7'?"
     )
 
 

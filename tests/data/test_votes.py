@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pytest
 from conftest import REPOSITORY, write_tiny
 from hypothesis import given, settings
@@ -309,6 +310,27 @@ def test_votes_are_shares_of_the_scheme_s_classes(scheme: LabelScheme) -> None:
             kept[labels[row]] = 1.0
         assert shares[row].tolist() == pytest.approx([number / sum(kept) for number in kept], rel=1e-6)
     assert 0 < empty < 300
+
+
+def test_what_mien_ferplus_is_trained_and_measured_on(real_data: Path, workspace: Workspace) -> None:
+    """All rows of FER2013 with FER+'s votes; their pictures play no part here."""
+    votes = read_file(real_data / "fer2013" / "ferplus_votes.csv")
+    columns = {"votes": pa.list_(pa.int16(), 10)}
+    image = encode_png(np.zeros((48, 48), np.uint8))
+    with write_dataset(workspace, "fer2013", FER2013, source="", format="test", columns=columns) as writer:
+        for row, (split, counts) in enumerate(zip(votes.usage, votes.counts.tolist(), strict=True)):
+            writer.add(split, str(row), image, row % 7, size=(48, 48), votes=counts)
+    file = REPOSITORY / "experiments" / "best" / "mien-ferplus.yaml"
+    found = check(load_experiment(file), open_dataset(workspace, "fer2013"))
+    assert found.scheme.classes[-1] == "contempt"
+    assert found.rows == {"fit": 25_060, "choose": 3_199, "report": 3_153}
+    assert found.left_out == {
+        "fit": {"no majority": 1_974, "tie": 1_449, "not a face": 150, "unknown": 76},
+        "choose": {"no majority": 210, "tie": 157, "unknown": 13, "not a face": 10},
+        "report": {"no majority": 240, "tie": 170, "not a face": 16, "unknown": 10},
+    }
+    said = file.read_text(encoding="utf-8")
+    assert all(f"{number:,}" in said for number in found.rows.values())
 
 
 def test_ferplus_majorities(real_data: Path) -> None:

@@ -1,11 +1,13 @@
 """Evaluation: the numbers are those of its predictions, and the report role is opened here alone."""
 
+import html
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -17,16 +19,20 @@ from verbs import call
 from mien.audit import audit
 from mien.comparison import compare, find_contender, without_copies
 from mien.data.dataset import Dataset, open_dataset, write_dataset
+from mien.data.importers import import_dataset
 from mien.data.labels import FER2013, LabelScheme
 from mien.errors import FailedError, MienError
-from mien.evaluation import evaluate
+from mien.evaluation import evaluate, evaluate_file
 from mien.experiment.building import build_model, build_roles, build_samples
 from mien.experiment.schema import load_experiment, read_protocol
 from mien.images import decode, encode_png
 from mien.inference.model import load_run
 from mien.metrics.calibration import fit_temperature, measure_calibration
 from mien.metrics.classification import measure
+from mien.report.page import write_report
+from mien.report.wording import over, which_rows
 from mien.runs.ledger import entries
+from mien.runs.model_file import ModelFile
 from mien.runs.predictions import read_predictions
 from mien.runs.run import Run, new_run
 from mien.training.fit import train
@@ -217,13 +223,133 @@ def test_another_data_set_is_measured_by_the_names_of_its_classes(workspace: Wor
         for index, image in enumerate(np.random.default_rng(1).integers(0, 256, (9, 24, 24), np.uint8)):
             writer.add("train" if index < 3 else "test", str(index), encode_png(image), index % 3, size=(24, 24))
     measured = evaluate(workspace, run, dataset="other")
-    assert (measured["dataset"], measured["split"], measured["n"]) == ("other", "test", 4)
-    assert measured["dropped"] == {"rows": 2, "classes": {"bored": 2}}
-    assert measured["per_class"]["happy"]["support"] == measured["per_class"]["sad"]["support"] == 2
+    assert (measured["dataset"], measured["split"], measured["n"]) == ("other", "train + test", 6)
+    assert measured["dropped"] == {"rows": 3, "classes": {"bored": 3}}
+    assert measured["per_class"]["happy"]["support"] == measured["per_class"]["sad"]["support"] == 3
+    assert which_rows(measured) == ["These are all 6 rows of other: train + test whose class the model has."]
     assert measured["overlap"] == {"rows": 0, "exact": 0, "near": None}
     assert measured["near_clean"] is None
-    folder = run.folder / "evaluations" / "test-split@other"
+    folder = run.folder / "evaluations" / "all-rows@other"
     assert read_predictions(folder / "predictions.parquet").classes == FER2013.classes
+
+
+def test_of_a_set_made_from_its_own_a_run_is_measured_on_what_it_was_not_given(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    dataset = write_toy(workspace)
+    run = trained(workspace, toy_file(tmp_path))
+    with write_dataset(workspace, "cut", FER2013, source="", format="test", parent=dataset.card) as writer:
+        for split in dataset.card.splits:
+            labels = dataset.labels(split).tolist()
+            for id_, label, data in zip(dataset.ids(split), labels, dataset.images(split), strict=True):
+                writer.add(split, id_, encode_png(decode(data, "gray")[:12, :, 0]), label, size=(24, 12))
+        writer.add("extra", "new", encode_png(np.full((12, 24), 9, np.uint8)), 0, size=(24, 12))
+    measured = evaluate(workspace, run, dataset="cut")
+    told = [measured[key] for key in ("protocol", "split", "n", "contaminated")]
+    assert told == ["unseen-rows", "PrivateTest + extra", 10, 0]
+    assert which_rows(measured) == [
+        "These are the 10 rows of cut: PrivateTest + extra, that the model was neither trained nor chosen on."
+    ]
+    with write_dataset(workspace, "seen", FER2013, source="", format="test", parent=dataset.card) as writer:
+        for id_, data in zip(dataset.ids("Training"), dataset.images("Training"), strict=True):
+            writer.add("Training", id_, data, 0, size=(24, 24))
+    with pytest.raises(MienError) as error:
+        evaluate(workspace, run, dataset="seen")
+    assert str(error.value) == (
+        "--dataset: the model was trained or chosen on every row of data set 'seen'; expected another data set, or "
+        "--protocol to measure on rows that it has seen"
+    )
+
+
+def test_screen_and_page_say_which_rows_of_a_set_with_drawn_splits(workspace: Workspace, tmp_path: Path) -> None:
+    write_toy(workspace)
+    run = trained(workspace, toy_file(tmp_path))
+    random = np.random.default_rng(3)
+    for index in range(60):
+        folder = tmp_path / "wild" / ("happy", "sad")[index % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{index}.png").write_bytes(encode_png(random.integers(0, 256, (24, 24), np.uint8)))
+    made = import_dataset(workspace, tmp_path / "wild", "wild", labels="fer2013-7")
+    assert len(made.card.splits) == 3
+    shown = call("evaluate", run.name, "--dataset", "wild", "--workspace", workspace.root)
+    assert shown.code == 0, shown.err
+    assert "protocol all-rows, report role: wild, train + validation + test, n = 60" in shown.out
+    assert "These are all 60 rows of wild: train + validation + test.\n" in shown.out
+    assert "These are all 60 rows of wild: train + validation + test." in run.page.read_text()
+    named = evaluate(workspace, run, dataset="wild", protocol=read_protocol("official")[0])
+    assert (named["protocol"], named["split"], named["n"]) == ("official", "test", made.rows("test"))
+    assert which_rows(named) == []
+    # Of somebody else's model nobody can have gone by splits that mien drew.
+    rows = [(split, id_) for split in made.card.splits for id_ in made.ids(split)]
+    sure = {name: [1.0 if name == "happy" else 0.0] * 60 for name in FER2013.classes}
+    pq.write_table(
+        pa.table({"split": [split for split, _ in rows], "id": [id_ for _, id_ in rows], **sure}),
+        tmp_path / "peer.parquet",
+    )
+    (tmp_path / "peer.yaml").write_text(f"predictions: peer.parquet\nclasses: [{', '.join(FER2013.classes)}]\n")
+    peer = evaluate_file(ModelFile(tmp_path / "peer.yaml", workspace), dataset="wild")
+    assert [peer[key] for key in ("protocol", "n", "accuracy", "overlap")] == ["all-rows", 60, 0.5, None]
+    assert which_rows(peer)[1] == "Which of them the model has seen isn't known."
+    told = call("evaluate", tmp_path / "peer.yaml", "--dataset", "wild", "--workspace", workspace.root)
+    assert "Which of them the model has seen isn't known.\n" in told.out
+
+
+def by_person(workspace: Workspace, copies: int) -> None:
+    """The data set toy with FER2013's splits: of each of 12 persons in PrivateTest one picture, so many times over."""
+    random = np.random.default_rng(0)
+    columns = {"subject": pa.string()}
+    with write_dataset(workspace, "toy", FER2013, source="", format="test", columns=columns) as writer:
+        for index in range(54):
+            image = encode_png(random.integers(0, 256, (24, 24), np.uint8))
+            split = "Training" if index < 45 else "PublicTest"
+            writer.add(split, str(index), image, index % 7, size=(24, 24), subject=f"p{index}")
+        for person in range(12):
+            image = random.integers(0, 250, (24, 24), np.uint8)
+            for copy in range(copies):
+                writer.add(
+                    "PrivateTest", f"{person}-{copy}", encode_png(image + copy), person % 7, size=(24, 24),
+                    subject=f"q{person}",
+                )  # fmt: skip
+
+
+def test_intervals_are_over_persons_where_the_data_set_names_them(workspace: Workspace, tmp_path: Path) -> None:
+    by_person(workspace, copies=5)
+    run = trained(workspace, toy_file(tmp_path))
+    measured = evaluate(workspace, run)
+    assert (measured["n"], measured["groups"], measured["grouped_by"]) == (60, 12, "subject")
+    stored = read_predictions(run.predictions("report"))
+    assert stored.groups is not None
+    assert stored.groups.tolist() == [row // 5 for row in range(60)]
+    again = measure(stored.labels, stored.logits, stored.classes, stored.groups)
+    assert measured["interval"] == again["interval"]
+    assert measured["per_class"] == again["per_class"]
+    rows = measure(stored.labels, stored.logits, stored.classes)
+    for key, (low, high) in rows["interval"].items():
+        assert measured["interval"][key][1] - measured["interval"][key][0] > high - low, key
+    after = measured["calibration"]["after"]
+    alone = measure_calibration(stored.labels, stored.logits, after["temperature"])
+    for key in ("nll", "brier", "aurc"):
+        (low, high), (wide_low, wide_high) = alone["interval"][key], after["interval"][key]
+        assert wide_high - wide_low > high - low, key
+    told = "Intervals are over the choice of persons (12 groups by subject): whole groups are drawn"
+    assert over(measured) == f"{told}, and so few of them make such intervals too narrow."
+    shown = call("evaluate", run.name, "--workspace", workspace.root)
+    assert f"in brackets: 95 % intervals. {told}" in shown.out
+    assert told in run.page.read_text()
+    sliced = call("slices", run.name, "--by", "class", "--workspace", workspace.root, "--json")
+    assert sliced.code == 0, sliced.err
+
+
+def test_a_page_says_what_intervals_cannot_know(home: Workspace) -> None:
+    measured = json.loads(run_of(home).metrics_file("report").read_text())
+    assert (measured["groups"], measured["grouped_by"]) == (None, None)
+    said = (
+        "Intervals are over the choice of rows, as if these were independent: the data set has no column that names "
+        "persons (mien data import --group), so they can't know of several pictures of one person, and are then too "
+        "narrow."
+    )
+    assert over(measured) == said
+    assert said in html.unescape(write_report(run_of(home).folder).read_text())
 
 
 def test_views_are_averaged_beside_the_image_alone(workspace: Workspace, tmp_path: Path) -> None:
@@ -308,4 +434,7 @@ def test_a_data_set_that_is_gone_is_told(workspace: Workspace, tiny_file: Path) 
     (workspace.datasets / "tiny").rename(workspace.datasets / "gone")
     with pytest.raises(MienError) as error:
         evaluate(workspace, run)
-    assert str(error.value) == "no data set is called 'tiny'; expected one of gone"
+    assert str(error.value) == (
+        f"no data set is called 'tiny'; expected one of gone in {workspace.datasets}, "
+        "or a new one by mien data import SOURCE --as tiny"
+    )

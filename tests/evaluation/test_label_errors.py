@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import make_blobs
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import cohen_kappa_score
 from sklearn.model_selection import cross_val_predict
 from statsmodels.stats.proportion import proportion_confint
 from verbs import call
@@ -284,6 +285,37 @@ def test_from_folds_to_a_list_and_a_new_data_set(
         assert clean.labels(split).tolist() == [truth[id_] for id_ in clean.ids(split)]
     alone = call("suspects", "folds/1", "--workspace", workspace.root)
     assert "n = 14 of 70 rows, out-of-fold predictions of 1 run\n" in alone.out
+
+
+def test_folds_that_are_missing_are_told(workspace: Workspace, tiny_file: Path) -> None:
+    dataset, truth = write_noisy(workspace)
+    write_folds(workspace, tiny_file, dataset, truth)
+    told = call("suspects", "folds/1-2", "--workspace", workspace.root)
+    assert told.code == 0, told.err
+    note = (
+        "3 of 5 folds are missing: the labels of their rows weren't looked at, and the thresholds of the others are "
+        "those of 28 rows alone"
+    )
+    assert f"warning: {note}\n" in told.out
+    assert json.loads((workspace.root / "suspects/noisy/suspects.json").read_text())["notes"] == [note]
+    assert find_label_errors(workspace, "folds/1-5")["notes"] == []
+
+
+def test_models_that_know_no_more_than_chance_are_refused(workspace: Workspace, tiny_file: Path) -> None:
+    dataset, truth = write_noisy(workspace)
+    random = np.random.default_rng(0)
+    write_folds(workspace, tiny_file, dataset, {id_: int(random.integers(0, 7)) for id_ in truth})
+    told = call("suspects", "folds/1-5", "--workspace", workspace.root, "--json")
+    predicted = out_of_fold(workspace, "folds/1-5")
+    said = predicted.given.argmax(axis=1)
+    right = round(100 * float((said == predicted.labels).mean()))
+    found = cohen_kappa_score(predicted.labels, said)
+    assert found < 0.2
+    assert told.code == 2
+    assert told.error.message.startswith(f"these runs are right in {right} % of 70 rows (Cohen's kappa {found:.2f}; ")
+    assert told.error.message.endswith("), so what they doubt says nothing of the labels")
+    assert told.error.expected == "models with a kappa of 0.2 or more, as longer training may give"
+    assert not (workspace.root / "suspects").exists()
 
 
 def test_a_list_that_somebody_has_looked_through_is_not_written_over(workspace: Workspace, tiny_file: Path) -> None:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from mien.data.importers import import_dataset
 from mien.evaluation import evaluate_file
 from mien.runs.ledger import entries
 from mien.runs.model_file import ModelFile
@@ -17,15 +16,14 @@ limits: MIT
 """
 
 
-def test_a_peer_has_its_known_scores(real_data: Path, workspace: Workspace, tmp_path: Path) -> None:
-    import_dataset(workspace, real_data / "fer2013" / "fer2013.parquet", "fer2013")
+def test_a_peer_has_its_known_scores(real_data: Path, fer2013: Workspace, tmp_path: Path) -> None:
     (tmp_path / "big.yaml").write_text(YAML.format(file=real_data.parent / "peers" / "big_xception.onnx"))
-    measured = evaluate_file(ModelFile(tmp_path / "big.yaml", workspace), dataset="fer2013")
+    measured = evaluate_file(ModelFile(tmp_path / "big.yaml", fer2013), dataset="fer2013")
     assert (measured["split"], measured["n"], measured["protocol"]) == ("PrivateTest", 3589, "official")
     assert round(measured["accuracy"] * 3589) == 2399
     # One row less than the published .6464, which OpenCV's bilinear gives; data sets are resized as Pillow does it.
     assert (measured["clean"]["n"], round(measured["clean"]["accuracy"] * 3275)) == (3275, 2116)
-    (line,) = entries(workspace.root)
+    *_, line = entries(fer2013.root)
     assert (line["run"], line["split"], line["n"]) == ("big.yaml", "PrivateTest", 3589)
     assert sorted(path.name for path in (real_data.parent / "peers").iterdir() if "big" in path.name) == [
         "big_xception.onnx"

@@ -76,7 +76,8 @@ def test_its_parameters_are_checked_as_any_model_s(file: Path) -> None:
         "mien: the command line: model.width: 0 can't stand here; expected at least 1\n"
     )
     assert told(file, "model.wdith=3") == (
-        "mien: the command line: model.wdith: unknown key; expected one of width, bias. Did you mean 'width'?\n"
+        "mien: the command line: model.wdith: unknown key; expected one of width, bias, pretrained, freeze. "
+        "Did you mean 'width'?\n"
     )
     assert told(file, "model.bias=1") == (
         "mien: the command line: model.bias: 1 can't stand here; expected true or false\n"
@@ -126,7 +127,7 @@ def test_a_run_has_its_own_copy(workspace: Workspace, file: Path) -> None:
         left.unlink()
     assert (run.folder / "plugins/mynet.py").read_text() == MYNET
     assert evaluate(workspace, Run(run.folder), "report") == measured
-    assert find_run(workspace, "tiny/1").experiment.model.parameters == {"width": 32, "bias": True}
+    assert find_run(workspace, "tiny/1").experiment.model.model_dump() == {"name": "mynet", "width": 32, "bias": True}
 
 
 def test_plugins_of_one_run_do_not_reach_another(workspace: Workspace, tiny: Dataset, file: Path) -> None:

@@ -34,7 +34,7 @@ from mien.explanation.rows import named_rows, surest, typical_rows
 from mien.explanation.storage import read, store
 from mien.images import decode, encode_png
 from mien.inference.weights import save_weights
-from mien.metrics.calibration import probabilities
+from mien.metrics.probabilities import probabilities
 from mien.registry import names
 from mien.report import explain_tiles as tiles
 from mien.report.page import write_report

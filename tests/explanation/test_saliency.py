@@ -41,7 +41,7 @@ from mien.models.cnn import CNN
 from mien.models.googlenet import GoogLeNet
 from mien.models.resnet import ResNet
 from mien.report.explain_page import sections
-from mien.report.saliency_figures import outlined, placed
+from mien.report.saliency_figures import _alike, _none, outlined, placed
 from mien.runs.run import new_run
 from mien.workspace import Workspace
 
@@ -78,7 +78,8 @@ def small() -> nn.Module:
 def test_gradcam_is_what_its_paper_says() -> None:
     model, inputs, targets = small(), torch.randn(6, 1, 14, 14), np.array([0, 1, 2, 3, 4, 0])
     layer = last_map(model, inputs)
-    assert (layer.name, layer.height, layer.width) == ("1", 2, 2)  # pooled to 2×2
+    assert (layer.name, layer.height, layer.width) == ("0.3", 6, 6)  # not the pooling to 2×2 behind it
+    assert layer.module is model[0][3]
     inner = model[0][3]
     found = gradcam_maps(model, inner, inputs, targets)
     for row, target in enumerate(targets):
@@ -106,10 +107,15 @@ def test_gradcam_works_on_frozen_weights_and_layers_in_place() -> None:
         # 5×5, pool 4, 5×5, pool 4, all without padding: 48 → 34, whose cells are a pixel apart.
         (CNN(1, 48, 7), 48, "features.pool2", 34, 34 / 48),
         (ResNet(1, 48, 7, width=4), 48, "stages.3.1.relu2", 6, 1.0),
-        (GoogLeNet(3, 48, 7), 48, "inception5b", 2, 1.0),
+        # Its last maps have 3×3 and 2×2 cells of 48 px.
+        (GoogLeNet(3, 48, 7), 48, "inception3b", 6, 1.0),
+        # A pooling to 3×3 behind a convolution of 12×12 shows less than this.
+        (nn.Sequential(nn.Conv2d(1, 2, 5), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(18, 7)), 16, "0", 12, 12 / 16),
+        # All maps are small: the last of the largest.
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 7)), 6, "1", 4, 1.0),
     ],
 )
-def test_the_last_map_is_what_the_convolutions_hand_on(
+def test_the_last_map_of_useful_size_is_what_the_convolutions_hand_on(
     model: nn.Module, size: int, name: str, cells: int, cover: float
 ) -> None:
     channels = next(iter(model.parameters())).shape[1]
@@ -289,3 +295,10 @@ def test_an_outline_is_drawn_on_a_copy() -> None:
     assert (plain == 255).all()
     assert (drawn != 255).any(axis=2).sum() < 10  # all points in one place
     assert (drawn[48, 48] < 255).all()
+
+
+def test_a_map_that_is_there_is_not_said_to_be_none() -> None:
+    """A twin without a map leaves nothing to compare with; the model's own map is there all the same."""
+    assert (_none(np.eye(3)), _none(np.zeros((3, 3)))) == ("", ", no map")
+    assert _alike({"alike": None, "interval": None}) == "not compared"
+    assert _alike({"alike": 0.5, "interval": [0.4, 0.6]}) == "alike 0.50\n[0.40, 0.60]"

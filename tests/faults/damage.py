@@ -5,15 +5,20 @@ beyond a limit, no file changed outside of the workspace.
 """
 
 import contextlib
+import gzip
 import io
 import json
 import random
 import re
 import shutil
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from faults.public_sources import BUILDERS
+from faults.sources import pixels_of
 
 from mien.cli import main
 
@@ -47,6 +52,10 @@ KINDS: dict[str, tuple[list[str], list[str], list[str]]] = {
     "explanation": (["runs/tiny/1/explain/*.json", "runs/tiny/1/explain/*.npz"], ["doctor tiny/1"], ["report tiny/1"]),
     "onnx": (["tiny.onnx"], [], ["evaluate ONNX --dataset tiny"]),
     "checkpoint": (["runs/tiny/3/checkpoint.ckpt"], ["doctor tiny/3"], ["train --resume tiny/3"]),
+    "source .npy": (["sources/affectnet/data/*/annotations/*"], ["data import SOURCES/affectnet/data --as new"], []),
+    "source Arrow": (["sources/saved/data/**/*.*"], ["data import SOURCES/saved/data --as new"], []),
+    "source .csv.gz": (["sources/fer.csv.gz"], ["data import SOURCES/fer.csv.gz --as new"], []),
+    "source archive": (["sources/fer.zip"], ["data import SOURCES/fer.zip --as new"], []),
 }
 
 HOSTILE = (
@@ -248,6 +257,18 @@ def build(home: Path) -> None:
     with contextlib.suppress(ValueError):
         train(workspace, run, ["test"], on_epoch=stop)
     assert run.checkpoint.is_file()
+    write_sources(home / "sources")
+
+
+def write_sources(folder: Path) -> None:
+    """Sources of which each can be imported: AffectNet's, a data set that was saved to disk, packed tables."""
+    for kind, name, seed in (("AffectNet", "affectnet", 1), ("save_to_disk", "saved", 5)):
+        assert BUILDERS[kind](folder / name, random.Random(seed)).harmless
+    pixels = [" ".join(map(str, pixels_of(number).ravel())) for number in range(30)]
+    text = "emotion,pixels,Usage\n" + "".join(f"{n % 7},{values},Training\n" for n, values in enumerate(pixels))
+    (folder / "fer.csv.gz").write_bytes(gzip.compress(text.encode()))
+    with zipfile.ZipFile(folder / "fer.zip", "w") as packed:
+        packed.writestr("fer.csv", text)
 
 
 def call(arguments: list[str]) -> tuple[int, str, str]:
@@ -320,12 +341,13 @@ def run_cases(sandbox: Path, count: int, seed: int, *, slow: float, tell: Callab
         others = sorted(file for file in home.rglob("*.*") if file.is_file())
         file = dice.choice(files)
         what = damage(file, others, dice)
-        verbs = ([dice.choice(quick)] if quick else []) + (
-            [dice.choice(long)] if dice.random() < slow or not quick else []
-        )
+        verbs = [dice.choice(quick)] if quick else []
+        if long and (dice.random() < slow or not quick):
+            verbs.append(dice.choice(long))
         for verb in verbs:
             words = {"FILE": str(home / "tiny.yaml"), "ONNX": str(home / "tiny.onnx")}
-            arguments = [words.get(word, word) for word in verb.split()] + ["--workspace", str(home)]
+            arguments = [words.get(word, word) for word in verb.replace("SOURCES", str(home / "sources")).split()]
+            arguments += ["--workspace", str(home)]
             before = {name: of for name, of in state_of(sandbox).items() if not name.startswith(str(home))}
             peak_mb(anew=True)
             code, said, raised = call(arguments)

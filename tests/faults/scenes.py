@@ -28,6 +28,12 @@ optimizer: {name: sgd, lr: 0.05}
 train: {epochs: 3, batch_size: 32, seed: 1, precision: float32, device: cpu}
 """
 FOLDS = TINY.replace("name: tiny", "name: folds") + "protocol: {name: k-fold, folds: 2}\n"
+# Folds of a model that learns, since label errors are looked for by no other.
+LEARNT = (
+    FOLDS.replace("name: faces", "name: fer2013")
+    .replace("{name: sgd, lr: 0.05}", "{name: adam, lr: 0.01}")
+    .replace("epochs: 3, batch_size: 32", "epochs: 12, batch_size: 8")
+)
 FER2013_SPLITS = ("Training", "Training", "Training", "PublicTest", "PrivateTest")
 # What a time, a duration, a place or a changed checkout makes another one in every run.
 _VARY = {"made", "when", "started", "duration_s", "sessions", "images_per_second", "command", "minutes", "commit"}
@@ -101,7 +107,12 @@ class Stage:
                 )
                 (self.home / "public" / "notes.txt").write_text("mine")
             elif name == "folded":
-                self._calls(("train", "HOME/folds.yaml", "--folds"), ("evaluate", "folds/1-2"))
+                (self.home / "folds.yaml").write_text(LEARNT)
+                self._calls(
+                    ("data", "import", "HOME/fer2013.csv", "--as", "fer2013"),
+                    ("train", "HOME/folds.yaml", "--folds"),
+                    ("evaluate", "folds/1-2"),
+                )
             else:
                 self._calls(("data", "import", "HOME/fer2013.csv", "--as", "fer2013"))
         shutil.copytree(self.home, self.templates / name)
@@ -225,10 +236,12 @@ def _steady(content: Any) -> Any:
 
 
 def _fer2013(n: int) -> str:
+    """Noise, and a bright bar whose height tells the class."""
     draw = random.Random(0)
     lines = ["emotion,pixels,Usage"]
     for row in range(n):
-        pixels = " ".join(str(draw.randrange(256)) for _ in range(48 * 48))
+        bright = range(48 * 6 * (row % 7), 48 * 6 * (row % 7 + 1))
+        pixels = " ".join(str(draw.randrange(128) + 127 * (place in bright)) for place in range(48 * 48))
         lines.append(f"{row % 7},{pixels},{FER2013_SPLITS[row // 7 % 5]}")
     return "\n".join(lines) + "\n"
 

@@ -8,7 +8,7 @@ from damage import KINDS, run_cases
 
 
 def test_damaged_files_are_said_in_a_sentence(tmp_path: Path) -> None:
-    cases = run_cases(tmp_path, 4 * len(KINDS), 7, slow=0.0)
+    cases = run_cases(tmp_path, 3 * len(KINDS), 7, slow=0.0)
     assert [case for case in cases if case.wrong] == []
     assert {case.kind for case in cases} == set(KINDS)
     assert {case.code for case in cases} == {0, 1, 2}

@@ -203,7 +203,13 @@ def test_the_ten_lines_of_the_documentation_give_the_same_answer(
 
 def test_models_lists_what_ships(tmp_path: Path) -> None:
     listed = json.loads(call("models", "--json").out)["models"]
-    assert [one["name"] for one in listed] == ["mien-m", "mien-m-int8", "landmarks-small"]
+    assert [one["name"] for one in listed] == [
+        "mien-m",
+        "mien-m-int8",
+        "mien-s",
+        "mien-s-int8",
+        "landmarks-small",
+    ]
     shipped = listed[-1]
     path = SHIPPED["landmarks-small"]
     assert (shipped["name"], shipped["task"], shipped["bytes"]) == ("landmarks-small", "landmarks", path.stat().st_size)

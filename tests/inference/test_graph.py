@@ -15,7 +15,6 @@ from mien.inference.graph import Parts, classes_graph, points_graph
 from mien.inference.model import SHIPPED, Model, load
 from mien.inference.network import Network, TorchBackend
 from mien.models.resnet import ResNet
-from mien.workspace import Workspace
 
 TEMPERATURE = 1.7
 
@@ -92,7 +91,7 @@ def test_ops_of_preprocess_stand_in_the_graph(size: int) -> None:
 
 @pytest.fixture(scope="module")
 def points() -> tuple[Model, Parts]:
-    model = load("landmarks-small", Workspace(SHIPPED["landmarks-small"].parent))
+    model = load(SHIPPED["landmarks-small"].with_suffix(".safetensors"))
     assert isinstance(model.backend, TorchBackend)
     return model, points_graph(model.backend.network, model.size, True, 1.0)
 

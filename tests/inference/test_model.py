@@ -16,6 +16,7 @@ from mien.experiment.building import build_model
 from mien.experiment.schema import load_experiment
 from mien.images import decode
 from mien.inference import Model, load
+from mien.inference.model import SHIPPED
 from mien.inference.network import TorchBackend
 from mien.inference.weights import save_weights
 from mien.registry import load_plugins
@@ -191,5 +192,7 @@ def test_logits_are_the_backends_whatever_it_runs_on(model: Model, images: np.nd
 def test_importing_it_loads_no_torch_and_a_model_loads_no_trainer() -> None:
     heavy = {"torch", "pytorch_lightning", "matplotlib", "sklearn", "kornia", "scipy"}
     assert loaded("import mien.inference") & heavy == set()
-    with_model = loaded("import mien.inference; mien.inference.load('landmarks-small')")
+    assert loaded("import mien.inference; mien.inference.load('landmarks-small')") & heavy == set()
+    weights = str(SHIPPED["landmarks-small"].with_suffix(".safetensors"))
+    with_model = loaded(f"import mien.inference; mien.inference.load({weights!r})")
     assert with_model & {"torch", "pytorch_lightning", "matplotlib"} == {"torch"}

@@ -171,7 +171,7 @@ def test_a_table(faces: Faces) -> None:
     table = faces.to_pandas()
     assert table["answer"].tolist() == ["dark", "bright", "no face"]
     assert table["x"].tolist()[:2] == [20, 100]
-    assert list(table.columns[8:12]) == ["p_dark", "p_middle", "p_bright", "entropy"]
+    assert list(table.columns[9:13]) == ["p_dark", "p_middle", "p_bright", "entropy"]
     assert repr(faces) == "Faces(2 in 2: dark 97 %, bright 98 %)"
 
 

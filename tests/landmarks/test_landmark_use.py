@@ -123,6 +123,11 @@ def test_pairs_are_told_apart_by_the_errors_of_the_same_faces(home: Workspace) -
         assert pair["difference"] == pytest.approx((errors[0] - errors[1]).mean())
         assert pair["interval"][0] <= pair["difference"] <= pair["interval"][1]
         assert pair["p"] <= pair["p_holm"] <= min(1, 2 * pair["p"])
+    against = compare_points(runs, "points/1")
+    assert [(pair["a"], pair["b"]) for pair in against["pairs"]] == [("points/2", "points/1")] * 2
+    for pair, other in zip(against["pairs"], compared["pairs"], strict=True):
+        assert (pair["difference"], pair["p_holm"]) == (-other["difference"], other["p_holm"])
+    assert against["notes"][-1] == "each is compared with points/1 alone; p by Holm over these 2 pairs"
     with pytest.raises(MienError, match="nothing to compare with"):
         compare_points(runs[:1])
 
@@ -146,8 +151,8 @@ def test_faces_that_differ_arent_compared(home: Workspace, tmp_path: Path) -> No
     run = find_run(other, "points/2")
     write_faces(other, "more", n=60, size=48, color="gray", seed=4)
     away = evaluate(other, run, dataset="more")
-    assert (away["dataset"], away["split"], away["n"]) == ("more", "test", 6)
-    shutil.copyfile(run.evaluation("test-split", "more") / "predictions.parquet", run.predictions("report"))
+    assert (away["dataset"], away["split"], away["n"]) == ("more", "train + validation + test", 60)
+    shutil.copyfile(run.evaluation("all-rows", "more") / "predictions.parquet", run.predictions("report"))
     with pytest.raises(MienError, match="runs points/1 and points/2 were measured on other faces"):
         compare_points([find_run(other, "points/1"), run])
 

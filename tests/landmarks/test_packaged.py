@@ -18,11 +18,14 @@ from mien.data.synthetic.dataset import write_faces
 from mien.faces.ibug import POINTS
 from mien.faces.squares import cut, detector_squares, into
 from mien.images import decode
-from mien.inference import Model
+from mien.inference import Model, load
+from mien.inference.model import file_header
+from mien.inference.onnx_files import OnnxBackend
 from mien.landmarks.predict import PACKAGED, open_landmarker
 from mien.metrics.nme import image_errors
 from mien.workspace import Workspace
 
+WEIGHTS = PACKAGED.with_suffix(".safetensors")
 TERMS = "trained on research-only annotations"
 
 
@@ -32,15 +35,26 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 def test_its_card_and_terms_are_its_own(model: Model) -> None:
-    data = PACKAGED.read_bytes()
-    assert len(data) <= 6_000_000
+    files = [file.read_bytes() for file in (PACKAGED, WEIGHTS)]
+    assert max(map(len, files)) <= 6_000_000
     assert (model.name, model.limits) == ("landmarks-small", TERMS)
     card = (PACKAGED.parent / "README.md").read_text(encoding="utf-8")
-    assert f"SHA-256 {hashlib.sha256(data).hexdigest()}" in card
+    for data in files:
+        assert f"{len(data):,} bytes, SHA-256 {hashlib.sha256(data).hexdigest()}" in card
     assert TERMS[1:] in card
     terms = (PACKAGED.parent / "LICENSE.txt").read_text(encoding="utf-8")
     assert "not under mien's MIT licence" in terms
     assert TERMS in " ".join(terms.split())
+
+
+def test_the_file_in_use_is_made_of_the_weights_beside_it(model: Model) -> None:
+    about = file_header(PACKAGED)
+    assert about is not None
+    assert about["weights_sha256"] == hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    face = np.ascontiguousarray(astronaut()[40:220, 130:310])
+    (found,), (expected,) = (one.points([face]) for one in (model, load(WEIGHTS)))
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert isinstance(model.backend, OnnxBackend)
 
 
 def test_its_card_has_the_published_numbers() -> None:

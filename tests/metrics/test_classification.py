@@ -36,12 +36,14 @@ def test_scores_equal_scikit_learns(given_rows):
     found = measure(labels, logits_of(predicted, k), NAMES[:k])
     assert found["n"] == len(labels)
     assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
-    assert found["macro_f1"] == pytest.approx(reference.f1_score(labels, predicted, average="macro", zero_division=0))
     weighted = reference.f1_score(labels, predicted, average="weighted", zero_division=0)
     assert found["weighted_f1"] == pytest.approx(weighted)
     present = np.unique(labels)
     recall = reference.recall_score(labels, predicted, labels=present, average="macro", zero_division=0)
     assert found["balanced_accuracy"] == pytest.approx(recall)
+    # Over the same classes as balanced accuracy: those that have rows.
+    macro = reference.f1_score(labels, predicted, labels=present, average="macro", zero_division=0)
+    assert found["macro_f1"] == pytest.approx(macro)
 
     by_class = reference.precision_recall_fscore_support(labels, predicted, labels=range(k), zero_division=0)
     for name, precision, recall, f1, support in zip(NAMES, *by_class, strict=False):
@@ -128,6 +130,15 @@ def test_report_as_text():
         "weighted avg      0.850     0.800     0.781         5\n\n"
         "No rows and no predictions: unseen\n"
     )
+
+
+def test_a_class_that_is_only_predicted_counts_in_no_mean():
+    labels, logits = np.array([0, 0, 1]), logits_of([0, 2, 1], 3)
+    found = measure(labels, logits, ["a", "b", "c"])
+    assert (found["balanced_accuracy"], found["macro_f1"]) == pytest.approx((0.75, (2 / 3 + 1) / 2))
+    text = classification_report(labels, logits, ["a", "b", "c"], TITLE)["txt"]
+    assert "   macro avg      1.000     0.750     0.833         3\n" in text
+    assert text.endswith("\nNo rows, and so no part of the means: c\n")
 
 
 def test_report_as_csv_has_unrounded_numbers():

@@ -50,7 +50,7 @@ def test_pictures_are_called_by_their_path_below_the_folder(here: Path) -> None:
     ("given", "message"),
     [
         ("*.bmp", "*.bmp: nothing matches this pattern; expected such as photos/*.jpg"),
-        ("empty", "empty: no image lies in this folder; expected files such as .jpg or .png"),
+        ("empty", "empty: no image lies in this folder; expected files such as .jpg or .png; videos are named each"),
         ("@nothing.txt", "nothing.txt: this list of photos can't be read; expected a path a line"),
     ],
 )

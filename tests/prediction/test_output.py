@@ -60,7 +60,8 @@ ROWS = [full(row) for rows in PHOTOS for row in rows]
 
 
 def test_a_face_has_all_columns() -> None:
-    assert NAMES[:10] == ["path", "frame", "time", "face", "answer", "uncertain", "error", "top", "p_happy", "p_sad"]
+    assert NAMES[:8] == ["path", "frame", "time", "face", "track", "answer", "uncertain", "error"]
+    assert NAMES[8:12] == ["top", "p_happy", "p_sad", "entropy"]
     first, second, empty, bad = ROWS
     assert [first[name] for name in ("face", "answer", "top", "p_happy", "x", "width", "left_eye_x", "x68", "y68")] == [
         *(1, "happy", "happy", 0.75, 1.25, 30.0, 1.0, 134.0, 135.0)

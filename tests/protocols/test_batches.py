@@ -17,7 +17,7 @@ from mien.faces.ibug import POINTS
 from mien.faces.squares import detector_squares
 from mien.images import decode, encode_png
 from mien.protocols import Part
-from mien.protocols.batches import Batches, epoch_order, load, load_faces, step_seed
+from mien.protocols.batches import Batches, epoch_order, load, load_faces, step_seed, training_steps
 from mien.workspace import Workspace
 
 
@@ -68,6 +68,30 @@ def test_batches_are_the_rows_in_the_given_order(tiny: Dataset) -> None:
         assert batch.labels[place] == labels[row]
     again = list(batches)
     assert all(torch.equal(one.images, two.images) for one, two in zip(made, again, strict=True))
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(1, 300), st.integers(1, 310))
+def test_a_training_has_no_last_batch_of_one_and_else_the_usual_ones(rows: int, size: int) -> None:
+    steps = training_steps(rows, size)
+    last = rows - (steps - 1) * size
+    if rows == 1 or size == 1:
+        assert (steps, last) == (rows if size == 1 else 1, 1)
+    else:
+        assert 2 <= last <= size + 1
+        assert steps == -(-rows // size) - (rows % size == 1 and rows > size)
+
+
+def test_a_single_row_at_the_end_joins_the_batch_before_it(tiny: Dataset) -> None:
+    samples = load(tiny, [Part("train")], 24, "gray", FER2013)
+    order = epoch_order(210, shuffle=True, seed=1, epoch=0)
+    for size, numbers in ((209, [210]), (19, [*[19] * 10, 20]), (208, [208, 2]), (211, [210]), (1, [1] * 210)):
+        batches = Batches(samples, size, order, training_steps(210, size))
+        assert [len(batch.labels) for batch in batches] == numbers
+        assert len(batches) == len(numbers)
+        assert torch.cat([batch.rows for batch in batches]).tolist() == order.tolist()
+    # What is measured is batched as ever.
+    assert [len(batch.labels) for batch in Batches(samples, 209, order)] == [209, 1]
 
 
 def test_a_role_of_two_parts_is_one_list_of_rows(tiny: Dataset) -> None:

@@ -63,6 +63,8 @@ def pictures(workspace: Workspace, name: str = "pictures", **splits: list[int]) 
         ("train", "validation", "test"),
         ("train", "valid", "test"),
         ("train", "val", "test"),
+        ("Train", "Validation", "Test"),
+        ("TRAINING", "publictest", "PrivateTest"),
     ],
 )
 def test_official_is_the_data_set_s_own_three(workspace: Workspace, names: tuple[str, str, str]) -> None:
@@ -614,6 +616,40 @@ def test_flags_that_can_not_be_read(workspace: Workspace) -> None:
     assert message("leakd").startswith("exclude: no flag is called 'leakd'; expected one of leaked, near_leaked, ")
     assert message("leakd").endswith(". Did you mean 'leaked'?")
     assert without(dataset, roles, ["leaked"])[1]["fit"] == {"leaked": 1, "rows": 1}
+
+
+def test_rows_that_a_csv_lists_are_left_out_of_fit_and_choose(workspace: Workspace) -> None:
+    dataset = pictures(workspace, train=[1, 2, 5, 6], val=[1, 7], test=[3])
+    ids = {split: dataset.ids(split) for split in ("train", "val", "test")}
+    given = {split: [dataset.card.classes[label] for label in dataset.labels(split)] for split in ids}
+    rows = [("train", 1, "yes"), ("train", 2, "no"), ("train", 3, ""), ("val", 1, "yes"), ("test", 0, "yes")]
+    other = {name: next(one for one in dataset.card.classes if one != name) for name in dataset.card.classes}
+    lines = [f"{s},{ids[s][row]},{given[s][row]},{other[given[s][row]]},{says}" for s, row, says in rows]
+    file = workspace.root / "suspects" / "list.csv"
+    file.parent.mkdir()
+    file.write_text("\n".join(["split,id,given,suggested,apply", *lines]))
+    roles = official(dataset)
+    left, counts = without(dataset, roles, ["suspects/list.csv"])
+    assert in_role(dataset, left, "fit") == [("train", 0), ("train", 2)]
+    assert in_role(dataset, left, "choose") == [("val", 0)]
+    assert left.report == roles.report
+    assert counts == {"fit": {"suspects/list.csv": 2, "rows": 2}, "choose": {"suspects/list.csv": 1, "rows": 1}}
+    # With an audit's flags: a row that has both is one row.
+    audit(dataset, near=False)
+    left, counts = without(dataset, roles, ["leaked", "suspects/list.csv"])
+    assert in_role(dataset, left, "fit") == [("train", 2)]
+    assert counts["fit"] == {"leaked": 1, "suspects/list.csv": 2, "rows": 3}
+
+    file.write_text(f"split,id,given,suggested\ntrain,nobody,{given['train'][0]},\n")
+    with pytest.raises(MienError) as error:
+        without(dataset, roles, ["suspects/list.csv"])
+    assert str(error.value) == f"{file}:2: id: data set 'pictures' has no row 'nobody' in train"
+    with pytest.raises(MienError) as error:
+        without(dataset, roles, ["suspects/none.csv"])
+    assert str(error.value) == (
+        f"exclude: there is no file '{file.with_name('none.csv')}'; "
+        "expected a CSV that mien suspects wrote, by its path from the workspace"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ import pytest
 from test_audit import VOTED, Row, build, photo, plain
 from verbs import call
 
-from mien.audit import audit
+from mien.audit import audit, last_audit
 from mien.data.dataset import Dataset
 from mien.data.labels import FER2013
 from mien.errors import FailedError
 from mien.images import encode_png
-from mien.report.audit_page import finding_rows, write_audit_page
+from mien.report.audit_page import finding_rows, suggested, worst, write_audit_page
 from mien.workspace import Workspace
 
 
@@ -89,9 +89,9 @@ def copied(workspace: Workspace) -> Dataset:
 def test_what_the_page_shows(copied: Dataset) -> None:
     page = page_of(copied)
     assert page.headings == [
+        "Shared by column person",
         "Findings",
         "Across splits",
-        "Shared by column person",
         "Classes",
         "Agreement with the raters",
         "Exact copies in two or more splits",
@@ -106,10 +106,52 @@ def test_what_the_page_shows(copied: Dataset) -> None:
         *("train b", "test b mirrored") * 2,
         *("train black",) * 2,
     ]
+    assert "1 value stands in both train and test by column person: a person, or a source, of both splits." in page.text
+    assert "An experiment leaves rows out by the names below: exclude: [near_leaked, conflict" not in page.text
+    assert "exclude: [near_leaked, blank, not_a_face] ." in page.text
     assert "1 row has the same pixels as an earlier one (groups: 1, rows in them: 2)" in page.text
     assert "With near copies: 2 (groups: 2, rows in them: 4)" in page.text
     assert "n = 6: train 4, test 2 ·" in page.text
     assert "leaked an exact copy stands in another split 1 25.0 % 1 50.0 % 2 33.3 %" in page.text.replace("\xa0", " ")
+
+
+def test_the_worst_comes_first_and_nothing_is_told_as_nothing(workspace: Workspace) -> None:
+    columns = {"person": pa.string()}
+    whole = [("train", "a", photo(0), "ann"), ("train", "b", photo(1), "bob"), ("test", "c", photo(2), "cid")]
+    clean = build(workspace, _of_persons(whole), columns=columns)
+    audit(clean)
+    content = last_audit(clean)
+    assert content is not None
+    sentence = "No row has copies, shows nothing or doesn't decode, and no two splits are known to share a person."
+    assert worst(content) == ("", sentence)
+    assert suggested(content) == []
+    text = Page(write_audit_page(clean).read_text(encoding="utf-8")).text
+    assert sentence in text
+    assert "No flag has rows that an experiment should leave out." in text
+    assert "exclude: [" not in text
+    assert "No value of person stands in two splits." in text
+    assert "<b>0</b>" not in (clean.folder / "audit" / "audit.html").read_text()
+    copied = [*whole, ("test", "a again", photo(0), "dan"), ("train", "black", np.zeros((48, 48), np.uint8), "eve")]
+    content = audit(build(workspace, _of_persons(copied), name="copied", columns=columns))
+    assert worst(content) == ("2", "rows have the same pixels as a row of another split.")
+    assert suggested(content) == ["near_leaked", "blank"]
+    assert [row[0] for row in finding_rows(content)][:5] == [
+        "leaked",
+        "near_leaked",
+        "duplicate",
+        "near_duplicate",
+        "blank",
+    ]
+    shared = [*copied, ("test", "d", photo(3), "ann"), ("test", "e", photo(4), "bob")]
+    made = build(workspace, _of_persons(shared), name="shared", columns=columns)
+    what = "values stand in both train and test by column person: a person, or a source, of both splits."
+    assert worst(audit(made)) == ("2", what)
+    shown = call("data", "audit", "shared", "--workspace", workspace.root).out
+    assert shown.startswith(f"2 {what}\nshared by column person\n")
+
+
+def _of_persons(rows: list[tuple[str, str, np.ndarray, str]]) -> list[Row]:
+    return [(split, key, encode_png(image), 0, {"person": person}) for split, key, image, person in rows]
 
 
 def test_the_page_loads_nothing_and_runs_nothing(copied: Dataset) -> None:
@@ -170,7 +212,8 @@ def test_the_verb(copied: Dataset, workspace: Workspace, monkeypatch: pytest.Mon
 
     done = call("data", "audit", "set")
     lines = [re.sub(r"\s+", " ", line).strip() for line in done.out.splitlines()]
-    assert lines[0] == "set: rows by finding, n = 6 (train 4, test 2)"
+    assert lines[0].startswith("1 value stands in both train and test by column person: a person, or a source")
+    assert "set: rows by finding, n = 6 (train 4, test 2)" in lines
     assert "flag meaning train test all" in lines
     assert "near_leaked a near copy stands in another split 2 (50.0 %) 2 (100.0 %) 4 (66.7 %)" in lines
     assert "exact copies: groups 1, rows 2, beyond the first of each group 1" in lines

@@ -314,7 +314,7 @@ def test_other_data_sets_stand_beside_its_own(alone):
         f"{share(of, 'nme_outer_eyes')} n = 6" for of in (own["sizes"]["128"], own["sizes"]["48"], own["mean_shape"])
     ]
     assert ["splits its own", "drawn, test", *cells] in rows
-    assert ["all-rows", "away, faces", *cells] in rows
+    assert ["all-rows", "away, faces These are all 6 rows of away: faces.", *cells] in rows
     assert "No faces are shown: no data set is called 'drawn'." in page.text
     assert pictures(page) == []
 

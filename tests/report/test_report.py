@@ -21,8 +21,9 @@ from mien.data.votes import measure as measure_votes
 from mien.errors import FailedError, MienError
 from mien.evaluation.slices import slices
 from mien.intervals import wilson
-from mien.metrics.calibration import bin_rows, measure_calibration, probabilities, risk_coverage
+from mien.metrics.calibration import bin_rows, measure_calibration, risk_coverage
 from mien.metrics.classification import confusion, measure
+from mien.metrics.probabilities import probabilities
 from mien.report import figures, style, tables, wording
 from mien.report.facts import opened
 from mien.report.page import write_report

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +23,8 @@ from mien.experiment.schema import load_experiment
 from mien.faces.ibug import POINTS
 from mien.images import encode_png
 from mien.models.mobilenet import MobileNetV2
-from mien.reproduce import write_all
+from mien.report.style import printing
+from mien.reproduce import write_again, write_all
 from mien.reproduce.execute import make
 from mien.reproduce.paper import CLAIMED, PARTS, experiment_file
 from mien.reproduce.plan import Planned, make_plan
@@ -172,17 +175,71 @@ def test_tables_hold_what_the_runs_hold(home: Workspace, written: tuple[dict[str
     # Of the 21 rows that the report's way measures, those that were trained on and the others make up the whole.
     seen, new = part["runs"][0]["seen"], each[0]
     assert seen["right"] + round(new["accuracy"] * 7) == round(paper["accuracy"] * 21)
-    with (folder / "tables/table-1-cnn1.csv").open() as file:
-        rows = {row["score"]: row for row in csv.DictReader(file)}
-    assert rows["Accuracy"]["claimed"] == "0.80"
-    for name, key in (("Accuracy", "accuracy"), ("Macro F1", "macro_f1")):
+    with (folder / "tables/table-1.csv").open() as file:
+        rows = {row["score"]: row for row in csv.DictReader(file) if row["model"] == "CNN 1"}
+    assert {name: row["claimed"] for name, row in rows.items()} == {
+        "accuracy": "0.80",
+        "balanced accuracy": "0.78",
+        "macro F1": "–",
+        "weighted F1": "0.80",
+    }
+    for name, key in (("accuracy", "accuracy"), ("macro F1", "macro_f1"), ("balanced accuracy", "balanced_accuracy")):
         assert float(rows[name]["PrivateTest"]) == pytest.approx(each[0][key])
         assert float(rows[name]["PrivateTest, low"]) == pytest.approx(each[0]["interval"][key][0])
         assert float(rows[name]["as the report measured (contaminated)"]) == pytest.approx(paper[key])
-    assert "contaminated: 66.7 % of these images were trained on" in rows["Accuracy"]["measured on"]
-    latex = (folder / "tables/table-1-cnn1.tex").read_text()
-    assert f"Accuracy & 0.80 & {paper['accuracy']:.3f}" in latex
+    assert "contaminated: 66.7 % of these images were trained on" in rows["accuracy"]["measured on"]
+    latex = (folder / "tables/table-1.tex").read_text()
+    assert f"CNN 1 & accuracy & 0.80 & {paper['accuracy']:.3f}" in latex
     assert r"66.7 \%" in latex
+
+
+def test_the_tables_by_class_stand_beside_their_claims(home: Workspace, written: tuple[dict[str, Any], Path]) -> None:
+    _, folder = written
+    own = json.loads((home.runs / "googlenet-face/1/metrics.json").read_text())
+    with (folder / "tables/table-5-googlenet-face.csv").open() as file:
+        rows = {(row["class"], row["score"]): row for row in csv.DictReader(file)}
+    # Seven classes and two means with three scores each, and the accuracy.
+    assert len(rows) == 28
+    assert [rows["happy", score]["claimed"] for score in ("precision", "recall", "F1")] == ["0.93", "0.95", "0.94"]
+    assert rows["weighted", "precision"]["claimed"] == "0.898"
+    column = "1 epochs, random weights: PrivateTest"
+    for name, of in own["per_class"].items():
+        assert float(rows[name, "recall"][column]) == pytest.approx(of["recall"])
+    assert float(rows["macro", "recall"][column]) == pytest.approx(own["balanced_accuracy"])
+    assert float(rows["macro", "recall"][f"{column}, low"]) == pytest.approx(own["interval"]["balanced_accuracy"][0])
+    assert float(rows["weighted", "F1"][column]) == pytest.approx(own["weighted_f1"])
+    assert float(rows["all classes", "accuracy"][column]) == pytest.approx(own["accuracy"])
+    with (folder / "tables/table-2.csv").open() as file:
+        assert next(csv.DictReader(file))["outputs of the fully connected layers, printed"] == "120, 250, 7"
+
+
+def test_a_published_page_is_written_anew_without_its_runs(
+    written: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "again"
+    shutil.copytree(written[1], folder)
+    (folder / "README.md").write_text("an older page")
+    (folder / "tables/points.csv").unlink()
+    write_again(folder)
+    names = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    assert names == {path.relative_to(written[1]) for path in written[1].rglob("*") if path.is_file()}
+    for name in names:
+        assert (folder / name).read_bytes() == (written[1] / name).read_bytes(), name
+
+
+def test_figures_for_a_paper_are_bare_and_their_captions_beside_them(home: Workspace, tmp_path: Path) -> None:
+    with printing():
+        write_all(home, make_plan(home, epochs=1), {tmp_path / "paper": True}, COMMAND)
+    figures = tmp_path / "paper/figures"
+    drawn = {path.stem for path in figures.glob("*.pdf")}
+    assert {"why", "curves-cnn1-seed42", "regions"} <= drawn
+    # Pixels are a PNG.
+    assert {path.stem for path in figures.glob("*.png")} - drawn == {"points", "samples"}
+    assert (figures / "why.pdf").read_bytes()[:5] == b"%PDF-"
+    assert (figures / "why.txt").read_text() == (
+        "Right answers: on images trained on, and on new ones\n"
+        "Each block is as wide as its share of the images and as tall as the share of answers that are right.\n"
+    )
 
 
 def test_the_page_says_everything_and_loads_nothing(written: tuple[dict[str, Any], Path]) -> None:
@@ -199,7 +256,16 @@ def test_the_page_says_everything_and_loads_nothing(written: tuple[dict[str, Any
     # What is missing stands where it would stand.
     assert page.row("CNN 2")[:3] == ["–", "0.83", "not run yet"]
     assert page.row("CNN 1")[1] == "0.80"
-    assert page.row("mobilenet-imagenet-96")[1].startswith("left out: there is no file 'weights/")
+    assert page.row("mobilenet-imagenet-96")[:2] == ["42", "left out"]
+    for said in (text, page.text):
+        assert "mobilenet-imagenet-96, seed 42: left out: there is no file 'weights/" in said
+        assert "What the words mean" in said
+    # Contents lead to headings that are there, and no negative number has a hyphen.
+    places = {str(attributes["id"]) for _, attributes in page.tags if "id" in attributes}
+    links = {str(attributes["href"])[1:] for tag, attributes in page.tags if tag == "a" and "href" in attributes}
+    assert len(links) == 7 + len(written[0]["conclusions"])
+    assert links <= places
+    assert re.findall(r"(?<![\w.+-])-\d+\.\d", page.text) == []
     named = {line.partition("](")[2].partition(")")[0] for line in text.splitlines() if line.startswith("![")}
     assert {"figures/why.png", "figures/points.png", "figures/samples.png", "figures/curves-cnn1-seed42.png"} <= named
     assert any("activations" in name for name in named)
@@ -208,7 +274,15 @@ def test_the_page_says_everything_and_loads_nothing(written: tuple[dict[str, Any
         assert (folder / name).read_bytes()[:4] == b"\x89PNG"
         assert "<svg" in (folder / name).with_suffix(".svg").read_text()[:600]
     stems = {path.stem for path in (folder / "tables").iterdir()}
-    assert {"overview", "table-5-googlenet", "table-6-googlenet", "table-6-googlenet-face", "points"} <= stems
+    assert {
+        "overview",
+        "table-1",
+        "table-2",
+        "table-3",
+        "table-4-googlenet",
+        "table-5-googlenet-face",
+        "points",
+    } <= stems
     assert {path.suffix for path in (folder / "tables").iterdir()} == {".csv", ".tex"}
 
 
@@ -226,6 +300,8 @@ def test_conclusions_are_of_the_runs_that_are_there(written: tuple[dict[str, Any
     ]
     assert judged["layers"]["missing"] == ["Still to be trained and measured: CNN 2; CNN 3."]
     assert judged["epochs"]["missing"] == ["At least two runs of CNNs with 40 epochs are needed; there is none."]
+    assert judged["regions"]["verdict"] == "can't be told"
+    assert judged["layers"]["because"] == "nothing is measured yet"
     assert {one["what"] for one in judged["regions"]["differences"]} == {"eyes − random patch", "mouth − random patch"}
 
 

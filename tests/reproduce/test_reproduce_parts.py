@@ -7,17 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 from scipy.stats import ttest_1samp
+from sklearn.metrics import classification_report
 
 from mien.comparison.tables import markdown_lines
+from mien.data.labels import FER2013
 from mien.files import write_json
+from mien.intervals import wilson
 from mien.reproduce.conclusions import (
     MARGIN,
     Spread,
     _epochs,
     _regions,
+    because,
     over_runs,
     overall,
     seed_spread,
@@ -26,8 +31,18 @@ from mien.reproduce.conclusions import (
 )
 from mien.reproduce.figures import published_exam
 from mien.reproduce.formats import PaperTable, ScoreCell, as_csv, as_latex
-from mien.reproduce.paper import CLAIMED, STORED, part_named
+from mien.reproduce.paper import (
+    CLAIMED,
+    CLAIMED_BY_CLASS,
+    MEANS,
+    PRINTED_INPUT,
+    PRINTED_LAYERS,
+    STORED,
+    part_named,
+)
 from mien.reproduce.plan import Planned
+from mien.reproduce.scores import architectures, by_class
+from mien.reproduce.tables import layer_table
 from mien.runs.run import Run
 
 
@@ -107,14 +122,14 @@ def write_history(folder: Path, accuracy: list[float]) -> Run:
 
 
 @pytest.mark.parametrize(
-    ("steps", "expected"),
+    ("steps", "expected", "begins"),
     [
-        ((0.30, 0.42, 0.42), "holds"),  # rises until 16–20, and is flat
-        ((0.30, 0.42, 0.52), "does not hold"),  # still rises afterwards
-        ((0.42, 0.42, 0.42), "does not hold"),  # was flat long before
+        ((0.30, 0.42, 0.42), "holds", "a gain is shown"),  # rises until 16–20, and is flat
+        ((0.30, 0.42, 0.52), "does not hold", "it still changes after that; a difference is shown"),
+        ((0.42, 0.42, 0.42), "does not hold", "it flattens earlier; a gain of 0.02 is ruled out"),
     ],
 )
-def test_where_validation_flattens(tmp_path, steps, expected):
+def test_where_validation_flattens(tmp_path, steps, expected, begins):
     plan = []
     for seed in range(4):
         random = np.random.default_rng(seed)
@@ -123,6 +138,8 @@ def test_where_validation_flattens(tmp_path, steps, expected):
         plan.append(Planned(part_named("cnn1"), seed, "finished", run=run))
     found = _epochs(plan)
     assert found.verdict == expected
+    said = because({"key": "epochs", "verdict": expected, "differences": found.pairs})
+    assert said.startswith(f"{begins}: epochs ")
     early, late = found.pairs
     assert early["difference"] == pytest.approx(steps[1] - steps[0], abs=0.005)
     assert late["difference"] == pytest.approx(steps[2] - steps[1], abs=0.005)
@@ -132,14 +149,14 @@ def test_where_validation_flattens(tmp_path, steps, expected):
 
 
 @pytest.mark.parametrize(
-    ("eyes", "mouth", "expected"),
+    ("eyes", "mouth", "expected", "net"),
     [
-        ([0.02, 0.05], [0.04, 0.09], "holds"),
-        ([-0.06, -0.01], [0.04, 0.09], "does not hold"),
-        ([-0.01, 0.05], [0.04, 0.09], "can't be told"),
+        ([0.02, 0.05], [0.04, 0.09], "holds", "does"),
+        ([-0.06, -0.01], [0.04, 0.09], "does not hold", "isn't shown to do so"),
+        ([-0.01, 0.05], [0.04, 0.09], "can't be told", "isn't shown to do so"),
     ],
 )
-def test_whether_it_looks_at_eyes_and_mouth(tmp_path, eyes, mouth, expected):
+def test_of_the_first_layers_nothing_is_told_by_the_whole_net(tmp_path, eyes, mouth, expected, net):
     run = write_history(tmp_path / "cnn1/1", [0.4])
     plan = [Planned(part_named("cnn1"), 42, "finished", run=run)]
     assert _regions(plan).missing == ["Nobody has looked yet: mien explain cnn1/1 regions."]
@@ -152,7 +169,11 @@ def test_whether_it_looks_at_eyes_and_mouth(tmp_path, eyes, mouth, expected):
         run.folder / "explain/regions.json", {"split": "PublicTest", "role": "choose", "seeds": [42], "parts": parts}
     )
     found = _regions(plan)
-    assert found.verdict == expected
+    assert (found.verdict, found.pairs[0]["verdict"], found.pairs[1]["verdict"]) == ("can't be told", expected, "holds")
+    said = because({"key": "regions", "verdict": found.verdict, "differences": found.pairs})
+    assert said.startswith(f"the net as a whole {net} (")
+    assert "mouth − random patch +0.065 [+0.040, +0.090]" in said
+    assert said.endswith("); its first layers by themselves aren't measured")
     assert [(one["what"], one["n"], one["p"]) for one in found.pairs] == [
         ("eyes − random patch", 100, None),
         ("mouth − random patch", 100, None),
@@ -162,7 +183,7 @@ def test_whether_it_looks_at_eyes_and_mouth(tmp_path, eyes, mouth, expected):
 def test_the_picture_adds_up_to_what_was_claimed():
     exam = published_exam()
     assert exam.share == pytest.approx(8 / 9, abs=1e-4)
-    assert exam.share * exam.seen + (1 - exam.share) * exam.new == pytest.approx(CLAIMED["googlenet"])
+    assert exam.share * exam.seen + (1 - exam.share) * exam.new == pytest.approx(CLAIMED["googlenet"]["accuracy"])
     assert (exam.new, round(exam.seen, 3)) == (STORED["googlenet"], 0.912)
 
 
@@ -203,3 +224,110 @@ def test_a_score_without_a_width_has_no_interval():
     assert str(ScoreCell(1.0, (1.0, 1.0))) == "1.000"
     assert str(ScoreCell(12.345, None, digits=1)) == "12.3"
     assert math.isclose(ScoreCell(0.25, None).value, 0.25)
+
+
+def difference(way, value, low, high, verdict, what="B − A"):
+    return {"what": what, "way": way, "difference": value, "interval": [low, high], "verdict": verdict}
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict", "said"),
+    [
+        ([], "can't be told", "nothing is measured yet"),
+        (
+            [
+                difference("better", 0.024, -0.03, 0.079, "can't be told", "short"),
+                difference("better", -0.053, -0.107, 0.002, "does not hold", "long"),
+            ],
+            "does not hold",
+            "a gain of 0.02 is ruled out: long −0.053 [−0.107, +0.002]; "
+            "a gain is neither shown nor ruled out: short +0.024 [−0.030, +0.079]",
+        ),
+        (
+            [difference("better", -0.05, -0.08, -0.02, "does not hold")],
+            "does not hold",
+            "a loss is shown: B − A −0.050 [−0.080, −0.020]",
+        ),
+        (
+            [difference("same", -0.17, -0.22, -0.11, "does not hold")],
+            "does not hold",
+            "a difference is shown: B − A −0.170 [−0.220, −0.110]",
+        ),
+        (
+            [difference("same", of, -0.05, 0.05, "can't be told", what) for what, of in (("a", 0.0), ("b", 0.01))],
+            "can't be told",
+            "a difference is neither shown nor ruled out: a +0.000 [−0.050, +0.050], b +0.010 [−0.050, +0.050]",
+        ),
+    ],
+)
+def test_a_verdict_carries_its_reason(differences, verdict, said):
+    assert because({"key": "kernels", "verdict": verdict, "differences": differences}) == said
+    # Where the report's nets began from other weights, the reason says so.
+    unlike = "; all of these began from random weights, the report's from ImageNet's" if differences else ""
+    assert because({"key": "face", "verdict": verdict, "differences": differences}) == said + unlike
+
+
+def test_claims_are_those_that_the_report_prints(real_data):
+    """By the file of every number that the report prints, which stands beside the real data."""
+    printed = YAML(typ="safe").load(real_data.parent / "report-2021.yaml")
+    assert {f"cnn{number}": printed["table-1"][f"CNN {number}"] for number in (1, 2, 3)} == {
+        name: dict(CLAIMED[name]) for name in ("cnn1", "cnn2", "cnn3")
+    }
+    assert printed["table-3"]["CNN 4"] == dict(CLAIMED["cnn4"])
+    assert {f"cnn{number}": tuple(printed["table-2"][f"CNN {number}"]) for number in (1, 2, 3)} == dict(PRINTED_LAYERS)
+    for table, claim in ((4, "googlenet"), (5, "googlenet-face"), (6, "googlenet-mouth")):
+        of = printed[f"table-{table}"]
+        rows = {name: of["classes"][number] for number, name in enumerate(FER2013.classes)}
+        rows |= {name: of[name] for name in MEANS}
+        assert {name: list(values) for name, values in CLAIMED_BY_CLASS[claim].items()} == rows
+        assert of["accuracy"] == CLAIMED[claim]["accuracy"]
+
+
+def test_the_size_that_the_report_prints_is_that_of_its_5x5_nets():
+    built = {of["name"]: of for of in architectures()}
+    assert {name: (of["map"], of["channels"]) for name, of in built.items()} == {
+        "cnn1": PRINTED_INPUT,
+        "cnn2": PRINTED_INPUT,
+        "cnn3": PRINTED_INPUT,
+        "cnn4": (38, 20),
+    }
+    assert all(tuple(built[name]["layers"]) == layers for name, layers in PRINTED_LAYERS.items())
+    assert built["cnn1"]["parameters"] == 2_812_307
+    table = layer_table(list(built.values()))
+    assert table.rows[0] == (
+        "CNN 1",
+        "5×5",
+        "34² × 20",
+        "34² × 20 = 23,120",
+        "120, 250, 7",
+        "120, 250, 7",
+        "2,812,307",
+    )
+    assert table.rows[3][2:5] == ("–", "38² × 20 = 28,880", "–")
+    assert "48 px become 34 with kernels of 5×5; 38 with kernels of 3×3" in table.where
+
+
+@given(st.lists(st.lists(st.integers(0, 30), min_size=3, max_size=3), min_size=3, max_size=3))
+@settings(max_examples=25, deadline=None)
+def test_scores_by_class_and_their_means_are_those_of_scikit_learn(matrix):
+    counts = np.array(matrix)
+    assume((counts.sum(axis=1) > 0).all())
+    labels = np.repeat(np.arange(3), counts.sum(axis=1))
+    predicted = np.concatenate([np.repeat(np.arange(3), row) for row in counts])
+    rows = by_class(counts, ["a", "b", "c"])
+    report = classification_report(labels, predicted, target_names=["a", "b", "c"], output_dict=True, zero_division=0)
+    for row, name in zip(rows, ("a", "b", "c", "macro avg", "weighted avg"), strict=True):
+        assert row["n"] == report[name]["support"]
+        for score, key in (("precision", "precision"), ("recall", "recall"), ("f1", "f1-score")):
+            if row[score] is not None:
+                value, low, high = row[score]
+                assert value == pytest.approx(report[name][key])
+                assert low - 1e-9 <= value <= high + 1e-9
+    assert [row["precision"] is None for row in rows[:3]] == (counts.sum(axis=0) == 0).tolist()
+
+
+def test_the_weighted_recall_is_the_accuracy_with_its_interval():
+    rows = by_class(np.array([[30, 10], [5, 55]]), ["sad", "happy"])
+    assert rows[-1]["recall"] == [0.85, *wilson(85, 100)]
+    assert rows[0]["precision"] == [30 / 35, *wilson(30, 35)]
+    assert [row["name"] for row in rows] == ["sad", "happy", "macro", "weighted"]

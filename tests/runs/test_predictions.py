@@ -161,7 +161,8 @@ def spoiled(name: str, place: int, value: Any) -> Any:
         ),
         (
             lambda c: {name: values for name, values in c.items() if name != "id"},
-            "there is no column 'id'; expected the row ids of the data set",
+            "there is no column 'id'; expected Parquet or CSV with a column id, split where ids alone aren't unique, "
+            "and one of numbers for each class",
         ),
         (
             lambda c: {name: values for name, values in c.items() if name != "sad"},

@@ -216,11 +216,12 @@ def test_the_numbers_are_those_of_the_stored_points(home: Workspace, role: Role,
     measured = json.loads(run.metrics_file(role).read_text())
     assert set(measured) == {
         *("run", "task", "dataset", "protocol", "parameters", "role", "split", "seeds", "n", "normaliser", "limits"),
-        *("sizes", "mean_shape", "contaminated", "overlap", "excluded"),
+        *("sizes", "mean_shape", "contaminated", "overlap", "excluded", "groups", "grouped_by"),
     }
     told = [measured[key] for key in ("run", "task", "dataset", "protocol", "role", "split", "seeds", "n")]
     assert told == ["posed/1", "landmarks", "posed", "splits", role, split, [1], n]
     assert measured["parameters"] == {"fit": ["train"], "share": 0.25, "report": ["test"]}
+    assert (measured["groups"], measured["grouped_by"]) == (None, None)
     assert measured["normaliser"] == "distance of the outer eye corners (points 37 and 46)"
     assert list(measured["sizes"]) == ["128", "48"]
 
@@ -305,10 +306,10 @@ def test_another_set_and_another_protocol_are_measured_beside_the_own(home: Work
     before = run.metrics_file("report").read_bytes()
     measured = evaluate(home, run, dataset="drawn")
     assert [measured[key] for key in ("dataset", "protocol", "split", "n", "contaminated")] == [
-        *("drawn", "test-split", "test", 5, 0)
+        *("drawn", "all-rows", "train + validation + test", 50, 0)
     ]
-    rows, true, predicted = read_points(run.evaluation("test-split", "drawn") / "predictions.parquet", 48)
-    assert len(rows) == 5
+    rows, true, predicted = read_points(run.evaluation("all-rows", "drawn") / "predictions.parquet", 48)
+    assert len(rows) == 50
     assert measured["sizes"]["48"]["nme_outer_eyes"] == pytest.approx(image_errors(predicted, true).mean())
     everyone, _ = read_protocol("{name: splits, fit: [test], choose: [test], report: [train, test]}")
     measured = evaluate(home, run, protocol=everyone)

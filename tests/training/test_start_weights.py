@@ -165,7 +165,7 @@ def begin(file: Path, workspace: Workspace, *overrides: str) -> tuple[nn.Module,
     """A model with its start weights, and the record of them."""
     experiment = load_experiment(file, overrides)
     model = build_model(experiment, FER2013)
-    return model, start(model, experiment, workspace)
+    return model, start(model, experiment, FER2013, workspace)
 
 
 class TestPublished:
@@ -251,7 +251,7 @@ class TestPublished:
         result = call("train", file, "--workspace", workspace.root, "--json")
         assert result.code == 1
         assert result.error.file == address
-        assert result.error.message == "start weights can't be downloaded ([Errno 111] Connection refused)"
+        assert result.error.message == "start weights can't be downloaded (connection refused)"
         assert result.error.expected == f"a connection, or the file in {cache}"
         assert not workspace.runs.exists()
 
@@ -320,7 +320,7 @@ class TestOwnFile:
             assert result.code == 2
             assert result.err == (
                 f"mien: {file}:5: model.pretrained: there is no file '{workspace.root}/imagnet' with start weights; "
-                "expected imagenet, or a .safetensors or .pth file, by its path from the workspace. "
+                "expected imagenet, or a .safetensors or .pth file or a run, by its path from the workspace. "
                 "Did you mean 'imagenet'?\n"
             )
         assert not workspace.runs.exists()
@@ -601,7 +601,7 @@ class TestMobileNetV2:
             REPOSITORY / "experiments/paper-2021/mobilenet-imagenet-48.yaml", [f"model.pretrained={file}"]
         )
         model = build_model(experiment, FER2013).eval()
-        record = start(model, experiment, workspace)
+        record = start(model, experiment, FER2013, workspace)
         assert record["sha256"] == "6344431015e06e5a1dd8e93e0e6560d7a7e6d7f96156e7c293d4d0ff69633d32"
         assert record["input"] == {"mean": 0.5, "sd": 0.5, "used": True}
         state = load_file(file)

@@ -21,6 +21,7 @@ from mien.errors import FailedError, MienError
 from mien.evaluation import evaluate
 from mien.experiment.building import build_model, build_roles, build_samples
 from mien.experiment.schema import load_experiment
+from mien.files import write_text
 from mien.inference.weights import read_header
 from mien.protocols.batches import epoch_order, step_seed
 from mien.reading import read_json
@@ -165,6 +166,26 @@ def test_mixed_images_are_fit_by_the_shares_of_both(workspace: Workspace, tiny: 
     assert history(run)[0]["fit_accuracy"] == pytest.approx(right.float().mean().item())
 
 
+def test_batch_norm_never_sees_a_single_last_row(workspace: Workspace, tiny_file: Path) -> None:
+    # At 24 px its last maps are 1 × 1, of which batch norm takes no single row.
+    net = ["model=mobilenet_v2", "train.epochs=1", "dataset.size=24"]
+    run = fit(workspace, tiny_file, *net, "train.batch_size=209")
+    assert run.state == "finished"
+    assert run.environment["last_batch"] == "210 rows: a single row joined the 209 before it"
+    assert int(load_file(run.weights)["features.0.1.num_batches_tracked"]) == 1
+    assert "last_batch" not in fit(workspace, tiny_file, "train.epochs=1", "train.batch_size=208").environment
+    for verb in ("check", "train"):
+        told = call(verb, tiny_file, *net, "train.batch_size=1", "--workspace", workspace.root)
+        assert (told.code, told.err) == (
+            2,
+            "mien: the command line: train.batch_size: each batch has one row, and this model can't learn from a "
+            "single one (ValueError: Expected more than 1 value per channel when training, got input size "
+            "torch.Size([1, 576, 1, 1])); expected at least 2 rows, since batch norm needs more than one value of "
+            "each channel\n",
+        )
+    assert len(list(workspace.runs.glob("*/*"))) == 2
+
+
 def test_it_learns_and_keeps_the_best_epoch(workspace: Workspace, tiny_file: Path) -> None:
     run = fit(workspace, tiny_file, "train.epochs=6", "train.keep=best")
     accuracies = [row["choose_accuracy"] for row in history(run)]
@@ -205,8 +226,85 @@ def test_early_stopping_ends_after_so_many_epochs_without_a_better_one(workspace
     still = ["optimizer.lr=1e-30", "train.epochs=9", "train.early_stopping=2"]
     run = fit(workspace, tiny_file, *still)
     assert len(history(run)) == 3
-    assert run.state == "finished"
-    assert not run.checkpoint.exists()
+    assert (run.state, run.stopped_early) == ("finished", True)
+
+
+def test_a_run_that_stopped_early_goes_on_as_if_it_had_not(
+    workspace: Workspace, tiny_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_HOME", str(workspace.root))
+    # Steps too small to change an answer, so that no epoch is better than the first; the weights move all the same.
+    small = ["optimizer.lr=1e-6", "schedule=constant", "train.keep=last", "train.epochs=5"]
+    whole, run = fit(workspace, tiny_file, *small), fit(workspace, tiny_file, *small, "train.early_stopping=2")
+    assert (len(history(run)), run.stopped_early, whole.stopped_early) == (3, True, False)
+    evaluate(workspace, run, "choose")
+    write_text(run.page, "a report")
+    assert call("train", "--resume", "tiny/2").err == (
+        f"mien: {run.folder}: run tiny/2 is finished: it stopped early, after epoch 3 of 5; "
+        "expected mien train --resume tiny/2 train.epochs=5, and its patience is counted anew\n"
+    )
+    assert call("train", "--resume", "tiny/2", "train.epochs=3").err == (
+        "mien: train.epochs: 3 can't stand here; expected a number of epochs, at least 4\n"
+    )
+    assert call("train", "--resume", "tiny/2", "optimizer.lr=1").err == (
+        "mien: optimizer.lr: 'optimizer.lr=1' can't be changed on the way; "
+        "expected the stored experiment; only train.epochs=N, train.devices=N, train.nodes=N can be given to --resume\n"
+    )
+    (run.folder / "explain").mkdir()
+    write_text(run.folder / "manifest.json", "{}")
+    train(workspace, run, ["test"], epochs=5)
+    assert run.history.read_bytes() == whole.history.read_bytes()
+    ours, theirs = load_file(run.weights), load_file(whole.weights)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert (run.stopped_early, run.checkpoint.exists(), len(run.environment["sessions"])) == (False, False, 2)
+    # What was made of the other weights is gone.
+    made = (run.page, run.metrics_file("choose"), run.folder / "explain", run.folder / "manifest.json")
+    assert not [path for path in made if path.exists()]
+
+
+def test_patience_is_counted_from_where_a_run_goes_on(workspace: Workspace, tiny_file: Path) -> None:
+    small = ["optimizer.lr=1e-6", "schedule=constant", "train.epochs=4", "train.early_stopping=2"]
+    run = fit(workspace, tiny_file, *small)
+    assert len(history(run)) == 3
+    train(workspace, run, ["test"], epochs=9)
+    assert (len(history(run)), run.stopped_early) == (5, True)
+    assert Run(run.folder).experiment.train.epochs == 9
+
+
+def test_a_run_that_was_measured_does_not_go_on(
+    workspace: Workspace, tiny_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_HOME", str(workspace.root))
+    run = fit(workspace, tiny_file, "optimizer.lr=1e-30", "train.epochs=9", "train.early_stopping=1")
+    evaluate(workspace, run)
+    evaluate(workspace, run, "choose")
+    write_text(run.page, "a report")
+    before = run.weights.read_bytes()
+    assert call("train", "--resume", "tiny/1", "train.epochs=9") == (
+        2,
+        "",
+        f"mien: {run.folder}: run tiny/1 has been measured on its reporting role, and would no more be what was "
+        "measured; expected a new run that starts from its weights: "
+        f"mien train {run.experiment_file} model.pretrained=runs/tiny/1\n",
+    )
+    assert (run.weights.read_bytes(), run.state) == (before, "finished")
+
+
+def test_weights_that_are_lost_in_the_last_step_fail_the_run(
+    workspace: Workspace, tiny_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_HOME", str(workspace.root))
+    # One finite loss, and then a step that no weight survives.
+    told = call("train", tiny_file, "optimizer.lr=1e300", "train.epochs=1", "train.batch_size=1000")
+    assert told.code == 1
+    assert told.err.splitlines()[-1] == (
+        "mien: optimizer.lr: 'features.conv1.weight' holds what is no number after epoch 1; "
+        "expected a smaller learning rate, normalised input or gradient clipping"
+    )
+    run = find_run(workspace, "tiny")
+    assert run.state == "failed"
+    there = [".lock", "environment.json", "experiment.yaml", "status.json"]
+    assert sorted(path.name for path in run.folder.iterdir()) == there
 
 
 @pytest.mark.parametrize(
@@ -238,7 +336,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     assert json.loads(refused.stdout)["error"] == {
         "message": "'optimizer.lr=1' can't be changed on the way",
         "key": "optimizer.lr",
-        "expected": "the stored experiment; only train.epochs=N can be given to --resume",
+        "expected": "the stored experiment; only train.epochs=N, train.devices=N, train.nodes=N can be given "
+        "to --resume",
     }
     saved = find_run(workspace, "tiny/2").checkpoint.stat().st_mtime
     resumed = mien("train", "--resume", "tiny/2", "--json")
@@ -334,7 +433,8 @@ def test_what_a_full_disk_leaves_out_is_made_by_resume(
     assert call("train", "--resume", "tiny/2").code == 0
     same(first, second)
     assert call("train", "--resume", "tiny/2").err == (
-        f"mien: {second.folder}: run tiny/2 is finished; expected a run that was stopped\n"
+        f"mien: {second.folder}: run tiny/2 is finished; expected a new run that starts from its weights: "
+        f"mien train {second.experiment_file} model.pretrained=runs/tiny/2\n"
     )
 
 
@@ -405,6 +505,21 @@ def test_a_damaged_checkpoint_is_one_sentence(
     assert run.environment == before
     run.checkpoint.unlink()
     assert call("train", "--resume", "tiny/1").code == 0
+
+
+def test_tensorboard_reads_the_history(workspace: Workspace, tiny_file: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = fit(workspace, tiny_file, "train.tensorboard=true", "optimizer.lr=1e-6", "train.early_stopping=1")
+    assert run.stopped_early
+    train(workspace, run, ["test"], epochs=3)
+    events = EventAccumulator(str(run.folder / "tensorboard"))
+    events.Reload()
+    rows = history(run)
+    assert set(events.Tags()["scalars"]) == set(rows[0]) - {"epoch"}
+    for name in events.Tags()["scalars"]:
+        found = [(event.step, event.value) for event in events.Scalars(name)]
+        assert found == [(row["epoch"], pytest.approx(row[name], rel=1e-6)) for row in rows], name
 
 
 @pytest.mark.parametrize("epochs", [0, "x", True, 1.5])

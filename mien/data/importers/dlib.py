@@ -41,16 +41,15 @@ def dlib_xml(source: Path) -> Source | None:
     lists = _lists(source)
     if not lists:
         return None
-    # Read once to count: an error in the XML comes before any work, and mien can make the splits.
-    groups = [face_points.original(box.file) for each in lists for box in boxes(each.path)]
-    needs_splits = lists[0].split is None
+    # Read once to count: an error in the XML comes before any work.
+    total = sum(1 for each in lists for _ in boxes(each.path))
     return Source(
         rows=_rows(lists),
         classes=FACE.classes,
-        total=len(groups),
+        total=total,
         columns={face_points.COLUMN: face_points.KIND, face_points.GROUP: face_points.GROUP_KIND},
-        labels=[FACE.classes[0]] * len(groups) if needs_splits else None,
-        groups=groups if needs_splits else None,
+        drawn=lists[0].split is None,
+        groups=(face_points.GROUP,),
         details=face_points.details(CONVENTION, limited=True),
         notes=face_points.notes(CONVENTION, limited=True),
     )

@@ -9,7 +9,7 @@ import io
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from PIL import Image
 from mien.data.dataset import POINTS_COLUMN
 from mien.data.importers.source import BadRow, Row
 from mien.errors import MienError
-from mien.faces.ibug import MIRROR, POINTS
+from mien.faces.ibug import POINTS
+from mien.faces.orientation import Header, upright
 from mien.images import FORMATS, MAX_PIXELS
 from mien.reading import read_json
 
@@ -69,21 +70,6 @@ def points_from_numbers(values: Sequence[Any]) -> Points:
     return np.array(flat, np.float64).reshape(POINTS, 2)
 
 
-@dataclass(frozen=True)
-class Header:
-    """The header of an image file: width and height as stored, and the EXIF orientation, 1 to 8."""
-
-    width: int
-    height: int
-    orientation: int
-
-    @property
-    def turned(self) -> "Header":
-        """The header of the image as it is decoded: upright."""
-        lying = self.orientation >= 5
-        return Header(*((self.height, self.width) if lying else (self.width, self.height)), 1)
-
-
 def header(image: bytes) -> Header | None:
     """The header of an image file; None if there is none, which decoding will report."""
     try:
@@ -108,22 +94,6 @@ def far_outside(points: Points, header: Header) -> tuple[int, str, str] | None:
     x, y = points[index]
     reason = f"point {index + 1} at ({x:.6g}, {y:.6g}) is far outside of the image"
     return index, reason, f"at most one image side away from its {header.width} × {header.height} pixels"
-
-
-def upright(points: Points, header: Header) -> Points:
-    """Points of the image as stored, moved to the image as turned by its EXIF orientation.
-
-    Where that mirrors the picture, left and right points change places, as they do for the viewer.
-
-    >>> upright(np.full((68, 2), [9.0, 0.0]), Header(10, 20, 6))[0].tolist()
-    [19.0, 9.0]
-    """
-    x, y = points[:, 0], points[:, 1]
-    right, bottom = header.width - 1 - x, header.height - 1 - y
-    places = ((x, y), (right, y), (right, bottom), (x, bottom), (y, x), (bottom, x), (bottom, right), (y, right))
-    moved = np.stack(places[header.orientation - 1], axis=1)
-    mirrored = header.orientation in (2, 4, 5, 7)
-    return moved[list(MIRROR)] if mirrored else moved
 
 
 def with_points(row: Row, group: str, points: Points, lines: Sequence[int], file: str | None) -> Row | BadRow:

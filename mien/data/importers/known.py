@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from mien.data.importers.source import OFFICIAL_SPLITS
-from mien.data.labels import FER2013, LabelScheme
+from mien.data.labels import FER2013, SCHEMES, LabelScheme
 
 # The challenge's fer2013.csv: images by class, in the order of the scheme.
 FER2013_COUNTS = {
@@ -27,6 +27,14 @@ def difference(scheme: LabelScheme, counts: Mapping[str, Sequence[int]]) -> str 
         "The images by class are not those of FER2013: this is another, a changed or a broken copy.\n\n"
         f"{_table('here', scheme, here)}\n\n{_table('FER2013', scheme, FER2013_COUNTS)}"
     )
+
+
+def renamed(scheme: LabelScheme, counts: Mapping[str, Sequence[int]]) -> bool:
+    """Whether rows under another built-in scheme are FER2013's, whose numbers mean other classes."""
+    if scheme == FER2013 or scheme.name not in SCHEMES:
+        return False
+    n = len(FER2013)
+    return any(tuple(of[:n]) in FER2013_COUNTS.values() and not any(of[n:]) for of in counts.values())
 
 
 def _table(title: str, scheme: LabelScheme, counts: Mapping[str, Sequence[int]]) -> str:

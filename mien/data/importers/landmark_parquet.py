@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mien.data.importers import face_points, tables
-from mien.data.importers.parquet import CONVENTION, IDS, LABELS
-from mien.data.importers.source import BadRow, Row, Source
+from mien.data.importers.parquet import CONVENTION, IDS, IMAGES, LABELS
+from mien.data.importers.source import Asked, BadRow, Row, Source
 from mien.data.labels import FACE
 from mien.errors import MienError
+from mien.parquet import ArrowStream
 from mien.registry import register
 
 _SPLITS = ("split", "usage", "subset")
@@ -28,7 +29,7 @@ class _File:
     """A file, the names of its columns of images, points and splits, and the split that its name gives."""
 
     path: Path
-    opened: pq.ParquetFile
+    opened: pq.ParquetFile | ArrowStream
     image: str
     points: str
     split_column: str | None
@@ -36,12 +37,14 @@ class _File:
 
 
 @register("importer", "landmark-parquet")
-def landmark_parquet(source: Path) -> Source | None:
+def landmark_parquet(source: Path, asked: Asked) -> Source | None:
     """A Parquet file, or a folder of Parquet files, with images and landmarks and without labels.
 
     Files of one folder need not have the same columns; the data set has those that all files share.
     """
-    files = [_file(path) for path in tables.paths_of(source)]
+    if asked.image_column is not None or asked.label_column is not None:
+        return None
+    files = [_file(path, source) for path in tables.paths_of(source)]
     if not files or None in files:
         return None
     known = [file for file in files if file is not None]
@@ -71,21 +74,21 @@ def landmark_parquet(source: Path) -> Source | None:
         classes=FACE.classes,
         total=total,
         columns={face_points.COLUMN: face_points.KIND, **dict(extra.values())},
-        labels=None if all(named) else [FACE.classes[0]] * total,
+        drawn=not all(named),
         details=face_points.details(CONVENTION, limited) | ({"left_out": left_out} if left_out else {}),
         notes=notes,
     )
 
 
-def _file(path: Path) -> _File | None:
+def _file(path: Path, source: Path) -> _File | None:
     """A file of landmarks; None for one that has labels or no points."""
     opened = tables.open_source(path)
     schema = opened.schema_arrow
-    image, label, split = (tables.column_called(schema, names) for names in (("image",), LABELS, _SPLITS))
+    image, label, split = (tables.column_called(schema, names) for names in (IMAGES, LABELS, _SPLITS))
     points = tables.column_called(schema, (face_points.COLUMN,))
     if label is not None or points is None or image is None or not tables.is_image(schema.field(image).type):
         return None
-    return _File(path, opened, image, points, split, None if split else tables.split_of(path))
+    return _File(path, opened, image, points, split, None if split else tables.split_of(path, source))
 
 
 def _shared(files: list[_File]) -> tuple[pa.Schema, list[str]]:
@@ -121,7 +124,7 @@ def _row(values: dict[str, Any], row: str, file: _File, extra: dict[str, tuple[s
         split = values[file.split_column]
         if not isinstance(split, str):
             return BadRow(row, file.split_column, "no split")
-    image = tables.image_of(values[file.image], row, file.image)
+    image = tables.image_of(values[file.image], row, file.image, file.path.parent)
     if isinstance(image, BadRow):
         return image
     if not isinstance(values[file.points], list):

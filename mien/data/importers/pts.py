@@ -13,10 +13,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from mien.data.dataset import split_rank
-from mien.data.importers import face_points
+from mien.data.importers import face_points, layouts
 from mien.data.importers.disk import LEADS_OUT, NOT_UTF_8, SUFFIXES, leads_out, read, relative, visible
-from mien.data.importers.source import MAX_IMAGE_BYTES, MAX_SPLITS, BadRow, Row, Source
-from mien.data.labels import FACE
+from mien.data.importers.pts_lists import splits_of_lists
+from mien.data.importers.source import MAX_IMAGE_BYTES, MAX_SPLITS, Asked, BadRow, Row, Source
+from mien.data.labels import FACE, canonical, is_expression
 from mien.errors import MienError
 from mien.faces.ibug import POINTS
 from mien.registry import register
@@ -25,6 +26,11 @@ CONVENTION = "300-W's .pts, pixel centres from 1"
 
 # 68 lines with 15 digits a number are 2 KB.
 _MAX_BYTES = 2**16
+# How 300-W's people write a point that isn't in the picture.
+_UNSEEN = (-1.0, -1.0)
+# The number of a face in its photo; longer ones, and those with zeros in front, number images.
+_NUMBERED = re.compile(r"_[1-9]\d?$")
+_MIN_PHOTOS = 10
 _HEADER = re.compile(r"(?i)(version|n_points)\s*:\s*(\S+)")
 
 
@@ -39,44 +45,77 @@ class _Face:
 
 
 @register("importer", "pts")
-def pts(source: Path) -> Source | None:
+def pts(source: Path, asked: Asked) -> Source | None:
     """Images with 300-W's `.pts` files beside them, in any folders; points count from 1.
 
-    Of several folders each is a split, named by its path (`helen_trainset`); otherwise mien makes the splits.
+    Folders that are called by expressions, or as `--labels` says, are classes, in folders of splits or not. Lists
+    beside the folders (`train.txt`) give the splits; else of several folders each is one, named by its path
+    (`helen_trainset`). Where there are none mien draws the splits.
     """
     if not source.is_dir():
         return None
     faces, linked, alone = _find(source)
     if not faces:
         return None
-    folders = _below_common({face.folder for face in faces})
+    classes = _classes(faces, asked)
+    folders = _below_common({face.folder[:-1] if classes else face.folder for face in faces})
     apart = 1 < len(folders) <= MAX_SPLITS and all(folders.values())
-    splits = {folder: _split(below) if apart else None for folder, below in folders.items()}
-    faces.sort(key=lambda face: (split_rank(splits[face.folder] or ""), face.id))
+    if classes:
+        apart = apart and all(layouts.is_split("_".join(below)) for below in folders.values())
+    listed, unlisted = splits_of_lists(source, [face.id for face in faces])
+    if listed:
+        apart = True
+        faces = [face for face in faces if face.id in listed]
+    splits: dict[str, str | None] = dict.fromkeys([face.id for face in faces], None)
+    if apart:
+        places = {face.id: folders[face.folder[:-1] if classes else face.folder] for face in faces}
+        splits |= {row: _split(below) for row, below in places.items()}
+        splits |= listed
+    faces.sort(key=lambda face: (split_rank(splits[face.id] or ""), face.id))
     # More folders than there can be splits: then each is a person or a film, and its pictures are alike.
-    whole = len(folders) > MAX_SPLITS and all(folders.values())
-    groups = {face.id: "/".join(face.folder) if whole else face_points.original(face.id) for face in faces}
-    rows = len(faces) + len(linked)
+    whole = len(folders) > MAX_SPLITS and all(folders.values()) and not classes and not listed
+    photos = _photos([face.id for face in faces])
+    groups = {face.id: "/".join(face.folder) if whole else photos[face.id] for face in faces}
     notes = face_points.notes(CONVENTION, limited=True)
-    if alone:
-        notes.append(f"images without a .pts file, left out: {alone:,}")
+    bad = [*linked, *unlisted]
+    bad += [BadRow(image, face_points.COLUMN, "there is no .pts file beside it") for image in sorted(alone)]
     return Source(
-        rows=_rows(source, faces, splits, groups, linked),
-        classes=FACE.classes,
-        total=rows,
+        rows=_rows(source, faces, splits, groups, classes, bad),
+        classes=tuple(sorted(set(classes.values()))) if classes else FACE.classes,
+        total=len(faces) + len(bad),
         columns={face_points.COLUMN: face_points.KIND, face_points.GROUP: face_points.GROUP_KIND},
-        labels=None if apart else [FACE.classes[0]] * rows,
-        groups=None if apart else [*groups.values(), *(bad.row for bad in linked)],
+        drawn=not apart,
+        groups=(face_points.GROUP,),
+        label_column="class folder" if classes else "label",
         details=face_points.details(CONVENTION, limited=True),
         notes=notes,
     )
 
 
-def _find(source: Path) -> tuple[list[_Face], list[BadRow], int]:
-    """The `.pts` files below a folder; the links that aren't followed; how many images have no `.pts` file."""
+def _classes(faces: list[_Face], asked: Asked) -> dict[tuple[str, ...], str]:
+    """The class of each folder, where all folders of images are called by classes; else none."""
+    wanted = {canonical(name) for name in asked.labels.classes} if asked.labels else set()
+    folders = {face.folder for face in faces}
+    if asked.labels == FACE or not all(folders):
+        return {}
+    if all(is_expression(folder[-1]) or canonical(folder[-1]) in wanted for folder in folders):
+        return {folder: folder[-1] for folder in folders}
+    return {}
+
+
+def _photos(ids: list[str]) -> dict[str, str]:
+    """The photo of each image: mirrored twins share one, and so do the faces `NAME_1` and `NAME_2`."""
+    names = {row: face_points.original(row) for row in ids}
+    photos = {row: _NUMBERED.sub("", name) for row, name in names.items()}
+    # With few names that are left, the number was all that told images apart.
+    return photos if len(set(photos.values())) >= _MIN_PHOTOS else names
+
+
+def _find(source: Path) -> tuple[list[_Face], list[BadRow], list[str]]:
+    """The `.pts` files below a folder; the links that aren't followed; the images that have no `.pts` file."""
     faces: list[_Face] = []
     linked: list[BadRow] = []
-    alone = 0
+    alone: list[str] = []
     waiting = [source]
     while waiting:
         folder = waiting.pop()
@@ -98,7 +137,8 @@ def _find(source: Path) -> tuple[list[_Face], list[BadRow], int]:
             beside = of_stem.pop(path.stem, [])
             shown = relative(beside[0] if len(beside) == 1 else path, source)
             faces.append(_Face(path, tuple(beside), shown, PurePosixPath(relative(folder, source)).parts))
-        alone += len(of_stem) if named else len(images)
+        left = [path for of in of_stem.values() for path in of] if named else images
+        alone += (relative(path, source) for path in left)
     return faces, sorted(linked, key=lambda bad: bad.row), alone
 
 
@@ -117,17 +157,19 @@ def _split(folder: tuple[str, ...]) -> str:
 def _rows(
     source: Path,
     faces: list[_Face],
-    splits: dict[tuple[str, ...], str | None],
+    splits: dict[str, str | None],
     groups: dict[str, str],
-    linked: list[BadRow],
+    classes: dict[tuple[str, ...], str],
+    bad: list[BadRow],
 ) -> Iterator[Row | BadRow]:
     root = source.resolve()
     for face in faces:
-        yield _row(source, root, face, splits[face.folder], groups[face.id])
-    yield from linked
+        label = classes.get(face.folder, FACE.classes[0])
+        yield _row(source, root, face, splits[face.id], groups[face.id], label)
+    yield from bad
 
 
-def _row(source: Path, root: Path, face: _Face, split: str | None, group: str) -> Row | BadRow:
+def _row(source: Path, root: Path, face: _Face, split: str | None, group: str, label: str) -> Row | BadRow:
     file = relative(face.points, source)
     if "\ufffd" in file:
         return BadRow(face.id, "", NOT_UTF_8)
@@ -148,7 +190,7 @@ def _row(source: Path, root: Path, face: _Face, split: str | None, group: str) -
         points, lines = parse_pts(read(face.points, _MAX_BYTES))
     except MienError as error:
         return BadRow(face.id, face_points.COLUMN, error.message, error.expected, error.line, file)
-    row = Row(split, face.id, pixels, FACE.classes[0], path=image.name)
+    row = Row(split, face.id, pixels, label, path=image.name)
     return face_points.with_points(row, group, points - 1, lines, file)
 
 
@@ -182,6 +224,8 @@ def parse_pts(content: bytes) -> tuple[face_points.Points, list[int]]:
         except MienError as error:
             error.line = number
             raise
+        if (x, y) == _UNSEEN:
+            raise MienError(f"point {len(points) + 1} is -1 -1, so nobody saw it", line=number, expected="all points")
         points.append((x, y))
         lines.append(number)
     if len(points) != POINTS:

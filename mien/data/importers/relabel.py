@@ -9,11 +9,13 @@ import csv
 import hashlib
 import io
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mien.data.dataset import Dataset, open_dataset, write_dataset
 from mien.data.labels import LabelScheme, canonical
+from mien.data.lineage import inherited
 from mien.errors import MienError, unknown
 from mien.files import cell_value
 from mien.images import decode
@@ -43,9 +45,9 @@ def relabel(workspace: Workspace, source: str, file: Path, name: str) -> Dataset
     class that isn't there, a row named twice, a wrong `given` label, and a file that changes nothing.
     """
     old = open_dataset(workspace, source)
-    content = _read(file)
+    content = read_bytes(file)
     changes = {(change.split, change.id): change for change in read_changes(content, old.card.scheme, file)}
-    _check_rows(old, changes, file)
+    check_rows(old, changes.values(), file)
     new = {key: change.new for key, change in changes.items() if change.new is not None and change.new != change.given}
     if not new:
         raise MienError("no label is changed by this", file=str(file), expected="rows with another 'suggested' label")
@@ -59,12 +61,13 @@ def relabel(workspace: Workspace, source: str, file: Path, name: str) -> Dataset
         + ", ".join(f"{what} {number:,}" for what, number in by_class.most_common())
     )
     details = {
+        **inherited(old.card, {column: column for column in columns}),
         "relabelled": {
             "file": file.name,
             "sha256": digest,
             "changed": len(new),
             "by_class": dict(by_class.most_common()),
-        }
+        },
     }
     with (
         write_dataset(
@@ -94,7 +97,8 @@ def relabel(workspace: Workspace, source: str, file: Path, name: str) -> Dataset
     return open_dataset(workspace, name)
 
 
-def _read(file: Path) -> bytes:
+def read_bytes(file: Path) -> bytes:
+    """The content of a file; MienError where it can't be read."""
     try:
         return file.read_bytes()
     except OSError as error:
@@ -153,7 +157,7 @@ def _applies(text: str, file: Path, line: int) -> bool:
     return text.lower() != "no"
 
 
-def _check_rows(dataset: Dataset, changes: dict[tuple[str, str], Change], file: Path) -> None:
+def check_rows(dataset: Dataset, changes: Iterable[Change], file: Path) -> None:
     """Raise MienError for the first row that the data set doesn't have exactly once, with the given label."""
     ids = {split: dataset.ids(split) for split in dataset.card.splits}
     labels = {
@@ -163,7 +167,8 @@ def _check_rows(dataset: Dataset, changes: dict[tuple[str, str], Change], file: 
     }
     if len(labels) < sum(map(len, ids.values())):
         raise MienError(f"data set '{dataset.card.name}' has rows of one split with the same id", file=str(file))
-    for key, change in changes.items():
+    for change in changes:
+        key = (change.split, change.id)
         if change.split not in ids:
             message = f"data set '{dataset.card.name}' has no split '{change.split}'"
             raise unknown(message, change.split, ids, file=str(file), line=change.line, key="split")

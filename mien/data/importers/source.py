@@ -10,15 +10,18 @@ An importer is a function that takes a path and returns a `Source`, or None for 
         rows = (Row("train", file.name, file.read_bytes(), "happy") for file in files)
         return Source(rows, classes=("happy", "sad"), total=len(files))
 
-It only reads. mien checks images and labels, makes splits, handles bad rows, joins votes and writes the data set.
+It only reads. mien checks images and labels, draws splits, handles bad rows, joins votes and writes the data set.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from mien.data.labels import LabelScheme
 from mien.errors import MienError
 
 
@@ -26,7 +29,7 @@ from mien.errors import MienError
 class Row:
     """One image with its label.
 
-    `split` is None if mien shall make the splits; `image` holds an image file's bytes; `label` is an index into the
+    `split` is None if mien shall draw the splits; `image` holds an image file's bytes; `label` is an index into the
     source's classes or one of their names; `size` is (width, height), or None if mien shall decode the image to
     check it and to learn its size; `path` is the image's file name if it has one; `extra` holds the values of the
     source's extra columns.
@@ -76,24 +79,42 @@ class Source:
     """The rows of a source, which are read lazily, and facts about all of them.
 
     `classes` are the names that integer labels index, or all names that labels may be; None if the source has integers
-    and doesn't say what they mean. `columns` are the extra columns by name. If no row has a split, mien makes the
-    splits: then `labels` gives the label of every row, good or bad, in order, and `groups`, if any, a group for each;
-    rows of one group share a split. `label_column` is the source's name for its labels. `numbered` means that ids are
-    the row numbers of the challenge's CSV, by which votes can be joined. `checked` means that each row has its image's
-    size, and that its image decodes. `details` and `notes`, sentences that a reader must see, go into the card.
+    and doesn't say what they mean. `columns` are the extra columns by name; rows that share a value of one of `groups`
+    stay in one split where mien draws splits. It does so where no row has a split, which `drawn` says: then the
+    importer is called twice, and must give the same rows. `label_column` is the source's name for its labels. `scheme`
+    is the built-in label scheme that the source is known to have. `numbered` means that ids are the row numbers of the
+    challenge's CSV, by which votes can be joined. `checked` means that each row has its image's size, and that its
+    image decodes. `details` and `notes`, sentences that a reader must see, go into the card.
     """
 
     rows: Iterable[Row | BadRow]
     classes: tuple[str, ...] | None
     total: int | None = None
     columns: Mapping[str, pa.DataType] = field(default_factory=dict)
-    labels: Sequence[int | str | None] | None = None
-    groups: Sequence[str] | None = None
+    drawn: bool = False
+    groups: tuple[str, ...] = ()
     label_column: str = "label"
+    scheme: str | None = None
     numbered: bool = False
     checked: bool = False
     details: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user says of a source: an importer that has a parameter `asked` gets it.
+
+    `labels` is the scheme of its labels, or one of the user's own; `image_column` and `label_column` name columns;
+    `metadata` is a table with the labels of the images of a folder; `patterns` find further columns, by name, in the
+    names of files.
+    """
+
+    labels: LabelScheme | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    metadata: Path | None = None
+    patterns: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
 
 
 # A larger image file is refused without reading it: no picture of a face needs so many bytes.
