@@ -315,13 +315,10 @@ STEPS = {
 def timed(folder: Path, step: str) -> dict[str, Any]:
     """Wall and CPU seconds of one step and the peak memory of its process (a Python and its imports included)."""
     with tempfile.TemporaryFile("w+") as out:
-        process = subprocess.Popen([sys.executable, __file__, str(folder), "--step", step], stdout=out)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        if process.returncode != 0:
+        if subprocess.run([sys.executable, __file__, str(folder), "--step", step], stdout=out).returncode != 0:
             raise SystemExit(f"{step} failed")
-        return {**json.loads(out.read().splitlines()[-1]), "mb": usage.ru_maxrss / 1024}
+        out.seek(0)
+        return dict(json.loads(out.read().splitlines()[-1]))
 
 
 def run_step(folder: Path, step: str) -> None:
@@ -330,7 +327,9 @@ def run_step(folder: Path, step: str) -> None:
     wall, cpu = time.perf_counter(), time.process_time()
     result = STEPS[step](dataset)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    print(json.dumps({"result": result, "wall": wall, "cpu": cpu}))
+    # getrusage's peak begins with that of the process that started this one.
+    peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+    print(json.dumps({"result": result, "wall": wall, "cpu": cpu, "mb": peak}))
 
 
 def all_times(dataset: Dataset) -> dict[str, dict[str, Any]]:

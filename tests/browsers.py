@@ -1,6 +1,7 @@
 """Chromium for the tests of pages: whatever it complains of fails them."""
 
 import contextlib
+import mimetypes
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -41,5 +42,11 @@ def opened_page(browser: Any, url: str, allowed: str = "") -> Iterator[Any]:
 
 
 def choose(page: Any, *files: tuple[str, bytes]) -> None:
-    """Choose photos on the page, each by its name and bytes."""
-    page.set_input_files("#files", [{"name": name, "mimeType": "image/png", "buffer": data} for name, data in files])
+    """Choose photos and clips on the page, each by its name and bytes."""
+    page.set_input_files(
+        "#files",
+        [
+            {"name": name, "mimeType": mimetypes.guess_type(name)[0] or "image/png", "buffer": data}
+            for name, data in files
+        ],
+    )

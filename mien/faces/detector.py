@@ -23,9 +23,8 @@ from mien.faces.squares import WIDEN, Square
 from mien.images import Pixels
 
 # Longest sides of the photo at which YuNet looks: it finds faces of about 25 to 400 pixels. Where it finds none, it
-# looks at a small photo once more, enlarged.
+# looks at a small photo again, enlarged; the more, the surer it has to be.
 _YUNET_SIDES = (1280, 320)
-_ENLARGED = 2
 YUNET_SCORE = 0.6
 # The net halves an image five times.
 YUNET_LEAST = 32
@@ -125,6 +124,17 @@ class Fit(NamedTuple):
 YUNET = Fit(scale=0.911, right=0.0, down=0.147)
 CASCADE = Fit(scale=0.888, right=0.0, down=0.146)
 
+
+class Look(NamedTuple):
+    """A look at a photo enlarged so many `times`, at most to the longest `side`; only faces of that `score` count."""
+
+    times: float
+    side: int
+    score: float
+
+
+_YUNET_LOOKS = (Look(2, 1280, YUNET_SCORE), Look(3, 1920, 0.75))
+
 # Each result is a `Found`, or a tuple of its first two.
 Find = Callable[[Pixels], Sequence[Any]]
 
@@ -133,8 +143,9 @@ Find = Callable[[Pixels], Sequence[Any]]
 class Detector:
     """A way to find faces, by several threads at once; `find` is None for images that are faces already.
 
-    `digest` is the SHA-256 of the detector's weights, "" without any. `enlarged` is how many times a photo is enlarged,
-    at most to the largest of `sides`, where nothing was found. `note` is what a user is to be told.
+    `digest` is the SHA-256 of the detector's weights, "" without any. A photo is looked at with each of `sides` as its
+    longest side, never enlarged; where nothing is found, by one of `looks` after another. `note` is what a user is to
+    be told.
     """
 
     name: str
@@ -142,7 +153,7 @@ class Detector:
     fit: Fit = YUNET
     sides: tuple[int, ...] = ()
     find: Find | None = None
-    enlarged: float = 1
+    looks: tuple[Look, ...] = ()
     note: str = ""
 
     def faces(self, image: Pixels) -> list[Face]:
@@ -157,9 +168,10 @@ class Detector:
             return [Face(Box(0, 0, width, height), None, _square(width / 2, height / 2, max(width, height)))]
         whole = max(width, height)
         found = self._at(image, {min(1.0, side / whole) for side in self.sides})
-        larger = min(self.enlarged, max(self.sides) / whole)
-        if not found and larger > 1:
-            found = self._at(image, {larger})
+        for times, side, score in self.looks:
+            larger = min(times, side / whole)
+            if not found and larger > 1:
+                found = [one for one in self._at(image, {larger}) if one.score >= score]
         faces = [Face(one.box, one.score, self.fit.square(one.box), one.marks) for one in _surest(found)]
         return sorted(faces, key=lambda face: face.box)
 
@@ -274,7 +286,7 @@ def _yunet_of(data: bytes) -> Detector:
         return [] if rows is None else [_found(row.tolist()) for row in rows]
 
     digest = hashlib.sha256(data).hexdigest()
-    return Detector("yunet", digest, YUNET, _YUNET_SIDES, find, enlarged=_ENLARGED)
+    return Detector("yunet", digest, YUNET, _YUNET_SIDES, find, looks=_YUNET_LOOKS)
 
 
 def _found(row: list[float]) -> Found:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 # The model of a page for which none is named: the smaller one.
 DEFAULT = "mien-s"
 # What the server's page has as well, beside an api.js of its own and the workspace.
-_SHARED = ("index.html", "main.js", "camera.js", "faces.js", "table.js", "page.css", "icon.svg")
+_SHARED = ("index.html", "main.js", "camera.js", "clip.js", "faces.js", "table.js", "page.css", "icon.svg")
 _SERVED, _HERE = Path(__file__).with_name("page"), Path(__file__).with_name("alone")
 # ONNX Runtime Web, which npm brings; `make page` puts it there.
 RUNTIME = _HERE / "runtime"
@@ -160,7 +160,7 @@ def _about(session: Session, file: Path) -> dict[str, Any]:
             "name": f"{detector.name} {detector.digest[:12]}",
             "file": _DETECTOR,
             "sides": detector.sides,
-            "enlarged": detector.enlarged,
+            "looks": [look._asdict() for look in detector.looks],
             "least": YUNET_LEAST,
             "score": YUNET_SCORE,
             "overlap": YUNET_OVERLAP,

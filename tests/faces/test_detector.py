@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mien.data.synthetic import faces
 from mien.errors import MienError
-from mien.faces.detector import Box, Detector, Face, Fit, Found, open_detector
+from mien.faces.detector import Box, Detector, Face, Fit, Found, Look, open_detector
 from mien.faces.squares import WIDEN, Square, crop
 from mien.images import Pixels, decode
 
@@ -75,21 +75,36 @@ def test_photos_are_shrunk_and_boxes_come_back_to_their_size() -> None:
     assert seen == [(80, 40, 3)]
 
 
-def test_where_nothing_is_found_a_small_photo_is_enlarged_once() -> None:
-    seen = []
+def test_where_nothing_is_found_a_small_photo_is_enlarged_the_more_the_surer_a_face_has_to_be() -> None:
+    seen: list[tuple[int, ...]] = []
 
     def find(image: Pixels) -> list[Found]:
         seen.append(image.shape[:2])
-        large = Found(Box(20, 40, 10, 10), 0.9, ((20, 40),) * 5)
-        return [large] if image.shape[0] >= 200 else []
+        there = {300: 0.55, 450: 0.7}.get(image.shape[0], 0.9)
+        return [Found(Box(20, 40, 10, 10), there, ((20, 40),) * 5)] if image.shape[0] >= least else []
 
-    detector = Detector("test", find=find, sides=(400, 100), enlarged=2)
-    (face,) = detector.faces(np.zeros((150, 100, 3), np.uint8))
-    assert seen == [(100, 67), (150, 100), (300, 200)]
-    assert (face.box, face.marks) == (Box(10, 20, 5, 5), ((10, 20),) * 5)
+    detector = Detector("test", find=find, sides=(400, 100), looks=(Look(2, 500, 0.6), Look(3, 600, 0.7)))
+    photo = np.zeros((150, 100, 3), np.uint8)
+    looked = [(100, 67), (150, 100)]
+    least = 150
+    assert [face.score for face in detector.faces(photo)] == [0.9]
+    assert seen == looked
     seen.clear()
-    assert detector.faces(np.zeros((400, 60, 3), np.uint8)) != []
-    assert seen == [(100, 15), (400, 60)]
+    least = 300
+    (face,) = detector.faces(photo)
+    assert seen == [*looked, (300, 200), (450, 300)]
+    assert (face.score, face.square) == (0.7, detector.fit.square(Box(20 / 3, 40 / 3, 10 / 3, 10 / 3)))
+    np.testing.assert_allclose(face.box, (20 / 3, 40 / 3, 10 / 3, 10 / 3))
+    np.testing.assert_allclose(face.marks or (), [(20 / 3, 40 / 3)] * 5)
+    # The longest side has its limit, and none is enlarged beyond that.
+    seen.clear()
+    least = 550
+    assert [face.score for face in detector.faces(np.zeros((250, 100, 3), np.uint8))] == [0.9]
+    assert seen == [(100, 40), (250, 100), (500, 200), (600, 240)]
+    seen.clear()
+    least = 700
+    assert detector.faces(np.zeros((600, 60, 3), np.uint8)) == []
+    assert seen == [(100, 10), (400, 40)]
 
 
 def test_several_threads_look_at_once(real_data: Path) -> None:

@@ -42,9 +42,9 @@ def test_a_page_is_one_folder_and_is_made_again(runtime: Path, weights: Path, tm
         "index.html",
         *(f"models/{name}" for name in ("LICENSE.txt", "expression.md", "expression.onnx", "points.md")),
         *(f"models/{name}" for name in ("points.onnx", "yunet.onnx")),
-        *(f"page/{name}" for name in ("about.json", "api.js", "camera.js", "detector.js", "faces.js", "icon.svg")),
-        *(f"page/{name}" for name in ("main.js", "page.css", "photo.js", "predictor.js", "resize.js")),
-        *(f"page/{name}" for name in ("runtime/ort.js", "runtime/ort.wasm", "table.js", "tracks.js")),
+        *(f"page/{name}" for name in ("about.json", "api.js", "camera.js", "clip.js", "detector.js", "faces.js")),
+        *(f"page/{name}" for name in ("frames.js", "icon.svg", "main.js", "page.css", "photo.js", "predictor.js")),
+        *(f"page/{name}" for name in ("resize.js", "runtime/ort.js", "runtime/ort.wasm", "table.js", "tracks.js")),
         "published.json",
     ]
     assert (done.json["files"], done.json["folder"]) == (len(files(to)) - 1, str(to))

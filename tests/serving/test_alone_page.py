@@ -4,6 +4,7 @@ import base64
 import functools
 import http.server
 import io
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from browsers import choose, chromium, opened_page
+from clips import write_clip
 from pasted_faces import scenes
 from PIL import Image
 from servers import png, portrait
@@ -357,6 +359,28 @@ def test_a_narrow_screen_has_room_for_all(fresh: Any, scheme: str) -> None:
     choose(fresh, ("portrait.png", portrait()))
     shown(fresh, "portrait.png")
     assert fresh.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_a_clip_is_followed(fresh: Any, host: Host, tmp_path: Path) -> None:
+    before = len(host.asked)
+    face, empty = np.asarray(astronaut()), np.full_like(astronaut(), 120)
+    clip = write_clip(tmp_path / "clip.mp4", [face] * 15 + [empty] * 10 + [face] * 5).read_bytes()
+    choose(fresh, ("clip.mp4", clip))
+    fresh.wait_for_selector("figcaption:has-text('faces followed')")
+    assert re.sub(r"\d+\.\d s", "T s", fresh.inner_text("figcaption")) == (
+        "clip.mp4: 6 moments looked at, 2 a second, in T s; 2 faces followed; 2 moments without a face"
+    )
+    assert fresh.locator(".courses h3").all_inner_texts() == [
+        "Track 1: 3 moments from 0.0 to 1.0 s",
+        "Track 2: 1 moment from 2.5 to 2.5 s",
+    ]
+    assert host.asked[before:] == []
+    fresh.click("#clear")
+    choose(fresh, ("a.mp4", b"nothing"))
+    fresh.wait_for_selector("figcaption.wrong")
+    assert fresh.inner_text("figcaption") == (
+        "a.mp4: this is no video that this browser can play; expected MP4 or WebM"
+    )
 
 
 def test_the_camera_is_followed_and_its_rate_told(fresh: Any, host: Host) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from browsers import choose, chromium, opened_page
+from clips import write_clip
 from servers import Server, png, portrait, serving, settings, small
 from skimage.data import astronaut
 from verbs import call
@@ -37,8 +38,8 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, server: Server) -> Iterator[Any]:
-    # That a bad photo is refused is told, too.
-    with opened_page(browser, server.url, "the server responded with a status of 415") as opened:
+    # That a bad file is refused is told, too.
+    with opened_page(browser, server.url, "the server responded with a status of 4") as opened:
         yield opened
 
 
@@ -54,7 +55,7 @@ def test_only_the_package_s_own_files_are_loaded(server: Server) -> None:
         text = file.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "").replace('https://"', "")
         assert re.findall(r"(?:https?:)?//[\w.-]+\.\w+", text) == [], file.name
         assert not re.search(r"\bon\w+=|\bstyle=|innerHTML|eval\(", text), file.name
-    assert len(list(PAGE.iterdir())) == 17
+    assert len(list(PAGE.iterdir())) == 18
 
 
 def test_a_photo_has_the_verb_s_boxes_and_bars(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,6 +148,62 @@ def test_a_pasted_and_a_dropped_photo_are_looked_at(page: Any) -> None:
     for number, script in enumerate((drop, paste)):
         page.evaluate(script, list(small()))
         page.locator(".bars").nth(number).wait_for()
+
+
+def test_a_clip_has_the_verb_s_boxes_and_courses(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    face, empty = np.asarray(astronaut()), np.full_like(astronaut(), 120)
+    clip = write_clip(tmp_path / "clip.mp4", [face] * 15 + [empty] * 10 + [face] * 5).read_bytes()
+    done = call("predict", "clip.mp4", "--fps", "2", "--detector", "cascade", "--out", "told.jsonl")
+    assert done.code == 0, done.err
+    rows = [json.loads(line) for line in Path("told.jsonl").read_text().splitlines()]
+    assert [(row["time"], row["track"]) for row in rows] == [(0, 1), (0.5, 1), (1, 1), (1.5, None), (2, None), (2.5, 2)]
+    choose(page, ("clip.mp4", clip))
+    page.wait_for_selector("figcaption:has-text('faces followed')")
+    caption = re.sub(r"\d+\.\d s", "T s", page.inner_text("figcaption"))
+    assert caption == ("clip.mp4: 6 moments looked at, 2 a second, in T s; 2 faces followed; 2 moments without a face")
+    assert page.locator(".courses h3").all_inner_texts() == [
+        "Track 1: 3 moments from 0.0 to 1.0 s",
+        "Track 2: 1 moment from 2.5 to 2.5 s",
+    ]
+    # Each strip has the smoothed probabilities, and the share of the moments in which its class led.
+    drawn = page.eval_on_selector_all(
+        ".course:first-of-type svg",
+        "all => all.map(one => [...one.children].map(rect => Number(rect.getAttribute('fill-opacity'))))",
+    )
+    expected = [[row["smoothed"][name] for row in rows[:3]] for name in rows[0]["probabilities"]]
+    np.testing.assert_allclose(drawn[:7], expected, atol=0.0006)
+    assert page.locator(".course").first.locator(".share").all_inner_texts()[3] == "100 %"
+    # The boxes are those of the moment that is shown; a click on a strip goes there.
+    page.wait_for_selector(".stage .box")
+    strip = page.locator(".course svg").first
+    strip.click(position={"x": strip.bounding_box()["width"] * 3.5 / 6, "y": 5})
+    page.wait_for_selector(".stage .box", state="detached")
+    assert page.evaluate("document.querySelector('video').currentTime") == 1.5
+    strip.click(position={"x": strip.bounding_box()["width"] * 2.5 / 6, "y": 5})
+    page.wait_for_selector(".stage .box")
+    place = page.eval_on_selector(".box", "box => ['left', 'top', 'width', 'height'].map(key => box.style[key])")
+    assert [float(side.removesuffix("%")) * 512 / 100 for side in place] == pytest.approx(rows[2]["box"], abs=1e-3)
+    table = page.locator("#table tr").all_inner_texts()
+    assert table[0].split("\t")[:6] == ["path", "face", "answer", "uncertain", "time", "track"]
+    assert [line.split("\t")[4:6] for line in table[1:]] == [
+        [f"{row['time']:g}" if row["time"] % 1 == 0 else f"{row['time']:.3f}", str(row["track"] or "")] for row in rows
+    ]
+    assert page.inner_text("#status") == "One file was looked at."
+
+
+def test_what_is_no_clip_and_what_breaks_off_is_told(page: Any, tmp_path: Path) -> None:
+    choose(page, ("a.mp4", b"nothing"))
+    page.wait_for_selector("figcaption.wrong")
+    assert page.inner_text("figcaption") == (
+        "a.mp4: this can't be opened as a video (Invalid data found when processing input); expected a video"
+    )
+    whole = write_clip(tmp_path / "clip.mkv", [np.asarray(astronaut())] * 60, gop=5).read_bytes()
+    choose(page, ("cut.mkv", whole[: len(whole) // 2]))
+    page.wait_for_selector("figcaption.wrong:has-text('breaks off')")
+    assert page.locator(".courses h3").count() == 1
+    page.click("#clear")
+    assert page.locator("figure").count() == 0
 
 
 def test_the_camera_is_on_between_two_clicks(page: Any, server: Server) -> None:

@@ -1,6 +1,7 @@
 // What the page asks, answered in this browser: no photo leaves it. The server's page has its own api.js in this place.
 
 import { Detector } from "./detector.js";
+import { frames } from "./frames.js";
 import { photoOf } from "./photo.js";
 import { Predictor } from "./predictor.js";
 import * as ort from "./runtime/ort.js";
@@ -11,6 +12,9 @@ export const PICTURES =
   "This page loads its own files alone, and keeps nothing when it is closed.";
 
 export class Refused extends Error {}
+
+// Of a clip, as a server has it.
+const LONGEST = 600; // s
 
 let parts = null;
 let turns = Promise.resolve();
@@ -100,20 +104,45 @@ export async function predict(file, name, model, points) {
   return { model: predictor.title, faces: predictor.rows(name, answers) };
 }
 
+// The rows of a video's faces, as they come: the browser plays it, from moment to moment.
+export async function* film(file, name, model, points, fps, signal) {
+  const tell = await follower(name, model, points);
+  const seen = await frames(file);
+  try {
+    for (let number = 0; !signal.aborted; number += 1) {
+      if (number / fps > LONGEST) throw new Refused(`the video is too long; expected at most ${LONGEST} seconds`);
+      const canvas = await seen.at(number / fps);
+      if (!canvas) return;
+      yield* await tell(canvas, number / fps);
+    }
+    signal.throwIfAborted();
+  } finally {
+    seen.close();
+  }
+}
+
 // A camera's frames, told one by one.
 export async function live(model, points) {
-  const { about, predictor } = await predictorOf(model);
-  const tracks = new Tracks(about.smooth);
+  const tell = await follower("camera", model, points);
   return {
     async tell(canvas) {
-      const photo = await photoOf(canvas, about);
-      const answers = await inTurn(() => predictor.answers(photo, points));
-      const followed = tracks.follow(performance.now() / 1000, answers);
-      const rows = predictor.rows("camera", answers);
-      if (answers.length) rows.forEach((row, at) => Object.assign(row, smoothed(row, followed[at])));
-      return { faces: rows };
+      return { faces: await tell(canvas, performance.now() / 1000) };
     },
     close() {},
+  };
+}
+
+// What gives the rows of one frame after another, each at a time in seconds.
+async function follower(name, model, points) {
+  const { about, predictor } = await predictorOf(model);
+  const tracks = new Tracks(about.smooth);
+  return async (canvas, time) => {
+    const photo = await photoOf(canvas, about);
+    const answers = await inTurn(() => predictor.answers(photo, points));
+    const followed = tracks.follow(time, answers);
+    const rows = predictor.rows(name, answers);
+    rows.forEach((row, at) => Object.assign(row, { time }, answers.length && smoothed(row, followed[at])));
+    return rows;
   };
 }
 

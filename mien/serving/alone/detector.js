@@ -79,11 +79,13 @@ export class Detector {
 
   // The faces of an image, from left to right: { box, marks, score }.
   async faces(from) {
-    const { sides, enlarged: times, shared } = this.settings;
+    const { sides, looks, shared } = this.settings;
     const whole = Math.max(from.width, from.height);
     let found = await this.at(from, new Set(sides.map((side) => Math.min(1, side / whole))));
-    const larger = Math.min(times, Math.max(...sides) / whole);
-    if (!found.length && larger > 1) found = await this.at(from, new Set([larger]));
+    for (const { times, side, score } of looks) {
+      const larger = Math.min(times, side / whole);
+      if (!found.length && larger > 1) found = (await this.at(from, new Set([larger]))).filter((one) => one.score >= score);
+    }
     const kept = [];
     for (const one of found.sort((a, b) => b.score - a.score)) {
       const near = (other) => common(one.box, other.box) / Math.min(one.box[2] * one.box[3], other.box[2] * other.box[3]);

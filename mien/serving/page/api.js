@@ -77,6 +77,24 @@ export function predict(file, name, model, points) {
   return call(`v1/predict?${new URLSearchParams({ model, points })}`, { method: "POST", body });
 }
 
+// The rows of a video's faces, as they come.
+export async function* film(file, name, model, points, fps, signal) {
+  const body = new FormData();
+  body.append("video", file, name);
+  const path = `v1/predict/stream?${new URLSearchParams({ model, points, fps })}`;
+  const answer = await ask(path, { method: "POST", body, signal });
+  let rest = "";
+  const decoder = new TextDecoderStream();
+  const reader = answer.body.pipeThrough(decoder).getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) yield JSON.parse(line);
+  }
+}
+
 // A camera's frames, told one by one.
 export async function live(model, points) {
   const url = address(`v1/live?${new URLSearchParams({ model, points })}`);

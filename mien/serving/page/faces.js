@@ -1,5 +1,7 @@
 // A picture with a box for each face, and bars for the one that is chosen.
 
+import { predict } from "./api.js";
+
 export function percent(share) {
   return `${(100 * share).toFixed(0)} %`;
 }
@@ -43,14 +45,16 @@ function dots(faces, width, height) {
   return [drawing];
 }
 
-function svg(tag, attributes) {
+export function svg(tag, attributes) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   Object.entries(attributes).forEach(([name, value]) => element.setAttribute(name, value));
   return element;
 }
 
-// Over the picture in a stage, of so many pixels; again for each new answer of a camera.
-export function overlay(stage, faces, width, height, chosen = 0) {
+// Over the picture in a stage, of so many pixels; again for each new answer of a camera, with the same face chosen.
+export function overlay(stage, faces, width, height, place = null) {
+  const pressed = [...stage.querySelectorAll(".box")].findIndex((box) => box.getAttribute("aria-pressed") === "true");
+  const chosen = place ?? Math.max(0, Math.min(pressed, faces.length - 1));
   const focused = [...stage.querySelectorAll(".box")].indexOf(document.activeElement);
   stage.querySelectorAll(".box, .bars, .points").forEach((old) => old.remove());
   const told = faces.filter((face) => face.box);
@@ -93,21 +97,27 @@ export function figure(name) {
   const caption = make("figcaption", { textContent: `${name}: …` });
   const element = make("figure", {}, stage, caption);
 
+  function tell(faces, model, seconds) {
+    const image = stage.querySelector("img");
+    const told = faces.filter((face) => face.box);
+    const n = told.length === 1 ? "1 face" : `${told.length} faces`;
+    const unsure = told.filter((face) => face.uncertain).map((face) => `face ${face.face} is uncertain: ${face.uncertain}`);
+    caption.textContent = [`${name}: ${told.length ? n : "no face"}, by ${model}, in ${seconds.toFixed(2)} s`, ...unsure].join("; ");
+    if (image) overlay(stage, faces, image.naturalWidth, image.naturalHeight);
+    else caption.append(" (the browser can't show this picture)");
+  }
+
   return {
     element,
-    async show(file) {
+    // The rows of a file's faces, shown.
+    async look(file, model, points) {
       const image = make("img", { alt: name, src: URL.createObjectURL(file) });
       picture.append(image);
       await image.decode().catch(() => image.remove());
-    },
-    tell(faces, model, seconds) {
-      const image = stage.querySelector("img");
-      const told = faces.filter((face) => face.box);
-      const n = told.length === 1 ? "1 face" : `${told.length} faces`;
-      const unsure = told.filter((face) => face.uncertain).map((face) => `face ${face.face} is uncertain: ${face.uncertain}`);
-      caption.textContent = [`${name}: ${told.length ? n : "no face"}, by ${model}, in ${seconds.toFixed(2)} s`, ...unsure].join("; ");
-      if (image) overlay(stage, faces, image.naturalWidth, image.naturalHeight);
-      else caption.append(" (the browser can't show this picture)");
+      const began = performance.now();
+      const answer = await predict(file, name, model, points);
+      tell(answer.faces, answer.model, (performance.now() - began) / 1000);
+      return answer.faces;
     },
     refuse(why) {
       caption.textContent = `${name}: ${why}`;

@@ -1,5 +1,6 @@
-import { models, PICTURES, predict, Refused, setToken } from "./api.js";
+import { models, PICTURES, Refused, setToken } from "./api.js";
 import { turnOn } from "./camera.js";
+import { clip, isClip } from "./clip.js";
 import { figure, make } from "./faces.js";
 import { csv, fill, tabs } from "./table.js";
 
@@ -56,24 +57,23 @@ async function take(files) {
   const model = at("model").value;
   const points = at("points").checked;
   const taken = [...files].map((file) => ({ file, name: file.name || "pasted picture" }));
-  const made = taken.map(({ name }) => figure(name));
+  const made = taken.map(({ file, name }) => (isClip(file) ? clip : figure)(name));
   figures.push(...made);
   at("photos").append(...made.map(({ element }) => element));
   at("clear").hidden = false;
   for (const [place, { file, name }] of taken.entries()) {
     tell(`Looking at ${name}, ${place + 1} of ${taken.length}`);
-    await one(made[place], file, name, model, points);
+    await one(made[place], file, model, points);
   }
-  tell(taken.length === 1 ? "One photo was looked at." : `${taken.length} photos were looked at.`);
+  const what = taken.some(({ file }) => isClip(file)) ? "file" : "photo";
+  tell(taken.length === 1 ? `One ${what} was looked at.` : `${taken.length} ${what}s were looked at.`);
 }
 
-async function one(shown, file, name, model, points) {
+async function one(shown, file, model, points) {
   try {
-    await shown.show(file);
-    const began = performance.now();
-    const answer = await predict(file, name, model, points);
-    shown.tell(answer.faces, answer.model, (performance.now() - began) / 1000);
-    rows = rows.concat(answer.faces);
+    const found = await shown.look(file, model, points);
+    if (!shown.element.isConnected) return;
+    rows = rows.concat(found);
     fill(at("table").querySelector("table"), rows);
     at("table").hidden = false;
   } catch (error) {

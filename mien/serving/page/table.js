@@ -3,10 +3,13 @@
 import { make } from "./faces.js";
 
 const FIRST = ["path", "face", "answer", "uncertain"];
+// Of clips.
+const MOVING = ["time", "track"];
 
 function columns(rows) {
   const classes = new Set(rows.flatMap((row) => Object.keys(row.probabilities ?? {})));
-  return [...FIRST, ...classes, "x", "y", "width", "height", "size", "model"];
+  const moving = MOVING.filter((name) => rows.some((row) => typeof row[name] === "number"));
+  return [...FIRST, ...moving, ...classes, "x", "y", "width", "height", "size", "model"];
 }
 
 function cell(row, column) {
