@@ -13,10 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import verbs
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from verbs import Result, apart
+
+from mien.data.synthetic import faces
 
 TINY = """
 name: tiny
@@ -34,10 +37,29 @@ LEARNT = (
     .replace("{name: sgd, lr: 0.05}", "{name: adam, lr: 0.01}")
     .replace("epochs: 3, batch_size: 32", "epochs: 12, batch_size: 8")
 )
+SWEEP = """
+name: rates
+experiment: tiny.yaml
+trials: 2
+space: {optimizer.lr: {log: [1.0e-3, 1.0e-1]}}
+seed: 0
+"""
+PHOTOS = 6
 FER2013_SPLITS = ("Training", "Training", "Training", "PublicTest", "PrivateTest")
 # What a time, a duration, a place or a changed checkout makes another one in every run.
-_VARY = {"made", "when", "started", "duration_s", "sessions", "images_per_second", "command", "minutes", "commit"}
-_ONLY_THERE = (".html", ".jsonl", ".md", "runs.csv", "runs.tex")
+_VARY = {
+    "made",
+    "when",
+    "started",
+    "duration_s",
+    "seconds",
+    "sessions",
+    "images_per_second",
+    "command",
+    "minutes",
+    "commit",
+}
+_ONLY_THERE = (".html", ".jsonl", ".md", "runs.csv", "runs.tex", "journal.log", "sweep.json")
 
 
 class Scene(NamedTuple):
@@ -86,12 +108,16 @@ class Stage:
         shutil.copytree(self.templates / template, self.home, dirs_exist_ok=True)
 
     def _make(self, name: str) -> None:
-        """Make a template: `data`; from it `stopped` with a run of one epoch, `trained`, and `folded` with folds."""
+        """Make a template: `data`; from it `stopped` after one epoch, `trained`, `folded`, `parts` of a list."""
         if name == "data":
             self.home.mkdir(parents=True, exist_ok=True)
             (self.home / "tiny.yaml").write_text(TINY)
             (self.home / "folds.yaml").write_text(FOLDS)
+            (self.home / "rates.yaml").write_text(SWEEP)
             (self.home / "fer2013.csv").write_text(_fer2013(70))
+            (self.home / "photos").mkdir()
+            for number, image in enumerate(face[0] for face in faces(PHOTOS, size=48, color="rgb", seed=0)):
+                cv2.imwrite(str(self.home / "photos" / f"{number}.png"), image)
             self._calls(("data", "synth", "--as", "faces", "--n", "70", "--size", "24"))
         else:
             if not (self.templates / "data").exists():
@@ -113,6 +139,8 @@ class Stage:
                     ("train", "HOME/folds.yaml", "--folds"),
                     ("evaluate", "folds/1-2"),
                 )
+            elif name == "parts":
+                self._calls(*((*_PREDICT, "--shard", f"{part}/2", "--out", "HOME/parts") for part in (1, 2)))
             else:
                 self._calls(("data", "import", "HOME/fer2013.csv", "--as", "fer2013"))
         shutil.copytree(self.home, self.templates / name)
@@ -283,6 +311,7 @@ def scene(name: str, template: str, *arguments: str, done: str = "") -> Scene:
 
 
 FINISHED = "is finished"
+_PREDICT = ("predict", "HOME/photos", "--detector", "none")
 _SMALL = ("--epochs", "1", "--seeds", "1")
 SCENES = (
     Scene("train", "data", ("train", "HOME/tiny.yaml"), _train, FINISHED),
@@ -294,6 +323,11 @@ SCENES = (
     scene("data audit", "data", "data", "audit", "faces"),
     scene("explain", "trained", "explain", "tiny", "filters", "gradcam", "cases"),
     scene("suspects", "folded", "suspects", "folds/1-2"),
+    scene("sweep", "data", "sweep", "HOME/rates.yaml"),
+    scene("predict", "data", *_PREDICT, "--out", "HOME/faces.csv", "--draw", "HOME/drawn", "--resume"),
+    scene("predict --shard", "data", *_PREDICT, "--shard", "1/2", "--out", "HOME/parts", "--resume"),
+    scene("predict --merge", "parts", "predict", "--merge", "HOME/parts", "--out", "HOME/faces.csv"),
+    scene("export", "trained", "export", "tiny", "--to", "HOME/tiny.onnx"),
     scene("report --to", "trained", "report", "tiny", "--to", "HOME/public"),
     scene("reproduce", "fer2013", "reproduce", "paper-2021", "--only", "cnn1", *_SMALL, "--to", "HOME/public"),
 )

@@ -19,7 +19,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 
 @pytest.mark.parametrize("by_change", [True, False], ids=["at a change of files", "at a time"])
-@pytest.mark.parametrize("name", ["data import", "data audit"])
+@pytest.mark.parametrize("name", ["data import", "data audit", "predict"])
 def test_after_a_kill_the_next_call_ends_as_an_undisturbed_one(stage: Stage, name: str, by_change: bool) -> None:
     when, wrong = kills.killed(stage, BY_NAME[name], random.Random(1), by_change)
     assert wrong == [], when
@@ -30,7 +30,7 @@ def test_a_killed_training_goes_on(stage: Stage) -> None:
     assert wrong == [], when
 
 
-@pytest.mark.parametrize("name", ["data import", "data audit"])
+@pytest.mark.parametrize("name", ["data import", "data audit", "predict"])
 def test_a_full_disk_is_one_sentence_and_nothing_is_lost(tmp_path: Path, name: str) -> None:
     stage, mounted = Stage(tmp_path), disks.can_mount()
     with disks.disk(stage.home) if mounted else contextlib.nullcontext():
