@@ -1,11 +1,12 @@
 """Puts a measured run into the package, with a card of its numbers and the terms it is under.
 
     python results/package.py landmarks-small [RUN]
-    python results/package.py mien-m|mien-s RUN
+    python results/package.py mien-m|mien-s [RUN]
 
 The run is of the workspace (MIEN_HOME), measured by `mien evaluate`. What stands in the card comes from its folder; a
-model of expressions goes in as ONNX, in float16 and int8, and each file is measured by itself. The landmark model goes
-in as weights and as ONNX; without RUN its ONNX and card are made anew from the weights and numbers that are published.
+model of expressions goes in as ONNX, in float16 and int8, and each file is measured by itself; without RUN its int8
+file is made anew from the float16 one. The landmark model goes in as weights and as ONNX; without RUN its ONNX
+and card are made anew from the weights and numbers that are published.
 """
 
 import hashlib
@@ -16,15 +17,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
+
+from mien.data.dataset import open_dataset
+from mien.data.labels import scheme_named
 from mien.errors import MienError
 from mien.files import write_bytes, write_text
-from mien.inference.export import export_run, numbers
-from mien.inference.graph import Precision, points_graph
-from mien.inference.model import SHIPPED
+from mien.inference.export import IMAGES, export_run, numbers
+from mien.inference.graph import Precision, classes_parts, network_of, points_graph
+from mien.inference.model import SHIPPED, file_header
 from mien.inference.network import load_network
 from mien.inference.weights import read_header
 from mien.landmarks.predict import NAME as LANDMARKER
 from mien.landmarks.predict import PACKAGED
+from mien.protocols.batches import load
+from mien.protocols.named import official
 from mien.report.model_card import model_card
 from mien.report.wording import in_percent, scored
 from mien.runs.model_file import ModelFile
@@ -57,9 +65,12 @@ def main() -> None:
         write_onnx(read["metrics"])
         write_text(PACKAGED.parent / "README.md", card(read["environment"], read["metrics"]))
         return
-    if len(sys.argv) != 3 or sys.argv[1] not in SHIPPED:
+    if len(sys.argv) not in (2, 3) or sys.argv[1] not in SHIPPED:
         raise SystemExit(__doc__)
     name, home = sys.argv[1], find_workspace(None)
+    if len(sys.argv) == 2:
+        renew_int8(name, home)
+        return
     run = find_run(home, sys.argv[2])
     SHIPPED[name].parent.mkdir(exist_ok=True)
     if name == LANDMARKER:
@@ -102,11 +113,40 @@ def package_expressions(run: Run, name: str, home: Workspace) -> None:
     precisions: dict[str, Precision] = {name: "float16", f"{name}-int8": "int8"}
     for called, precision in precisions.items():
         path = SHIPPED[called]
-        done = export_run(run, path, precision)
-        measured = measure_file(ModelFile(path, home), ["results/package.py"], dataset=run.measured()["dataset"])
-        told = [f"{scored(of)} (n = {of['n']:,})" for of in (measured, measured["clean"])]
-        rows.append((path.name, f"{done['bytes']:,}", *told, done["sha256"]))
+        export_run(run, path, precision)
+        rows.append(row_of(path, home, run.measured()["dataset"]))
     write_text(SHIPPED[name].with_suffix(".md"), model_card(run, name, rows))
+
+
+def row_of(path: Path, home: Workspace, dataset: str) -> tuple[str, ...]:
+    """A file's row of the card, measured on the report role: its name, bytes, scores of all and clean rows, digest."""
+    measured = measure_file(ModelFile(path, home), ["results/package.py"], dataset=dataset)
+    told = [f"{scored(of)} (n = {of['n']:,})" for of in (measured, measured["clean"])]
+    data = path.read_bytes()
+    return (path.name, f"{len(data):,}", *told, hashlib.sha256(data).hexdigest())
+
+
+def renew_int8(name: str, home: Workspace) -> None:
+    """The int8 file anew from the float16 one, scaled by the fit rows that `mien export` takes, and its card's row."""
+    path = SHIPPED[f"{name}-int8"]
+    header = file_header(SHIPPED[name])
+    assert header is not None
+    dataset = open_dataset(home, header["dataset"]["name"])
+    if dataset.card.fingerprint != header["dataset"]["fingerprint"]:
+        raise MienError(f"{name} was trained on other data than this '{dataset.card.name}'", file=str(dataset.folder))
+    given = header["input"]
+    fit = load(dataset, official(dataset).of("fit"), given["size"], given["color"], scheme_named(header["labels"]))
+    images = fit.images(np.linspace(0, len(fit) - 1, IMAGES).astype(np.int64))
+    network = network_of(onnx.load(SHIPPED[name]))
+    parts = classes_parts(network, given["size"], given["color"] == "gray", header["temperature"] or 1.0)
+    about = json.dumps({**header, "precision": "int8"}, ensure_ascii=False)
+    write_bytes(path, parts.joined("int8", {"mien": about}, parts.inputs(images)))
+    row = row_of(path, home, dataset.card.name)
+    card_file = SHIPPED[name].with_suffix(".md")
+    lines = card_file.read_text(encoding="utf-8").splitlines()
+    (place,) = (at for at, line in enumerate(lines) if line.startswith(f"| {path.name} |"))
+    lines[place] = f"| {' | '.join(row)} |"
+    write_text(card_file, "\n".join(lines) + "\n")
 
 
 def card(made: Mapping[str, Any], metrics: dict[str, Any]) -> str:

@@ -34,6 +34,8 @@ Precision = Literal["float32", "float16", "int8"]
 OPSET, IR_VERSION = 18, 8
 _HEADER = f'<ir_version: {IR_VERSION}, opset_import: ["" : {OPSET}]>'
 _QUANTISED = ("Conv", "Gemm", "MatMul")
+# What the name of a weight that is stored in float16 ends with.
+_HALF = ".float16"
 
 
 class Parts:
@@ -62,6 +64,8 @@ class Parts:
         if precision == "float16":
             network = _halved(network)
         if precision == "int8":
+            if calibration is None:
+                raise ValueError("int8 needs images to calibrate with")
             network = _quantised(network, calibration)
         graph = helper.make_graph(
             [*self.first.graph.node, *network.graph.node, *self.last.graph.node],
@@ -79,7 +83,12 @@ class Parts:
 
 
 def classes_graph(network: Network, size: int, gray: bool, temperature: float) -> Parts:
-    """The parts of a model of classes: outputs `probabilities` and `logits`, float32 (n, classes).
+    """The parts of a model of classes, see `classes_parts`."""
+    return classes_parts(_traced(network, 1 if gray else 3, size), size, gray, temperature)
+
+
+def classes_parts(network: ModelProto, size: int, gray: bool, temperature: float) -> Parts:
+    """The parts of a model of classes about its network: outputs `probabilities` and `logits`, float32 (n, classes).
 
     Images are made gray and resized to the same whole numbers that `mien.images.decode` gives, one level at most aside.
     """
@@ -90,8 +99,7 @@ def classes_graph(network: Network, size: int, gray: bool, temperature: float) -
             scaled = Div (outputs, temperature)
             probabilities = Softmax <axis = 1> (scaled)
         }}"""
-    first = _first(size, gray, whole=True)
-    return Parts(first, _traced(network, 1 if gray else 3, size), last, "probabilities", "logits")
+    return Parts(_first(size, gray, whole=True), network, last, "probabilities", "logits")
 
 
 def points_graph(network: Network, size: int, gray: bool, temperature: float) -> Parts:
@@ -292,7 +300,7 @@ def _halved(model: ModelProto) -> ModelProto:
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if tensor.data_type == TensorProto.FLOAT and values.ndim > 1:
-            stored = f"{tensor.name}.float16"
+            stored = tensor.name + _HALF
             halved.graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), stored))
             widened.append(helper.make_node("Cast", [stored], [tensor.name], to=TensorProto.FLOAT))
         else:
@@ -301,10 +309,35 @@ def _halved(model: ModelProto) -> ModelProto:
     return halved
 
 
-def _quantised(model: ModelProto, calibration: npt.NDArray[np.float32] | None) -> ModelProto:
+def network_of(file: ModelProto) -> ModelProto:
+    """The network in a file of a model of classes, its weights in float32; of a file in float32 or float16."""
+    nodes = list(file.graph.node)
+    first, last = (next(at for at, node in enumerate(nodes) if name in node.output) for name in ("pixels", "outputs"))
+    inner = nodes[first + 1 : last + 1]
+    # Weights are widened where a cast gives them; their names are those of the casts' outputs.
+    casts = {node.input[0]: node.output[0] for node in inner if node.output[0] + _HALF in node.input}
+    weights = []
+    for tensor in file.graph.initializer:
+        if tensor.name in casts:
+            wide = numpy_helper.to_array(tensor).astype(np.float32)
+            tensor = numpy_helper.from_array(wide, casts[tensor.name])
+        weights.append(tensor)
+    graph = helper.make_graph(
+        [node for node in inner if node.output[0] not in casts.values()],
+        "network",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", "channels", "height", "width"])],
+        [helper.make_tensor_value_info("outputs", TensorProto.FLOAT, ["n", "k"])],
+        weights,
+    )
+    return helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])
+
+
+def _quantised(model: ModelProto, calibration: npt.NDArray[np.float32]) -> ModelProto:
     """The model with convolutions and matrix products in int8, per channel, between QuantizeLinear and its inverse.
 
-    Other operators stay in float32: quantised too, they cost most of a net's accuracy and gain no time.
+    Other operators stay in float32: quantised too, they cost most of a
+    net's accuracy and gain no time. Weights have 7 bits: with 8, processors without VNNI, which add two products of
+    8 bits in 16, saturate and give other answers (onnxruntime's documentation, "Quantize ONNX Models", on U8S8).
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -316,8 +349,6 @@ def _quantised(model: ModelProto, calibration: npt.NDArray[np.float32] | None) -
             batch = next(self._batches, None)
             return None if batch is None else {"pixels": batch}
 
-    if calibration is None:
-        raise ValueError("int8 needs images to calibrate with")
     # What the experiment's preprocessing does to pixels stands outside the model's scope.
     within = [one.name for one in model.graph.node if one.op_type in _QUANTISED and one.name.startswith("/model/")]
     with tempfile.TemporaryDirectory() as folder:
@@ -335,6 +366,7 @@ def _quantised(model: ModelProto, calibration: npt.NDArray[np.float32] | None) -
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                reduce_range=True,
             )
         finally:
             logging.disable(logging.NOTSET)

@@ -6,12 +6,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import numpy_helper
 from torch import nn
 
 from mien.augment import Normalize, Op, Pipeline, RepeatChannels, Resize
 from mien.errors import FailedError
 from mien.images import decode, encode_png
-from mien.inference.graph import Parts, classes_graph, points_graph
+from mien.inference.graph import Parts, Precision, classes_graph, classes_parts, network_of, points_graph
 from mien.inference.model import SHIPPED, Model, load
 from mien.inference.network import Network, TorchBackend
 from mien.models.resnet import ResNet
@@ -132,8 +133,24 @@ def test_int8_quantises_convolutions_and_products_alone() -> None:
     weights = [node for node in nodes if node.op_type == "DequantizeLinear" and node.attribute]
     assert len(weights) >= sum(node.op_type in ("Conv", "Gemm") for node in nodes)
     assert len(data) < 0.6 * len(parts.joined("float32", {}))
+    # In 7 bits: two products of 8 bits would saturate in 16 where a processor adds them so.
+    stored = [numpy_helper.to_array(one) for one in onnx.load_model_from_string(data).graph.initializer]
+    assert max(np.abs(one.astype(int)).max() for one in stored if one.dtype == np.int8) == 64
     expected, found = (run(one, images, "probabilities")[0] for one in (parts.joined("float32", {}), data))
     assert np.abs(found - expected).max() < 0.05
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_the_network_comes_out_of_a_file_again(precision: Precision) -> None:
+    parts = classes_graph(network(), 24, True, 2.0)
+    file = onnx.load_model_from_string(parts.joined(precision, {}))
+    again = classes_parts(network_of(file), 24, True, 2.0)
+    images = noise(8, 30, 24, 1)
+    expected = run(file.SerializeToString(), images, "probabilities", "logits")
+    found = run(again.joined("float32", {}), images, "probabilities", "logits")
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert again.joined(precision, {}) == parts.joined(precision, {})
 
 
 def test_the_same_network_gives_the_same_bytes_without_a_path_of_this_machine() -> None:
