@@ -6,7 +6,7 @@
 
 All servers run the same model and detector on the same photo, one after the other at each number of clients, on this
 machine, where the clients run, too. `benchmarks/peers` has the others: "plain" is the FastAPI app that
-anyone X
+anyone writes first, with one session and one lock.
 """
 
 import argparse
