@@ -66,7 +66,7 @@ def _images(folder: Path) -> dict[str, Path]:
     """The images of a part by the stems of their names."""
     found: dict[str, Path] = {}
     for path in sorted(visible(folder), key=lambda path: (len(path.name), path.name)):
-        if path.suffix.lower() in SUFFIXES:
+        if path.suffix.lower() in SUFFIXES and not path.is_dir():
             if path.stem in found:
                 raise MienError(f"two images are called '{path.stem}'", file=str(folder), expected="one")
             found[path.stem] = path

@@ -112,7 +112,9 @@ def affectnet() -> dict[str, Any]:
 
 def test_affectnet(workspace: Workspace, tmp_path: Path) -> None:
     files = affectnet()
-    dataset = import_dataset(workspace, write(tmp_path / "affectnet", files), "a")
+    source = write(tmp_path / "affectnet", files)
+    (source / "train_set" / "images" / "left.png").mkdir()  # A folder is no image, whatever its name.
+    dataset = import_dataset(workspace, source, "a")
     assert dataset.card.scheme == AFFECTNET
     assert rows(dataset) == {
         "train": {f"train_set/images/{i}.jpg": AFFECTNET.classes[i % 8] for i in range(16)},
