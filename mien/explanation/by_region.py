@@ -4,7 +4,8 @@ Any blurred spot disturbs a model. So each part stands beside random patches of 
 what counts is the difference.
 
 The model's first two convolutions are asked too: by how much what they give changes. Any filter answers to edges, and
-eyes and mouth have many; so twins with random weights stand beside them.
+eyes and mouth have many; so the same model with the random weights of its seed stands beside it. Those of other seeds
+wouldn't do: two random nets differ in this too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mien.experiment.building import build_model
 from mien.explanation.context import Context
 from mien.explanation.face_points import FacePoints, face_points, outline
 from mien.explanation.layers import heard, map_layers
 from mien.explanation.rows import RULE, probabilities_of, row_facts, typical_rows
-from mien.explanation.saliency import twins_of
 from mien.explanation.storage import Arrays
 from mien.faces.ibug import GROUPS
 from mien.inference.network import Network
@@ -285,20 +286,22 @@ def _entry(part: str, label: str, table: Values, samples: Values, areas: Values)
     return {"part": part, "class": label, "n": len(table), "area": area, **true, "predicted": predicted}
 
 
-def first_layers(context: Context, points: Points, rows: Bools) -> dict[str, Any]:
-    """What the first two convolutions answer to: `layers`, with their `parts`, and `twin_seeds`; over those `rows`.
+def first_layers(context: Context, points: Points, rows: Bools) -> list[dict[str, Any]]:
+    """What the first two convolutions answer to, over those `rows`: for each layer `name` and `parts`.
 
-    Of each part `change` and `random`, that by random patches, their `difference`, the same of `twins` (their mean) and
-    how far the model's is `beyond` it, each with the 95 % percentile interval over rows that are drawn class by class.
-    A model without convolutions has no `layers`.
+    Of each part `change` and `random`, that by random patches; their `difference`; `untrained`, the same difference
+    with the random weights of the run's seed, which are those before a training that began from none; and how far the
+    model's goes `beyond` it. Each has the 95 % percentile interval over rows that are drawn class by class. A model
+    without convolutions has no layers.
     """
     found = [one.name for one in map_layers(context.network.model, context.inputs([0])) if one.convolution][:2]
     if not found:
-        return {"layers": [], "twin_seeds": []}
-    twins, seeds = twins_of(context)
-    every = changes(context, points, [context.network, *twins], found)[:, :, rows]
+        return []
+    fresh = build_model(context.run.experiment, context.names).to(context.device)
+    networks = [context.network, Network(fresh, context.network.preprocess).eval()]
+    every = changes(context, points, networks, found)[:, :, rows]
     labels = context.labels[rows]
-    layers = [
+    return [
         {
             "name": name,
             "parts": [
@@ -309,14 +312,18 @@ def first_layers(context: Context, points: Points, rows: Bools) -> dict[str, Any
         }
         for name, of in zip(found, np.moveaxis(every, 1, 0), strict=True)
     ]
-    return {"layers": layers, "twin_seeds": seeds}
 
 
 def _change(part: str, of: Values, labels: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """A part's changes (networks, rows, 2) as the means over rows."""
-    own, twins = of[0], of[1:].mean(axis=0)
-    apart, twin = own[:, 0] - own[:, 1], twins[:, 0] - twins[:, 1]
-    columns = {"change": own[:, 0], "random": own[:, 1], "difference": apart, "twins": twin, "beyond": apart - twin}
+    """The means over rows of a part's changes (2, rows, 2), of the model and of the same without training."""
+    (change, by_patches), (own, untrained) = of[0].T, of[..., 0] - of[..., 1]
+    columns = {
+        "change": change,
+        "random": by_patches,
+        "difference": own,
+        "untrained": untrained,
+        "beyond": own - untrained,
+    }
     table = np.stack(list(columns.values()), axis=1)
     means = table.mean(axis=0).tolist()
     samples = np.zeros((1, len(columns)))
@@ -345,7 +352,7 @@ def by_landmarks(
 def regions(context: Context, faces: FacePoints, chosen: Sequence[int] = ()) -> tuple[dict[str, Any], Arrays]:
     """The loss of the true and the predicted class's probability with each part, by class, beside random patches.
 
-    `layers` and `twin_seeds` are those of `first_layers`.
+    `layers` are those of `first_layers`.
     `n` counts the rows whose points can be a face's, of which `parts` speaks; the other `fallback` rows are in
     `fallback_parts`, by the mean shape. `sd` is the blur's, in pixels. Arrays: `images` uint8 (m, 1 + parts, c, s, s),
     chosen rows (positions; else the typical ones) as they are and without each part; `masks` bool (parts, s, s) of the
@@ -364,7 +371,7 @@ def regions(context: Context, faces: FacePoints, chosen: Sequence[int] = ()) -> 
         "patches": PATCHES,
         "seed": 0,
         "probability": _probability(found.whole[known], context.labels[known], classes),
-        **first_layers(context, faces.points, known),
+        "layers": first_layers(context, faces.points, known),
         "parts": summarize(_rows(found, known), context.labels[known], classes),
         "fallback_parts": [
             entry for entry in summarize(_rows(found, ~known), context.labels[~known], classes) if entry["class"] == ALL

@@ -160,7 +160,7 @@ def _regions(result: Result) -> Said:
         words.append(
             "What the first convolutions answer to is told by how far their maps change with the same blurs, as a "
             "share of their length. Any filter answers to edges, and eyes and mouth have many: beside them stands the "
-            f"mean of {len(result['twin_seeds'])} twins with random weights. The last column is what training added."
+            "same model with the random weights of its seed. The last column is what training added to these."
         )
     tables += [
         CellTable(
@@ -181,12 +181,12 @@ _CHANGES = (
     "by random patches",
     "difference",
     "difference with random weights",
-    "more than with random weights",
+    "more than with these",
 )
 
 
 def _changed(entry: Result) -> list[Cell]:
-    columns = ("change", "random", "difference", "twins", "beyond")
+    columns = ("change", "random", "difference", "untrained", "beyond")
     return [
         (entry["part"],),
         (f"{entry['n']:,}",),

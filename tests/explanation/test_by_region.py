@@ -192,33 +192,32 @@ def test_first_layers_are_asked_by_how_far_their_maps_change(context: Context) -
     ]
     expected = ((maps[1] - maps[0]).norm() / maps[0].norm()).item()
     assert found[0, 7, 1, 0] == pytest.approx(expected, rel=1e-5)
-    asked = first_layers(context, points, np.ones(len(context), np.bool_))
-    (layer,) = asked["layers"]
-    assert (layer["name"], len(asked["twin_seeds"])) == ("edges", 3)
+    (layer,) = first_layers(context, points, np.ones(len(context), np.bool_))
+    assert layer["name"] == "edges"
     assert [entry["part"] for entry in layer["parts"]] == list(PARTS)
     eyes = layer["parts"][1]
     assert eyes["n"] == 20
     assert eyes["change"] == pytest.approx(found[0, :, 1, 0].mean())
     assert eyes["difference"] == pytest.approx((found[0, :, 1, 0] - found[0, :, 1, 1]).mean())
-    # Eyes have more edges than other skin; but this layer was never trained, and its twins are just like it.
+    # Eyes have more edges than other skin; but this layer was never trained.
     assert eyes["difference_interval"][0] > 0
-    assert eyes["twins"] == pytest.approx(eyes["difference"])
-    assert eyes["beyond"] == pytest.approx(0, abs=1e-9)
+    assert eyes["untrained"] == pytest.approx(eyes["difference"])
+    assert (eyes["beyond"], eyes["beyond_interval"]) == (0, [0, 0])
 
 
-def test_a_layer_that_sees_less_of_a_part_than_random_weights_is_found_out(context: Context) -> None:
+def test_a_layer_that_has_learned_to_see_less_of_a_part_is_found_out(context: Context) -> None:
     points = face_points(context.dataset, context.rows, None).points
     edges = context.network.model.edges
     before = edges.weight.detach().clone()
     with torch.no_grad():
         edges.weight.fill_(1 / edges.weight[0].numel())  # Only the brightness is left.
     try:
-        (layer,) = first_layers(context, points, np.ones(len(context), np.bool_))["layers"]
+        (layer,) = first_layers(context, points, np.ones(len(context), np.bool_))
     finally:
         with torch.no_grad():
             edges.weight.copy_(before)
     mouth = layer["parts"][3]
-    assert mouth["beyond"] == pytest.approx(mouth["difference"] - mouth["twins"])
+    assert mouth["beyond"] == pytest.approx(mouth["difference"] - mouth["untrained"])
     # A layer that sees brightness alone loses less with a blurred mouth than one that sees edges.
     assert mouth["beyond_interval"][1] < 0
 
