@@ -2,9 +2,14 @@
 
 Any blurred spot disturbs a model. So each part stands beside random patches of the same area inside the same face, and
 what counts is the difference.
+
+The model's first two convolutions are asked too: by how much what they give changes. Any filter answers to edges, and
+eyes and mouth have many; so the same model with the random weights of its seed stands beside it. Those of other seeds
+wouldn't do: two random nets differ in this too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -12,12 +17,16 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from mien.experiment.building import build_model
 from mien.explanation.context import Context
 from mien.explanation.face_points import FacePoints, face_points, outline
+from mien.explanation.layers import heard, map_layers
 from mien.explanation.rows import RULE, probabilities_of, row_facts, typical_rows
 from mien.explanation.storage import Arrays
 from mien.faces.ibug import GROUPS
+from mien.inference.network import Network
 from mien.intervals import Values, percentile_interval, resampled_means
 from mien.landmarks.predict import open_landmarker
 from mien.progress import progress
@@ -136,34 +145,86 @@ def losses(context: Context, points: Points, seed: int = 0) -> Losses:
 
     Probabilities are those of a user, by the run's temperature. A row in which the image has nothing of a part has NaN.
     """
-    random = np.random.default_rng(seed)
-    n, size, parts = len(context), context.images.shape[-1], len(PARTS)
+    n, parts = len(context), len(PARTS)
     found = Losses(
         *(np.full(shape, np.nan) for shape in ((n, parts, 2), (n, parts, 2), (n, parts), (n, parts), (n, 2)))
     )
-    with progress(f"regions of {context.run.name}", n) as advance:
-        for start in range(0, n, _ROWS):
-            places = range(start, min(start + _ROWS, n))
-            made = [_variants(context.images[place], points[place], size, random) for place in places]
-            shown = np.concatenate([images for images, _, _ in made])
-            given = context.network.probabilities(context.pixels(shown), context.temperature or 1.0)
-            every = given.cpu().numpy().astype(np.float64)
-            every = every.reshape(len(made), 1 + parts * (1 + PATCHES), -1)
-            for place, row, (_, areas, there) in zip(places, every, made, strict=True):
-                said = row[:, [context.labels[place], context.predicted[place]]]
-                drop = (said[0] - said[1:]).reshape(parts, 1 + PATCHES, 2)
-                found.whole[place] = said[0]
-                found.part[place, there] = drop[there, 0]
-                found.patch[place, there] = drop[there, 1:].mean(axis=1)
-                found.area[place, there] = areas[there, 0]
-                found.patch_area[place, there] = areas[there, 1:].mean(axis=1)
-            advance(len(made))
+    for places, made in _batches(context, points, seed, f"regions of {context.run.name}"):
+        shown = np.concatenate([images for images, _, _ in made])
+        given = context.network.probabilities(context.pixels(shown), context.temperature or 1.0)
+        every = given.cpu().numpy().astype(np.float64)
+        every = every.reshape(len(made), 1 + parts * (1 + PATCHES), -1)
+        for place, row, (_, areas, there) in zip(places, every, made, strict=True):
+            said = row[:, [context.labels[place], context.predicted[place]]]
+            drop = (said[0] - said[1:]).reshape(parts, 1 + PATCHES, 2)
+            found.whole[place] = said[0]
+            found.part[place, there] = drop[there, 0]
+            found.patch[place, there] = drop[there, 1:].mean(axis=1)
+            found.area[place, there] = areas[there, 0]
+            found.patch_area[place, there] = areas[there, 1:].mean(axis=1)
     return found
 
 
-def _variants(
-    image: npt.NDArray[np.uint8], points: Points, size: int, random: np.random.Generator
-) -> tuple[Masks, Values, Bools]:
+def changes(
+    context: Context, points: Points, networks: Sequence[Network], layers: Sequence[str], seed: int = 0
+) -> Values:
+    """By how much what layers give changes without each part, (networks, layers, n, parts, 2), by points (n, 68, 2).
+
+    The last axis is a part, and the mean of its random patches: those of `losses` with that seed. A change is the
+    Euclidean length of the difference of a layer's maps, as a share of the length of the maps of the whole image. A row
+    in which the image has nothing of a part has NaN.
+    """
+    parts = len(PARTS)
+    found = np.full((len(networks), len(layers), len(context), parts, 2), np.nan)
+    for places, made in _batches(context, points, seed, f"first layers of {context.run.name}"):
+        pixels = context.pixels(np.concatenate([images for images, _, _ in made]))
+        for number, network in enumerate(networks):
+            for layer, maps in enumerate(_given(network, layers, pixels)):
+                maps = maps.reshape(len(made), 1 + parts * (1 + PATCHES), -1)
+                length = maps[:, 0].norm(dim=1).clamp(min=torch.finfo(maps.dtype).tiny)
+                apart = (maps[:, 1:] - maps[:, :1]).norm(dim=2) / length[:, None]
+                every = apart.cpu().numpy().astype(np.float64).reshape(len(made), parts, 1 + PATCHES)
+                for place, row, (_, _, there) in zip(places, every, made, strict=True):
+                    found[number, layer, place, there, 0] = row[there, 0]
+                    found[number, layer, place, there, 1] = row[there, 1:].mean(axis=1)
+    return found
+
+
+class _HeardError(Exception):
+    """All layers that are wanted have spoken."""
+
+
+@torch.inference_mode()
+def _given(network: Network, layers: Sequence[str], pixels: torch.Tensor) -> list[torch.Tensor]:
+    """What layers give at their first call, float32, where the network is; what comes after them isn't computed."""
+    found: dict[str, torch.Tensor] = {}
+
+    def hear(name: str, _: Any, output: Any) -> None:
+        # A ReLU that works in place would change it afterwards.
+        found.setdefault(name, output.float().clone())
+        if len(found) == len(layers):
+            raise _HeardError
+
+    with heard(network.model, layers, hear), suppress(_HeardError):
+        network(pixels)
+    return [found[name] for name in layers]
+
+
+Variants = tuple[Masks, Values, Bools]
+
+
+def _batches(context: Context, points: Points, seed: int, what: str) -> Iterator[tuple[range, list[Variants]]]:
+    """The places of a few rows at a time, with the variants of each; the same seed gives the same ones."""
+    random = np.random.default_rng(seed)
+    n, size = len(context), context.images.shape[-1]
+    with progress(what, n) as advance:
+        for start in range(0, n, _ROWS):
+            places = range(start, min(start + _ROWS, n))
+            yield places, [_variants(context.images[place], points[place], size, random) for place in places]
+            advance(len(places))
+
+
+def _variants(image: npt.NDArray[np.uint8], points: Points, size: int, random: np.random.Generator) -> Variants:
     """An image as it is, and for each part without it and without its random patches; areas; which parts are there."""
     masks, face = part_masks(points, size)
     shown = []
@@ -225,6 +286,56 @@ def _entry(part: str, label: str, table: Values, samples: Values, areas: Values)
     return {"part": part, "class": label, "n": len(table), "area": area, **true, "predicted": predicted}
 
 
+def first_layers(context: Context, points: Points, rows: Bools) -> list[dict[str, Any]]:
+    """What the first two convolutions answer to, over those `rows`: for each layer `name` and `parts`.
+
+    Of each part `change` and `random`, that by random patches; their `difference`; `untrained`, the same difference
+    with the random weights of the run's seed, which are those before a training that began from none; and how far the
+    model's goes `beyond` it. Each has the 95 % percentile interval over rows that are drawn class by class. A model
+    without convolutions has no layers.
+    """
+    found = [one.name for one in map_layers(context.network.model, context.inputs([0])) if one.convolution][:2]
+    if not found:
+        return []
+    fresh = build_model(context.run.experiment, context.names).to(context.device)
+    networks = [context.network, Network(fresh, context.network.preprocess).eval()]
+    every = changes(context, points, networks, found)[:, :, rows]
+    labels = context.labels[rows]
+    return [
+        {
+            "name": name,
+            "parts": [
+                _change(part, of[:, there, number], labels[there])
+                for number, part in enumerate(PARTS)
+                if (there := np.isfinite(of[0, :, number, 0])).any()
+            ],
+        }
+        for name, of in zip(found, np.moveaxis(every, 1, 0), strict=True)
+    ]
+
+
+def _change(part: str, of: Values, labels: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """The means over rows of a part's changes (2, rows, 2), of the model and of the same without training."""
+    (change, by_patches), (own, untrained) = of[0].T, of[..., 0] - of[..., 1]
+    columns = {
+        "change": change,
+        "random": by_patches,
+        "difference": own,
+        "untrained": untrained,
+        "beyond": own - untrained,
+    }
+    table = np.stack(list(columns.values()), axis=1)
+    means = table.mean(axis=0).tolist()
+    samples = np.zeros((1, len(columns)))
+    for label in np.unique(labels):
+        here = labels == label
+        samples = samples + resampled_means(table[here], seed=int(label)) * here.mean()
+    entry: dict[str, Any] = {"part": part, "n": len(table)}
+    for name, mean, column in zip(columns, means, samples.T, strict=True):
+        entry |= {name: mean, f"{name}_interval": list(percentile_interval(column, mean))}
+    return entry
+
+
 @register("explanation", "regions")
 def by_landmarks(
     context: Context, chosen: Sequence[int], workspace: Workspace, landmarks: str | None
@@ -241,6 +352,7 @@ def by_landmarks(
 def regions(context: Context, faces: FacePoints, chosen: Sequence[int] = ()) -> tuple[dict[str, Any], Arrays]:
     """The loss of the true and the predicted class's probability with each part, by class, beside random patches.
 
+    `layers` are those of `first_layers`.
     `n` counts the rows whose points can be a face's, of which `parts` speaks; the other `fallback` rows are in
     `fallback_parts`, by the mean shape. `sd` is the blur's, in pixels. Arrays: `images` uint8 (m, 1 + parts, c, s, s),
     chosen rows (positions; else the typical ones) as they are and without each part; `masks` bool (parts, s, s) of the
@@ -250,7 +362,7 @@ def regions(context: Context, faces: FacePoints, chosen: Sequence[int] = ()) -> 
     known = ~faces.fallback
     classes = context.names.classes
     size = context.images.shape[-1]
-    result = {
+    result: dict[str, Any] = {
         **context.about,
         "n": int(known.sum()),
         "fallback": int(faces.fallback.sum()),
@@ -259,6 +371,7 @@ def regions(context: Context, faces: FacePoints, chosen: Sequence[int] = ()) -> 
         "patches": PATCHES,
         "seed": 0,
         "probability": _probability(found.whole[known], context.labels[known], classes),
+        "layers": first_layers(context, faces.points, known),
         "parts": summarize(_rows(found, known), context.labels[known], classes),
         "fallback_parts": [
             entry for entry in summarize(_rows(found, ~known), context.labels[~known], classes) if entry["class"] == ALL

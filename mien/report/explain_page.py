@@ -155,7 +155,43 @@ def _regions(result: Result) -> Said:
         )
         if entries
     ]
+    layers = result.get("layers", [])  # A run of an older mien has none.
+    if any(layer["parts"] for layer in layers):
+        words.append(
+            "What the first convolutions answer to is told by how far their maps change with the same blurs, as a "
+            "share of their length. Any filter answers to edges, and eyes and mouth have many: beside them stands the "
+            "same model with the random weights of its seed. The last column is what training added to these."
+        )
+    tables += [
+        CellTable(
+            f"Change of what {layer['name']} gives by part, all classes, with 95 % intervals",
+            _CHANGES,
+            [_changed(entry) for entry in layer["parts"]],
+        )
+        for layer in layers
+        if layer["parts"]
+    ]
     return words, tables
+
+
+_CHANGES = (
+    "part",
+    "n",
+    "changed",
+    "by random patches",
+    "difference",
+    "difference with random weights",
+    "more than with these",
+)
+
+
+def _changed(entry: Result) -> list[Cell]:
+    columns = ("change", "random", "difference", "untrained", "beyond")
+    return [
+        (entry["part"],),
+        (f"{entry['n']:,}",),
+        *(_estimate(entry[name], entry[f"{name}_interval"]) for name in columns),
+    ]
 
 
 _PARTS = ("part", "n", "area", "lost", "lost by random patches", "difference")

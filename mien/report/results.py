@@ -111,7 +111,8 @@ def report_table(prefix: str, results: Path) -> str:
             f"n = {of['official']['n']:,}:\n\n"
             + _table(("model", "claimed", "as it measured, **contaminated**", *_HONEST), claimed)
             + "\nIts conclusions, each tested on images that no run was trained on; differences are of accuracy (in "
-            "the last of the true class's probability), with 95 % intervals:\n\n" + "".join(verdicts)
+            "the last of the true class's probability, or of what a layer gives), with 95 % intervals:\n\n"
+            + "".join(verdicts)
         )
     return text
 

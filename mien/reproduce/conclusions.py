@@ -128,9 +128,10 @@ CLAIMS = (
         "regions",
         "The first layers look at eyes and mouth",
         "How much of the true class's probability CNN 1 loses when eyes, or mouth, are blurred out, less what it loses "
-        "by random patches of equal size in the same face. This asks the whole net. What its first layers answer to by "
-        "themselves is shown by figures alone, so of them nothing is concluded. Intervals are over images (bootstrap); "
-        "there is no p.",
+        "by random patches of equal size in the same face: that asks the whole net. Its first layers are asked by how "
+        "much that changes what they give, as a share of its size, again less what random patches change; and whether "
+        "it is more than before training, since any filter answers to edges, and eyes and mouth have many. Without "
+        "these numbers nothing is concluded of the first layers. Intervals are over images (bootstrap); there is no p.",
     ),
 )
 
@@ -151,7 +152,7 @@ class Judged(NamedTuple):
 
 
 def conclusions(workspace: Workspace, plan: Sequence[Planned]) -> list[dict[str, Any]]:
-    """For each claim `key`, `text`, `said`, `verdict`, `because`, `differences` and `missing`.
+    """For each claim `key`, `text`, `said`, `verdict`, `differences` and `missing`; `told` adds `because`.
 
     A difference has `what`, `way`, `n`, `on`, `difference`, `interval`, `p`, `p_holm` (None where there is none) and
     `verdict`; `seeds` are the numbers of runs of both sides. `missing` says in words what a test lacks.
@@ -165,16 +166,26 @@ def conclusions(workspace: Workspace, plan: Sequence[Planned]) -> list[dict[str,
     found = []
     for claim in CLAIMS:
         judged = special[claim.key]() if claim.key in special else _by_pairs(workspace, plan, claim.pairs, spread)
-        one = {
-            "key": claim.key,
-            "text": claim.text,
-            "said": claim.said,
-            "verdict": judged.verdict,
-            "differences": judged.pairs,
-            "missing": judged.missing,
-        }
-        found.append({**one, "because": because(one)})
+        found.append(
+            {
+                "key": claim.key,
+                "text": claim.text,
+                "said": claim.said,
+                "verdict": judged.verdict,
+                "differences": judged.pairs,
+                "missing": judged.missing,
+            }
+        )
     return found
+
+
+def told(found: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Conclusions of `conclusions`, perhaps of an older mien, in today's words: `text`, `said` and `because`."""
+    by_key = {claim.key: claim for claim in CLAIMS}
+    return [
+        {**one, "text": by_key[one["key"]].text, "said": by_key[one["key"]].said, "because": because(one, parts)}
+        for one in found
+    ]
 
 
 def verdict(way: Way, difference: float, interval: Sequence[float], p: float | None) -> Verdict:
@@ -210,8 +221,11 @@ def overall(verdicts: Sequence[Verdict], complete: bool) -> Verdict:
     return "holds" if complete and verdicts and set(verdicts) == {"holds"} else "can't be told"
 
 
-def because(one: Mapping[str, Any]) -> str:
+def because(one: Mapping[str, Any], parts: Sequence[Mapping[str, Any]] = ()) -> str:
     """Why a conclusion of `conclusions` has its verdict: the differences that decide it, with their intervals.
+
+    `parts` are those of `scores.gather`: where the nets compared aren't the report's, or one of them was hardly
+    trained, the reason says so.
 
     >>> of = {"what": "B − A", "way": "same", "difference": 0.0, "interval": [-0.01, 0.01], "verdict": "holds"}
     >>> because({"key": "kernels", "verdict": "holds", "differences": [of]})
@@ -219,23 +233,70 @@ def because(one: Mapping[str, Any]) -> str:
     """
     if not one["differences"]:
         return "nothing is measured yet"
+    if one["key"] == "regions":
+        return _of_regions(one["differences"])
     found: dict[str, list[str]] = {}
     # What decides stands first.
     for of in sorted(one["differences"], key=lambda of: of["verdict"] != one["verdict"]):
-        told = f"{of['what']} {with_interval(of['difference'], of['interval'], '+.3f')}"
-        found.setdefault(_phrase(of), []).append(told)
-    if one["key"] == "regions":
-        net = all(of["verdict"] == "holds" for of in one["differences"])
-        numbers = ", ".join(told for those in found.values() for told in those)
-        whole = "the net as a whole does" if net else "the net as a whole isn't shown to do so"
-        return f"{whole} ({numbers}); its first layers by themselves aren't measured"
+        found.setdefault(_phrase(of), []).append(_numbers(of))
     told = "; ".join(f"{phrase}: {', '.join(those)}" for phrase, those in found.items())
-    if unlike := next(claim.unlike for claim in CLAIMS if claim.key == one["key"]):
-        told += f"; {unlike}"
+    claim = next(claim for claim in CLAIMS if claim.key == one["key"])
+    by_name = {part["name"]: part for part in parts}
+    caveats = [claim.unlike] if claim.unlike else []
+    if claim.key == "pretrained" and not any("GoogLeNet" in of["what"] for of in one["differences"]):
+        caveats.append("the report's own pre-trained net, GoogLeNet, isn't among these")
+    for name in dict.fromkeys(name for pair in claim.pairs for name in (pair.a, pair.b)):
+        if ended := ended_early(name, by_name):
+            caveats.append(f"{_title(name)}, {ended}")
+    told = "; ".join([told, *caveats])
     if one["key"] == "epochs" and one["verdict"] == "does not hold":
         later = one["differences"][1]["verdict"] == "does not hold"
         return f"{'it still changes after that' if later else 'it flattens earlier'}; {told}"
     return told
+
+
+def _numbers(of: Mapping[str, Any]) -> str:
+    return f"{of['what']} {with_interval(of['difference'], of['interval'], '+.3f')}"
+
+
+def _of_regions(differences: Sequence[Mapping[str, Any]]) -> str:
+    """What is told of the net, and of its first layers where these were measured."""
+    net = [of for of in differences if not of.get("layer")]
+    whole = "the net as a whole does" if _all_hold(net) else "the net as a whole isn't shown to do so"
+    whole += f" ({_listed(net)})"
+    layers = [of for of in differences if of.get("layer")]
+    if not layers:
+        return f"{whole}; its first layers by themselves aren't measured"
+    plain = [of for of in layers if not of["beyond_untrained"]]
+    beyond = [of for of in layers if of["beyond_untrained"]]
+    if not _all_hold(plain):
+        shown = "its first layers aren't shown to answer to both more than to random patches"
+        return f"{shown} ({_listed(plain)}); {whole}"
+    more = "and do so more than before training"
+    if any(of["verdict"] == "does not hold" for of in beyond):
+        more = "but not all of it more than before training: in part less"
+    elif not _all_hold(beyond):
+        more = "but that training made it more isn't shown for each"
+    return f"its first layers answer to both more than to random patches, {more} ({_listed(beyond)}); {whole}"
+
+
+def _all_hold(differences: Sequence[Mapping[str, Any]]) -> bool:
+    return all(of["verdict"] == "holds" for of in differences)
+
+
+def _listed(differences: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(map(_numbers, differences))
+
+
+def ended_early(name: str, by_name: Mapping[str, Mapping[str, Any]]) -> str:
+    """In words that a "long" part of `scores.gather` was trained for fewer epochs than the one it is to outlast.
+
+    Empty for other parts, and where it went on for longer.
+    """
+    long, short = (by_name.get(one, {"runs": []})["runs"] for one in (name, name.removesuffix("-long")))
+    if not long or not short or long[0]["epochs"] >= short[0]["epochs"]:
+        return ""
+    return f"stopped improving early, so it was trained for {long[0]['epochs']} epochs, not {short[0]['epochs']}"
 
 
 def _phrase(of: Mapping[str, Any]) -> str:
@@ -382,9 +443,10 @@ def over_runs(values: Any) -> Estimate:
 
 
 def _regions(plan: Sequence[Planned]) -> Judged:
-    """Whether the first explained CNN 1 loses more without eyes, and without the mouth, than without random patches.
+    """Whether CNN 1, in the first run that was explained, answers to eyes and to the mouth more than to random patches.
 
-    That is of the whole net, so of its first layers, which the conclusion is about, nothing can be told.
+    The conclusion is about its first two convolutions. Where only the whole net was looked at, by an older mien, it
+    can't be told.
     """
     runs = [one.run for one in plan if one.part.name == "cnn1" and one.state == "finished" and one.run is not None]
     file = next((path for run in runs if (path := run.folder / "explain" / "regions.json").is_file()), None)
@@ -392,23 +454,38 @@ def _regions(plan: Sequence[Planned]) -> Judged:
         asked = f"mien explain {runs[0].name} regions" if runs else "train CNN 1, then mien explain cnn1 regions"
         return Judged("can't be told", [], [f"Nobody has looked yet: {asked}."])
     content: Mapping[str, Any] = read_json(file)
+    on = f"{content['split']} ({content['role']} role), seed {', '.join(map(str, content['seeds']))}"
     parts = {one["part"]: one for one in content["parts"] if one["class"] == "all"}
     pairs: list[dict[str, Any]] = []
     for name in ("eyes", "mouth"):
         if (of := parts.get(name)) is None:
             return Judged("can't be told", pairs, [f"No {name} among the regions."])
-        pairs.append(
-            {
-                "what": f"{name} − random patch",
-                "way": "better",
-                "n": of["n"],
-                "on": f"{content['split']} ({content['role']} role), seed {', '.join(map(str, content['seeds']))}",
-                "difference": of["difference"],
-                "interval": list(of["difference_interval"]),
-                "p": None,
-                "p_holm": None,
-                "seeds": None,
-                "verdict": verdict("better", of["difference"], of["difference_interval"], None),
-            }
-        )
-    return Judged("can't be told", pairs, [])
+        what = f"{name} − random patch"
+        decided = verdict("better", of["difference"], of["difference_interval"], None)
+        pairs.append(_region(what, of["n"], on, of["difference"], of["difference_interval"], decided))
+    layers = [
+        _of_layer(number, layer["name"], of, beyond, on)
+        for beyond in (False, True)
+        for number, layer in zip(("first", "second"), content.get("layers", []), strict=False)
+        for of in layer["parts"]
+        if of["part"] in ("eyes", "mouth")
+    ]
+    decided = overall([one["verdict"] for one in layers], complete=True)
+    return Judged(decided, [*layers, *pairs], [])
+
+
+def _of_layer(number: str, layer: str, of: Mapping[str, Any], beyond: bool, on: str) -> dict[str, Any]:
+    """How much more a layer's answer changes without a part than without random patches, or `beyond` the untrained's.
+
+    `MARGIN` is one of accuracy, so only an interval that leaves out 0 decides.
+    """
+    value, interval = (of[f"{'beyond' if beyond else 'difference'}{end}"] for end in ("", "_interval"))
+    decided: Verdict = "can't be told" if interval[0] <= 0 <= interval[1] else "holds" if value > 0 else "does not hold"
+    what = f"{of['part']} − random patch in the {number} convolution"
+    what += ", more than before training" if beyond else ""
+    return {**_region(what, of["n"], on, value, interval, decided), "layer": layer, "beyond_untrained": beyond}
+
+
+def _region(what: str, n: int, on: str, value: float, interval: Sequence[float], decided: Verdict) -> dict[str, Any]:
+    about = {"what": what, "way": "better", "n": n, "on": on, "difference": value, "interval": list(interval)}
+    return {**about, "p": None, "p_holm": None, "seeds": None, "verdict": decided}

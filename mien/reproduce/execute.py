@@ -88,7 +88,12 @@ def _measured(planned: Planned, run: Run, command: Sequence[str]) -> None:
 
 
 def _explained(workspace: Workspace, run: Run, command: Sequence[str]) -> None:
-    """What the report shows and says of a net's inside, as `mien explain` makes it; what is stored isn't made again."""
-    if wanted := [name for name in SHOWN if read(run, name) is None]:
+    """What the report shows and says of a net's inside, as `mien explain` makes it; what is stored isn't made again.
+
+    Regions of an older mien, which didn't ask the first layers, are.
+    """
+    stored = {name: read(run, name) for name in SHOWN}
+    wanted = [name for name, of in stored.items() if of is None or (name == "regions" and "layers" not in of[0])]
+    if wanted:
         with sealing(run):
             explain(workspace, run, wanted, command=command)

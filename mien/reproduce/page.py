@@ -1,6 +1,7 @@
 """The page of a reproduction, as README.md and as one file of HTML: claims, verdicts, tables and figures."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ from mien.intervals import percent
 from mien.report.rendering import render
 from mien.report.wording import spoken
 from mien.reproduce.conclusions import RULE
-from mien.reproduce.figures import PaperFigure
+from mien.reproduce.figures import PaperFigure, published_exam
 from mien.reproduce.formats import PaperTable
 from mien.reproduce.paper import REPORT, SOURCE, TRAINED_ON, VALIDATION
 from mien.reproduce.tables import missing
@@ -81,6 +82,27 @@ def titled(number: int, one: Mapping[str, Any]) -> str:
 
 # What a reader may not know, in the order of the page.
 WORDS = (
+    (
+        "CNN 1 to 4",
+        "the report's own small convolutional networks, which look at an image by layers of small filters (their side "
+        "is the kernel size) and answer by fully connected layers; table 2 says of what size.",
+    ),
+    (
+        "GoogLeNet, MobileNetV2",
+        "two larger published networks. The report has the first; the second is here since its ImageNet weights were "
+        "at hand.",
+    ),
+    (
+        "start weights: random, ImageNet's",
+        "where a training begins: from nothing, or from a network that has learned to tell the things on the photos of "
+        "ImageNet, a large public set (“pre-trained”).",
+    ),
+    (
+        "full image, face set, mouth set",
+        "FER2013's images as they are; cut to the face; cut to the lips. “GoogLeNet on faces” is trained and measured "
+        "on the second.",
+    ),
+    ("epoch", "one pass of the training over all the images that it learns from."),
     ("Training, PublicTest, PrivateTest", "the three parts of FER2013: 28,709, 3,589 and 3,589 images."),
     (
         "fit, choose, report",
@@ -127,7 +149,16 @@ WORDS = (
         "the numbers show what the report concludes; they show that it isn't so; they are too unsure for either. The "
         "last is no finding against the report.",
     ),
-    ("long", "GoogLeNets that are trained until accuracy on PublicTest no longer improves, not for a fixed 10 epochs."),
+    (
+        "long",
+        "GoogLeNets that are trained until 5 epochs bring no better accuracy on PublicTest, not for a fixed 10 epochs. "
+        "Where it improves early and then no more, that is fewer than 10. The weights of the best epoch are kept.",
+    ),
+    (
+        "random patch",
+        "a spot of the same size somewhere else in the same face. To blur anything costs a network something; what "
+        "counts is what it costs more.",
+    ),
     ("NME", "the mean distance of 68 points from where they should be, in % of the distance of the outer eye corners."),
 )
 
@@ -202,6 +233,7 @@ def _opening(page: Page) -> Iterator[Block]:
         "them right. This page trains the same networks again from its description and asks two things: what do they "
         "score, and which of the report's conclusions hold?",
     )
+    yield Block("text", _answer(page))
     finished = sum(len(part["runs"]) for part in page.parts)
     absent = sum(len(part["missing"]) for part in page.parts)
     if absent:
@@ -212,7 +244,31 @@ def _opening(page: Page) -> Iterator[Block]:
         )
 
 
+def _answer(page: Page) -> str:
+    """What the page finds, in two sentences."""
+    claims = [part for part in page.parts if part["runs"] and part["claimed"] is not None]
+    given = Counter(one["verdict"] for one in page.conclusions)
+    holds, fails, open_ = (given[name] for name in MARKS)
+    counts = (
+        f"Of its {len(page.conclusions)} conclusions, {holds} {'holds' if holds == 1 else 'hold'}, {fails} "
+        f"{'does' if fails == 1 else 'do'} not, and of {open_} it can't be told."
+    )
+    if not claims:
+        return f"In short: nothing is measured yet. {counts}"
+    ours = [part["runs"][0]["official"]["accuracy"] for part in claims]
+    theirs = [part["claimed"]["accuracy"] for part in claims]
+    return (
+        f"In short: where the report claims {_range(theirs)} right answers, networks of the same kinds give "
+        f"{_range(ours)} on photos that none of them was trained on (PrivateTest). {counts}"
+    )
+
+
+def _range(values: Sequence[float]) -> str:
+    return " to ".join(dict.fromkeys(percent(end) for end in (min(values), max(values))))
+
+
 def _why(page: Page) -> Iterator[Block]:
+    exam = published_exam()
     yield Block("heading", "Why .87 becomes .5")
     if "why" in page.figures:
         yield Block("picture", page.figures["why"])
@@ -222,7 +278,8 @@ def _why(page: Page) -> Iterator[Block]:
         "the homework gets a good mark, and may still be lost at the ninth, the only one that shows what was learned. "
         f"The report measured on {VALIDATION:,} images that it called validation. {TRAINED_ON:,} of these, eight of "
         "nine, are the very images that its networks were trained on. On the others, FER2013's PrivateTest, the "
-        "answers that its authors stored are right for about half.",
+        f"answers that its authors stored are right for about half: GoogLeNet's for {exam.new:.2f}. The report claims "
+        f"{exam.both:.2f} of all together; so of those trained on it must have been {exam.seen:.2f}.",
     )
     yield Block("table", page.tables["overview"])
     ours = next((part for part in page.parts if part["runs"] and part["claimed"] is not None), None)
@@ -245,8 +302,10 @@ def _conclusions(page: Page) -> Iterator[Block]:
     yield Block("verdicts", page.conclusions)
     yield Block(
         "text",
-        "Numbers are differences of accuracy on PrivateTest (in 4 on PublicTest; in 7 of the true class's probability "
-        "there), with 95 % intervals.",
+        "Numbers are differences of accuracy on PrivateTest (in 4 on PublicTest; in 7, there too, of the true class's "
+        "probability or of what a layer gives), with 95 % intervals. “A − B” above 0 means that A is better. Where "
+        "several differences are tested for one conclusion, an interval may leave out 0 by chance; so the verdict goes "
+        "by “p by Holm”, which counts them all.",
     )
     yield Block("details", ("How a verdict is reached", [Block("text", RULE)]))
     for number, one in enumerate(page.conclusions, start=1):
@@ -310,7 +369,7 @@ def _figures(page: Page) -> Iterator[Block]:
             )
     without = [f"{part['title']}: {missing(part)}" for part in page.parts if part["name"] not in shown]
     if without:
-        yield Block("text", f"No curves yet: {'; '.join(without)}.")
+        yield Block("text", f"No curves of {'; '.join(without)}.")
     for prefix, heading in FACES.items():
         yield Block("heading", heading, 3)
         yield from (Block("picture", picture) for key, picture in page.figures.items() if key.startswith(prefix))
@@ -323,6 +382,7 @@ def _ending(page: Page) -> Iterator[Block]:
     yield Block("table", page.tables["runs"])
     notes = dict.fromkeys(note for part in page.parts for run in part["runs"] for note in run["notes"])
     if notes:
+        yield Block("text", "What is written down of how the data sets were made:")
         yield Block("list", list(notes))
     yield Block("heading", "What the words mean")
     yield Block("words", WORDS)

@@ -1,5 +1,6 @@
 """The report's tables: its claims, scores measured as it did, and scores on images that no run was trained on."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from mien.intervals import percent
 from mien.metrics.classification import SCORES, brief_scores
 from mien.report.tables import heading
 from mien.report.wording import duration
+from mien.reproduce.conclusions import ended_early
 from mien.reproduce.formats import Cell, PaperTable, ScoreCell
 from mien.reproduce.paper import BY_CLASS, CLAIMED, CLAIMED_BY_CLASS, PRINTED_INPUT, PRINTED_LAYERS, REPORT
 
@@ -60,14 +62,19 @@ def overview(parts: Sequence[Mapping[str, Any]]) -> PaperTable:
     rows = [(part["title"], _start(part), _claimed(part, "accuracy"), *_cells(part, "accuracy")) for part in claims]
     note = "The report's GoogLeNet began from ImageNet's weights; what each of these began from stands in its row."
     columns = ("model", "start weights", "claimed", *_COLUMNS)
-    notes = (note, LONG, *_absent(claims), *_notes(claims))
+    notes = (note, _long(claims), *_absent(claims), *_notes(claims))
     return PaperTable("overview", "Accuracy: claimed, and obtained here", columns, rows, notes, 2)
 
 
-LONG = (
-    "“Long” GoogLeNets are trained until accuracy on PublicTest no longer improves, the others for the report's 10 "
-    "epochs."
-)
+def _long(parts: Sequence[Mapping[str, Any]]) -> str:
+    """What “long” means, and which of these ended early."""
+    text = (
+        "“Long” GoogLeNets are trained until accuracy on PublicTest no longer improves, the others for the report's 10 "
+        "epochs."
+    )
+    by_name = {part["name"]: part for part in parts}
+    early = [f"{part['title']}, {ended}" for part in parts if (ended := ended_early(part["name"], by_name))]
+    return f"{text} {'; '.join(early)}." if early else text
 
 
 def score_table(key: str, title: str, parts: Sequence[Mapping[str, Any]]) -> PaperTable:
@@ -120,9 +127,9 @@ def layer_table(architectures: Sequence[Mapping[str, Any]]) -> PaperTable:
             "model",
             "kernels",
             "into the first fully connected layer, printed",
-            "built here",
+            "into it, built here",
             "outputs of the fully connected layers, printed",
-            "built here ",
+            "outputs, built here",
             "parameters",
         ),
         rows,
@@ -148,7 +155,8 @@ def pretraining_table(parts: Sequence[Mapping[str, Any]]) -> PaperTable:
     for part in parts:
         run = next(iter(part["runs"]), None)
         more = tuple(_score(run and run["official"], key) for key in others)
-        rows.append((part["title"], _start(part), _epochs(run), *_cells(part, "accuracy"), *more))
+        start = _short(run["start"]) if run else NONE
+        rows.append((part["title"], start, _epochs(run), *_cells(part, "accuracy"), *more))
     columns = ("model", "start weights", "epochs", *_COLUMNS, *others.values())
     notes = (
         "48 px is the size of FER2013's images; at 96 px the same images are enlarged.",
@@ -195,10 +203,21 @@ def missing(part: Mapping[str, Any]) -> str:
     if one["state"] in ("running", "begun"):
         told = f"{told}, {one['epochs_done']} epochs done"
     if one["state"] in ("waits", "left out"):
-        return f"{told}: {one['why']}"
+        return f"{told}: {_plainly(one['why'])}"
     # What stands in the way of a new run is seen to by the command itself.
     failed = one["failed"] or (one["state"] == "begun" and one["why"])
-    return f"{told}; {one['why']}" if failed else str(told)
+    return f"{told}; {_plainly(one['why'])}" if failed else str(told)
+
+
+def _plainly(why: str) -> str:
+    """A reason without what a system said of it, which helps no reader of a page; reproduction.json keeps it.
+
+    >>> _plainly("start weights can't be downloaded (HTTP Error 404: Not Found)")
+    "start weights can't be downloaded"
+    >>> _plainly("it failed: OutOfMemoryError: CUDA out of memory")
+    'it failed'
+    """
+    return re.sub(r": \w*(Error|Exception|Interrupt)\b.*| \(.*\)$", "", why)
 
 
 # Under which name the report claims a score.
@@ -343,6 +362,7 @@ def points_table(part: Mapping[str, Any]) -> PaperTable:
             f"{of['dataset']}, n = {of['n']:,}; {run['epochs']} epochs, seed {run['seed']}. “Beyond 8 %” are the faces "
             "with a larger error than that. Brackets are 95 % intervals over the choice of faces."
         )
+        note += _against_mean_shape(of)
         if of["limits"]:
             note += f" These weights: {of['limits']}."
     return PaperTable(
@@ -352,6 +372,18 @@ def points_table(part: Mapping[str, Any]) -> PaperTable:
         rows,
         (note,) if note else (),
     )
+
+
+def _against_mean_shape(of: Mapping[str, Any]) -> str:
+    """Whether the points are any good: at which sizes they are nearer than the mean shape, which sees no image."""
+    low, high = of["mean_shape"]["interval"]["nme_outer_eyes"]
+    found: dict[str, list[str]] = {}
+    for size, one in of["sizes"].items():
+        nearest, farthest = one["interval"]["nme_outer_eyes"]
+        word = "nearer" if farthest < low else "farther off" if nearest > high else "not told apart from it"
+        found.setdefault(word, []).append(f"{size} px")
+    told = ", and ".join(f"{word} at {' and '.join(sizes)}" for word, sizes in found.items())
+    return f" Beside the mean shape, which is the same for every face and sees no image, this net is {told}."
 
 
 def made_table(parts: Sequence[Mapping[str, Any]]) -> PaperTable:
@@ -401,8 +433,8 @@ def verdict_table(conclusions: Sequence[Mapping[str, Any]]) -> PaperTable:
         ("conclusion", "verdict", "because"),
         rows,
         (
-            "Differences of accuracy (in 7: of the true class's probability), with 95 % intervals; what was compared, "
-            "on which images, and p stand with each conclusion.",
+            "Differences of accuracy (in 7: of the true class's probability, or of what a layer gives), with 95 % "
+            "intervals; what was compared, on which images, and p stand with each conclusion.",
         ),
         3,
     )
@@ -413,7 +445,7 @@ def difference_table(number: int, one: Mapping[str, Any]) -> PaperTable:
     rows: list[tuple[Cell, ...]] = [
         (
             of["what"],
-            {"better": "above 0", "same": "none"}[of["way"]],
+            {"better": "above 0", "same": "no difference"}[of["way"]],
             of["verdict"],
             ScoreCell(of["difference"], of["interval"], signed=True),
             _p(of["p"]),

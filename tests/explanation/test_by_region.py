@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull, Delaunay
@@ -19,6 +20,8 @@ from mien.explanation.by_region import (
     PATCHES,
     Losses,
     blurred,
+    changes,
+    first_layers,
     losses,
     part_masks,
     random_patch,
@@ -162,8 +165,6 @@ def test_a_model_that_looks_at_the_mouth_is_found_out(context: Context) -> None:
 
 
 def test_losses_are_what_the_model_says_of_the_blurred_image(context: Context) -> None:
-    import torch
-
     faces = face_points(context.dataset, context.rows, None)
     found = losses(context, faces.points)
     again = losses(context, faces.points)
@@ -178,6 +179,47 @@ def test_losses_are_what_the_model_says_of_the_blurred_image(context: Context) -
     ].numpy()
     np.testing.assert_allclose(found.part[7, 3], probability[0] - probability[1], atol=1e-6)
     np.testing.assert_allclose(found.whole[7], probability[0], atol=1e-6)
+
+
+def test_first_layers_are_asked_by_how_far_their_maps_change(context: Context) -> None:
+    points = face_points(context.dataset, context.rows, None).points
+    (found,) = changes(context, points, [context.network], ["edges"])
+    masks, _ = part_masks(points[7], 48)
+    image = context.images[7].astype(np.float32)
+    maps = [
+        context.network.model.edges(context.network.inputs(torch.from_numpy(one)))
+        for one in (image[None], blurred(image, masks[1:2])[0])
+    ]
+    expected = ((maps[1] - maps[0]).norm() / maps[0].norm()).item()
+    assert found[0, 7, 1, 0] == pytest.approx(expected, rel=1e-5)
+    (layer,) = first_layers(context, points, np.ones(len(context), np.bool_))
+    assert layer["name"] == "edges"
+    assert [entry["part"] for entry in layer["parts"]] == list(PARTS)
+    eyes = layer["parts"][1]
+    assert eyes["n"] == 20
+    assert eyes["change"] == pytest.approx(found[0, :, 1, 0].mean())
+    assert eyes["difference"] == pytest.approx((found[0, :, 1, 0] - found[0, :, 1, 1]).mean())
+    # Eyes have more edges than other skin; but this layer was never trained.
+    assert eyes["difference_interval"][0] > 0
+    assert eyes["untrained"] == pytest.approx(eyes["difference"])
+    assert (eyes["beyond"], eyes["beyond_interval"]) == (0, [0, 0])
+
+
+def test_a_layer_that_has_learned_to_see_less_of_a_part_is_found_out(context: Context) -> None:
+    points = face_points(context.dataset, context.rows, None).points
+    edges = context.network.model.edges
+    before = edges.weight.detach().clone()
+    with torch.no_grad():
+        edges.weight.fill_(1 / edges.weight[0].numel())  # Only the brightness is left.
+    try:
+        (layer,) = first_layers(context, points, np.ones(len(context), np.bool_))
+    finally:
+        with torch.no_grad():
+            edges.weight.copy_(before)
+    mouth = layer["parts"][3]
+    assert mouth["beyond"] == pytest.approx(mouth["difference"] - mouth["untrained"])
+    # A layer that sees brightness alone loses less with a blurred mouth than one that sees edges.
+    assert mouth["beyond_interval"][1] < 0
 
 
 def test_means_intervals_and_rows_without_a_part() -> None:

@@ -42,7 +42,7 @@ from mien.reproduce.paper import (
 )
 from mien.reproduce.plan import Planned
 from mien.reproduce.scores import architectures, by_class
-from mien.reproduce.tables import layer_table
+from mien.reproduce.tables import layer_table, missing
 from mien.runs.run import Run
 
 
@@ -264,7 +264,88 @@ def test_a_verdict_carries_its_reason(differences, verdict, said):
     assert because({"key": "kernels", "verdict": verdict, "differences": differences}) == said
     # Where the report's nets began from other weights, the reason says so.
     unlike = "; all of these began from random weights, the report's from ImageNet's" if differences else ""
-    assert because({"key": "face", "verdict": verdict, "differences": differences}) == said + unlike
+    face = {"key": "face", "verdict": verdict, "differences": differences}
+    assert because(face) == said + unlike
+    # And where one is hardly trained, that too.
+    parts = [
+        {"name": "googlenet-face", "runs": [{"epochs": 10}]},
+        {"name": "googlenet-face-long", "runs": [{"epochs": 7}]},
+        {"name": "googlenet", "runs": [{"epochs": 10}]},
+        {"name": "googlenet-long", "runs": [{"epochs": 20}]},
+    ]
+    early = "; GoogLeNet on faces, long, stopped improving early, so it was trained for 7 epochs, not 10"
+    assert because(face, parts) == (said + unlike + early if differences else said)
+
+
+def test_a_verdict_on_another_net_than_the_reports_says_so():
+    other = difference("better", 0.25, 0.2, 0.3, "holds", "MobileNetV2 − CNN 1")
+    own = difference("better", 0.25, 0.2, 0.3, "holds", "GoogLeNet − CNN 1")
+    told = because({"key": "pretrained", "verdict": "holds", "differences": [other]})
+    assert told == (
+        "a gain is shown: MobileNetV2 − CNN 1 +0.250 [+0.200, +0.300]; "
+        "the report's own pre-trained net, GoogLeNet, isn't among these"
+    )
+    assert "isn't among" not in because({"key": "pretrained", "verdict": "holds", "differences": [other, own]})
+
+
+@pytest.mark.parametrize(
+    ("plain", "beyond", "verdict", "said"),
+    [
+        (
+            0.1,
+            0.05,
+            "holds",
+            "its first layers answer to both more than to random patches, and do so more than before training (",
+        ),
+        (
+            0.1,
+            0.0,
+            "can't be told",
+            "its first layers answer to both more than to random patches, but that training made",
+        ),
+        (
+            0.1,
+            -0.05,
+            "does not hold",
+            "its first layers answer to both more than to random patches, but not all of it more",
+        ),
+        (-0.1, -0.05, "does not hold", "its first layers aren't shown to answer to both more than to random patches"),
+    ],
+)
+def test_first_layers_are_judged_by_what_they_answer_to(tmp_path, plain, beyond, verdict, said):
+    def of(part, **values):
+        ends = {f"{name}_interval": [value - 0.02, value + 0.02] for name, value in values.items()}
+        return {"part": part, "class": "all", "n": 12, **values, **ends}
+
+    content = {
+        "split": "PublicTest",
+        "role": "choose",
+        "seeds": [42],
+        "parts": [of(part, difference=0.1) for part in ("brows", "eyes", "mouth")],
+        "layers": [
+            {"name": name, "parts": [of(part, difference=plain, beyond=beyond) for part in ("nose", "eyes", "mouth")]}
+            for name in ("conv1", "conv2")
+        ],
+    }
+    write_json(tmp_path / "explain/regions.json", content)
+    judged = _regions([Planned(part_named("cnn1"), 42, "finished", run=Run(tmp_path))])
+    assert judged.verdict == verdict
+    assert [one["layer"] for one in judged.pairs if "layer" in one] == ["conv1", "conv1", "conv2", "conv2"] * 2
+    told = because({"key": "regions", "verdict": judged.verdict, "differences": judged.pairs})
+    assert told.startswith(said)
+    assert told.endswith(
+        "; the net as a whole does (eyes − random patch +0.100 [+0.080, +0.120], "
+        "mouth − random patch +0.100 [+0.080, +0.120])"
+    )
+
+
+def test_what_a_system_said_is_no_reason_on_a_page():
+    one = {"state": "left out", "why": "start weights can't be downloaded (HTTP Error 404: Not Found)"}
+    assert missing({"missing": [one]}) == "left out: start weights can't be downloaded"
+    one = {"state": "begun", "why": "it failed: RuntimeError: CUDA error (at 0x7f)", "failed": False, "epochs_done": 3}
+    assert missing({"missing": [one]}) == "begun, 3 epochs done; it failed"
+    one = {"state": "left out", "why": "there is no file 'weights/some.safetensors' with start weights"}
+    assert missing({"missing": [one]}) == "left out: there is no file 'weights/some.safetensors' with start weights"
 
 
 def test_claims_are_those_that_the_report_prints(real_data):
