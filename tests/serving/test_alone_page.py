@@ -256,9 +256,9 @@ def test_tracks_are_those_of_the_verb(page: Any) -> None:
         np.testing.assert_allclose(here, there, atol=1e-9)
 
 
-def shown(page: Any, name: str) -> dict[str, Any]:
+def shown(page: Any, name: str, said: str = "One photo was looked at.") -> dict[str, Any]:
     """A photo chosen on the page: its caption, its boxes in percent, and the bars of the first face."""
-    page.wait_for_selector("#status:text-is('One photo was looked at.')")
+    page.wait_for_selector(f"#status:text-is('{said}')")
     boxes = "all => all.map(box => ['left', 'top', 'width', 'height'].map(key => parseFloat(box.style[key])))"
     names = page.eval_on_selector_all(".bars dt", "all => all.map(one => one.textContent)")
     shares = page.eval_on_selector_all(".bars meter", "all => all.map(one => one.value)")
@@ -306,7 +306,7 @@ def test_several_faces_no_face_and_no_picture(fresh: Any) -> None:
     assert fresh.inner_text("#table tbody tr").split("\t")[:3] == ["plain.png", "", "no face"]
     fresh.click("#clear")
     choose(fresh, ("hello.txt", b"hello"))
-    assert shown(fresh, "hello.txt")["caption"] == (
+    assert shown(fresh, "hello.txt", "No photo could be looked at.")["caption"] == (
         "this is no picture that this browser can read; expected PNG, JPEG, WEBP, BMP or GIF"
     )
 
@@ -329,9 +329,10 @@ def test_the_points_are_drawn_where_they_are(fresh: Any) -> None:
     fresh.check("#points")
     choose(fresh, ("portrait.png", portrait()))
     shown(fresh, "portrait.png")
-    fresh.uncheck("#points")
     points = fresh.eval_on_selector_all("circle", "all => all.map((one) => one.getBoundingClientRect().x)")
     box = fresh.locator(".box").bounding_box()
+    fresh.uncheck("#points")
+    fresh.wait_for_selector("circle", state="detached")
     assert len(points) == 68
     assert sum(box["x"] - 10 < x < box["x"] + box["width"] + 10 for x in points) >= 60
 
