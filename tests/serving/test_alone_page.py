@@ -351,6 +351,41 @@ def test_nothing_else_may_be_loaded(browser: Any, host: Host) -> None:
         page.on("console", lambda message: said.append(message.text))
         page.evaluate("fetch('http://127.0.0.1:9/').catch(() => 0)")
         assert "Content Security Policy" in said[0]
+        # Nor by the worker that holds the models.
+        script = """() => new Promise((done) => {
+            self.addEventListener('securitypolicyviolation', (event) => done(event.violatedDirective));
+            fetch('http://127.0.0.1:9/').catch(() => 0);
+        })"""
+        (worker,) = page.workers
+        assert worker.evaluate(script) == "connect-src"
+
+
+def test_models_run_in_a_thread_of_their_own(fresh: Any) -> None:
+    choose(fresh, ("portrait.png", portrait()))
+    shown(fresh, "portrait.png")
+    script = "performance.getEntriesByType('resource').map((one) => one.name.split('/').pop())"
+    (worker,) = fresh.workers
+    assert {"ort.wasm", "yunet.onnx", "expression.onnx"} <= set(worker.evaluate(script))
+    assert not [name for name in fresh.evaluate(script) if name.endswith((".wasm", ".onnx"))]
+
+
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [
+        ("models/yunet.onnx", "the page's files can't be loaded: of models/yunet.onnx the web host says 404"),
+        ("page/predictor.js", "the page's files can't be loaded"),
+    ],
+)
+def test_a_file_that_is_missing_is_told(browser: Any, host: Host, missing: str, sentence: str) -> None:
+    file = host.folder / missing
+    aside = file.rename(file.with_suffix(".aside"))
+    page = browser.new_page()
+    try:
+        page.goto(host.url)
+        page.wait_for_selector(f'#status:text-is("{sentence}")')
+    finally:
+        page.close()
+        aside.rename(file)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -391,10 +426,15 @@ def test_the_camera_is_followed_and_its_rate_told(fresh: Any, host: Host) -> Non
     fresh.wait_for_selector("#live .box")
     assert fresh.inner_text("#live .box span").startswith("happy ")
     assert float(fresh.inner_text(".rate").removesuffix(" frames a second")) > 0
+    assert host.asked[before:] == []
+    fresh.check("#points")
+    fresh.wait_for_selector("#live circle")
+    fresh.uncheck("#points")
+    fresh.wait_for_selector("#live .box")
+    assert fresh.locator("#live circle").count() == 0
     fresh.click("#camera")
     fresh.wait_for_selector("#camera:text-is('Turn the camera on')")
     assert fresh.locator("video").count() == 0
-    assert host.asked[before:] == []
 
 
 def write_film(file: Path) -> None:
