@@ -13,5 +13,6 @@ _RULES = (
 )
 POLICY = "; ".join((*_RULES, "frame-ancestors 'none'"))
 # Of the page without a server, as it stands in the page itself, where a browser takes no rule about frames. WebAssembly
-# is compiled there, and nothing else that is made while the page runs.
-ALONE = "; ".join(_RULES).replace("script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'")
+# is compiled there, and nothing else that is made while the page runs; its worker, a blob, is bound by these rules too.
+_WASM = "script-src 'self' 'wasm-unsafe-eval'"
+ALONE = "; ".join((*_RULES, "worker-src 'self' blob:")).replace("script-src 'self'", _WASM)

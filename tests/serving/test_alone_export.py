@@ -45,6 +45,7 @@ def test_a_page_is_one_folder_and_is_made_again(runtime: Path, weights: Path, tm
         *(f"page/{name}" for name in ("about.json", "api.js", "camera.js", "clip.js", "detector.js", "faces.js")),
         *(f"page/{name}" for name in ("frames.js", "icon.svg", "main.js", "page.css", "photo.js", "predictor.js")),
         *(f"page/{name}" for name in ("resize.js", "runtime/ort.js", "runtime/ort.wasm", "table.js", "tracks.js")),
+        "page/worker.js",
         "published.json",
     ]
     assert (done.json["files"], done.json["folder"]) == (len(files(to)) - 1, str(to))

@@ -256,9 +256,9 @@ def test_tracks_are_those_of_the_verb(page: Any) -> None:
         np.testing.assert_allclose(here, there, atol=1e-9)
 
 
-def shown(page: Any, name: str) -> dict[str, Any]:
+def shown(page: Any, name: str, said: str = "One photo was looked at.") -> dict[str, Any]:
     """A photo chosen on the page: its caption, its boxes in percent, and the bars of the first face."""
-    page.wait_for_selector("#status:text-is('One photo was looked at.')")
+    page.wait_for_selector(f"#status:text-is('{said}')")
     boxes = "all => all.map(box => ['left', 'top', 'width', 'height'].map(key => parseFloat(box.style[key])))"
     names = page.eval_on_selector_all(".bars dt", "all => all.map(one => one.textContent)")
     shares = page.eval_on_selector_all(".bars meter", "all => all.map(one => one.value)")
@@ -306,7 +306,7 @@ def test_several_faces_no_face_and_no_picture(fresh: Any) -> None:
     assert fresh.inner_text("#table tbody tr").split("\t")[:3] == ["plain.png", "", "no face"]
     fresh.click("#clear")
     choose(fresh, ("hello.txt", b"hello"))
-    assert shown(fresh, "hello.txt")["caption"] == (
+    assert shown(fresh, "hello.txt", "No photo could be looked at.")["caption"] == (
         "this is no picture that this browser can read; expected PNG, JPEG, WEBP, BMP or GIF"
     )
 
@@ -329,9 +329,10 @@ def test_the_points_are_drawn_where_they_are(fresh: Any) -> None:
     fresh.check("#points")
     choose(fresh, ("portrait.png", portrait()))
     shown(fresh, "portrait.png")
-    fresh.uncheck("#points")
     points = fresh.eval_on_selector_all("circle", "all => all.map((one) => one.getBoundingClientRect().x)")
     box = fresh.locator(".box").bounding_box()
+    fresh.uncheck("#points")
+    fresh.wait_for_selector("circle", state="detached")
     assert len(points) == 68
     assert sum(box["x"] - 10 < x < box["x"] + box["width"] + 10 for x in points) >= 60
 
@@ -350,6 +351,41 @@ def test_nothing_else_may_be_loaded(browser: Any, host: Host) -> None:
         page.on("console", lambda message: said.append(message.text))
         page.evaluate("fetch('http://127.0.0.1:9/').catch(() => 0)")
         assert "Content Security Policy" in said[0]
+        # Nor by the worker that holds the models.
+        script = """() => new Promise((done) => {
+            self.addEventListener('securitypolicyviolation', (event) => done(event.violatedDirective));
+            fetch('http://127.0.0.1:9/').catch(() => 0);
+        })"""
+        (worker,) = page.workers
+        assert worker.evaluate(script) == "connect-src"
+
+
+def test_models_run_in_a_thread_of_their_own(fresh: Any) -> None:
+    choose(fresh, ("portrait.png", portrait()))
+    shown(fresh, "portrait.png")
+    script = "performance.getEntriesByType('resource').map((one) => one.name.split('/').pop())"
+    (worker,) = fresh.workers
+    assert {"ort.wasm", "yunet.onnx", "expression.onnx"} <= set(worker.evaluate(script))
+    assert not [name for name in fresh.evaluate(script) if name.endswith((".wasm", ".onnx"))]
+
+
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [
+        ("models/yunet.onnx", "the page's files can't be loaded: of models/yunet.onnx the web host says 404"),
+        ("page/predictor.js", "the page's files can't be loaded"),
+    ],
+)
+def test_a_file_that_is_missing_is_told(browser: Any, host: Host, missing: str, sentence: str) -> None:
+    file = host.folder / missing
+    aside = file.rename(file.with_suffix(".aside"))
+    page = browser.new_page()
+    try:
+        page.goto(host.url)
+        page.wait_for_selector(f'#status:text-is("{sentence}")')
+    finally:
+        page.close()
+        aside.rename(file)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -390,10 +426,15 @@ def test_the_camera_is_followed_and_its_rate_told(fresh: Any, host: Host) -> Non
     fresh.wait_for_selector("#live .box")
     assert fresh.inner_text("#live .box span").startswith("happy ")
     assert float(fresh.inner_text(".rate").removesuffix(" frames a second")) > 0
+    assert host.asked[before:] == []
+    fresh.check("#points")
+    fresh.wait_for_selector("#live circle")
+    fresh.uncheck("#points")
+    fresh.wait_for_selector("#live .box")
+    assert fresh.locator("#live circle").count() == 0
     fresh.click("#camera")
     fresh.wait_for_selector("#camera:text-is('Turn the camera on')")
     assert fresh.locator("video").count() == 0
-    assert host.asked[before:] == []
 
 
 def write_film(file: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_photo_has_the_verb_s_boxes_and_bars(page: Any, tmp_path: Path, monkey
 def test_several_photos_a_bad_one_and_the_table(page: Any) -> None:
     two = png(np.concatenate([astronaut()[:256, 100:356]] * 2, axis=1))
     choose(page, ("=two.png", two), ("bad.png", b"hello"), ("<b>.png", small()))
-    page.wait_for_selector("#status:text-is('3 photos were looked at.')")
+    page.wait_for_selector('#status:text-is("2 photos were looked at, 1 couldn\'t be.")')
     captions = page.eval_on_selector_all("figcaption", "all => all.map(one => one.textContent)")
     assert captions[0].startswith("=two.png: 2 faces, by mien-m ")
     assert captions[1] == ("bad.png: this is no image of a known format; expected PNG, JPEG, WEBP, BMP, TIFF, GIF, PPM")
@@ -126,6 +126,8 @@ def test_the_keyboard_is_enough(page: Any) -> None:
     page.focus(".box:nth-of-type(2)")
     page.keyboard.press("Enter")
     assert page.get_attribute(".bars", "aria-label") == "Face 2: probabilities"
+    assert page.inner_text(".which") == "Face 2 of 2. Choose another in the picture."
+    assert [text.split()[0] for text in page.locator(".box").all_inner_texts()] == ["1", "2"]
     assert page.evaluate("document.activeElement.getAttribute('aria-pressed')") == "true"
     # What can be used has a name.
     nameless = page.evaluate(
@@ -133,6 +135,23 @@ def test_the_keyboard_is_enough(page: Any) -> None:
         "!(one.textContent.trim() || one.alt || one.getAttribute('aria-label') || one.labels?.length)).length"
     )
     assert nameless == 0
+
+
+def test_what_is_shown_is_looked_at_anew_by_another_model_or_with_points(page: Any) -> None:
+    choose(page, ("a.png", small()), ("bad.png", b"hello"))
+    page.wait_for_selector('#status:text-is("One photo was looked at, 1 couldn\'t be.")')
+    assert page.locator("circle").count() == 0
+    page.check("#points")
+    page.wait_for_selector("circle")
+    page.select_option("#model", "mien-s")
+    page.wait_for_selector("figcaption:has-text(', by mien-s ')")
+    page.wait_for_selector('#status:text-is("One photo was looked at, 1 couldn\'t be.")')
+    assert page.locator("circle").count() == 68
+    assert [name.split(":")[0] for name in page.locator("figcaption").all_inner_texts()] == ["a.png", "bad.png"]
+    assert page.locator("#table tbody tr").count() == 1
+    page.click("#clear")
+    choose(page, ("bad.png", b"hello"))
+    page.wait_for_selector("#status:text-is('No photo could be looked at.')")
 
 
 def test_a_pasted_and_a_dropped_photo_are_looked_at(page: Any) -> None:
@@ -187,7 +206,7 @@ def test_a_clip_has_the_verb_s_boxes_and_courses(page: Any, tmp_path: Path, monk
     table = page.locator("#table tr").all_inner_texts()
     assert table[0].split("\t")[:6] == ["path", "face", "answer", "uncertain", "time", "track"]
     assert [line.split("\t")[4:6] for line in table[1:]] == [
-        [f"{row['time']:g}" if row["time"] % 1 == 0 else f"{row['time']:.3f}", str(row["track"] or "")] for row in rows
+        [f"{row['time']:.3f}", str(row["track"] or "")] for row in rows
     ]
     assert page.inner_text("#status") == "One file was looked at."
 

@@ -21,6 +21,7 @@ from verbs import call
 from viewed import DOUBTED, content, copy_of, shows, tiny_of, write_home
 
 from mien.data.labels import FER2013
+from mien.files import write_json
 from mien.images import decode
 from mien.report.audit_page import finding_rows
 from mien.runs.run import Run
@@ -122,6 +123,40 @@ def test_all_data_sets_and_runs_are_listed(home: Workspace, server: Server) -> N
         for role, line in (("choose", one.choose), ("report", one.report)):
             assert line == headline(json.loads(run.metrics_file(role).read_text()))
             assert line.endswith(f"{'validation' if role == 'choose' else 'test'} n 35")
+
+
+opened: list[str] | None = None
+
+
+def watch(event: str, arguments: tuple[Any, ...]) -> None:
+    """Note each file of a run that is opened, while somebody listens; a hook stays for ever."""
+    if opened is not None and event == "open" and "/runs/" in str(arguments[0]):
+        opened.append(Path(str(arguments[0])).name)
+
+
+def test_a_run_is_read_again_only_when_it_has_changed(own: Workspace) -> None:
+    global opened
+    sys.addaudithook(watch)
+    metrics = own.runs / "tiny/2/metrics.json"
+    with serving(shows(own)) as server:
+        answers, seen = [], []
+        for _ in range(3):
+            opened = []
+            try:
+                answers.append(server.client.get(BASE).json())
+            finally:
+                seen.append(opened)
+                opened = None
+            if len(answers) == 2:
+                content = json.loads(metrics.read_text())
+                write_json(metrics, {**content, "n": 34})
+                with (own.runs / "tiny/1/history.csv").open("a") as history:
+                    history.write("2,0.1,1,0.5,1,0.5\n")
+    assert answers[1] == answers[0]
+    assert [names.count("metrics.json") for names in seen] == [2, 0, 2]
+    assert set(seen[1]) == {"status.json"}
+    one, two = answers[2]["runs"]
+    assert (one["epochs_done"], two["report"]) == (2, answers[0]["runs"][1]["report"].replace("n 35", "n 34"))
 
 
 def test_a_data_set_has_its_counts_and_its_audit(home: Workspace, server: Server) -> None:

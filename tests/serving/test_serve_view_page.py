@@ -140,7 +140,9 @@ def test_a_cell_opens_its_pictures(page: Any, server: Server) -> None:
         ".thumb figcaption", "all => all.map(one => [...one.children].map(line => line.textContent))"
     )
     assert [lines[-1] for lines in captions] == [f"row {row['id']} of test" for row in cell["rows"]]
-    assert [lines[0] for lines in captions] == [f"{told} {100 * row['p_told']:.0f} %" for row in cell["rows"]]
+    assert [lines[0] for lines in captions] == [
+        f"{told} {100 * row['p_told']:.0f}\N{NO-BREAK SPACE}%" for row in cell["rows"]
+    ]
     # A cell without rows opens nothing.
     assert page.locator(".matrix button:disabled").count() > 0
     assert page.locator("#workspace .wrong").count() == 0
@@ -175,7 +177,7 @@ def test_a_label_marked_by_keyboard_is_in_the_file_that_relabel_takes(
         wait_for_pictures(page, ".looked-at img")
         assert page.evaluate("document.activeElement.className") == "look"
         assert page.inner_text(".suspect").startswith(
-            "neutral is the label (5 %), rather disgust (75 %). Row 48 of test."
+            "neutral is the label (5 %), disgust is suggested (75 %). Row 48 of test."
         )
         page.keyboard.press("s")  # what is suggested
         page.wait_for_selector("#workspace .status:text-is('Row 48: disgust. Saved.')")

@@ -1,10 +1,6 @@
 // What the page asks, answered in this browser: no photo leaves it. The server's page has its own api.js in this place.
 
-import { Detector } from "./detector.js";
 import { frames } from "./frames.js";
-import { photoOf } from "./photo.js";
-import { Predictor } from "./predictor.js";
-import * as ort from "./runtime/ort.js";
 import { Tracks } from "./tracks.js";
 
 export const PICTURES =
@@ -16,92 +12,50 @@ export class Refused extends Error {}
 // Of a clip, as a server has it.
 const LONGEST = 600; // s
 
-let parts = null;
-let turns = Promise.resolve();
+let worker = null;
+let questions = 0;
+const waiting = new Map();
 
-// One after the other: a session takes one run at a time.
-function inTurn(work) {
-  const done = turns.then(work);
-  turns = done.catch(() => {});
-  return done;
-}
-
-async function fetched(path) {
-  const answer = await fetch(new URL(path, document.baseURI));
-  if (!answer.ok) throw new Refused(`${path} can't be loaded: the web host answers ${answer.status}`);
-  return answer;
-}
-
-async function bytes(path) {
-  return new Uint8Array(await (await fetched(path)).arrayBuffer());
-}
-
-// What was exported, opened once; a page that couldn't load all tries again.
-function opened() {
-  parts ??= open().catch((error) => {
-    parts = null;
-    throw error instanceof Refused ? error : new Refused(`the page's files can't be loaded: ${error.message}`);
+function start() {
+  // A worker of a file of its own would have no policy on such a host; one of a blob has that of the page.
+  const text = `import ${JSON.stringify(new URL("worker.js", import.meta.url))};`;
+  const made = new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })), { type: "module" });
+  made.addEventListener("message", ({ data: { number, answer, refused } }) => {
+    const { come, fail } = waiting.get(number);
+    waiting.delete(number);
+    if (refused === undefined) come(answer);
+    else fail(new Refused(refused));
   });
-  return parts;
-}
-
-async function open() {
-  const about = await (await fetched("page/about.json")).json();
-  if (!ort.env.wasm.wasmBinary) {
-    // More threads would need headers that few web hosts send.
-    ort.env.wasm.numThreads = 1;
-    ort.env.wasm.wasmBinary = await bytes("page/runtime/ort.wasm");
-  }
-  const sessions = new Map();
-  const session = (file) => {
-    if (!sessions.has(file)) sessions.set(file, bytes(file).then((data) => ort.InferenceSession.create(data)));
-    return sessions.get(file);
-  };
-  const detector = new Detector(async (input, width, height) => {
-    const net = await session(about.detector.file);
-    return net.run({ [net.inputNames[0]]: new ort.Tensor("float32", input, [1, 3, height, width]) });
-  }, about.detector);
-  const predictors = about.models.map((model) => {
-    const nets = { classes: outputsOf(session, model), points: about.pointer && outputsOf(session, about.pointer) };
-    return new Predictor(detector, model, about, nets);
+  // What asks next tries again.
+  made.addEventListener("error", () => {
+    worker = null;
+    waiting.forEach(({ fail }) => fail(new Refused("the page's files can't be loaded")));
+    waiting.clear();
   });
-  await Promise.all([session(about.detector.file), session(about.models[0].file)]);
-  return { about, predictors };
+  return made;
 }
 
-// What runs a net on faces of one size: one Float32Array of its outputs a face.
-function outputsOf(session, { file, output }) {
-  return async (faces, side) => {
-    const { channels } = faces[0];
-    const pixels = new Uint8Array(faces.length * side * side * channels);
-    faces.forEach(({ data }, at) => pixels.set(data, at * data.length));
-    const images = new ort.Tensor("uint8", pixels, [faces.length, side, side, channels]);
-    const { data, dims } = (await (await session(file)).run({ images }, [output]))[output];
-    return faces.map((_, at) => data.subarray(at * dims[1], (at + 1) * dims[1]));
-  };
+// An answer of worker.js.
+function ask(what, ...given) {
+  worker ??= start();
+  return new Promise((come, fail) => {
+    waiting.set((questions += 1), { come, fail });
+    const bitmaps = given.filter((one) => one instanceof ImageBitmap);
+    worker.postMessage({ number: questions, what, given }, bitmaps);
+  });
 }
 
 export function setToken() {}
 
 // The models, and what binds the use of the points, null where there is no model of them.
 export async function models() {
-  const { about } = await opened();
-  return { models: about.models, points: about.points };
-}
-
-async function predictorOf(name) {
-  const { about, predictors } = await opened();
-  return { about, predictor: predictors.find(({ model }) => model.name === name) ?? predictors[0] };
+  const { models: told, points } = await ask("about");
+  return { models: told, points };
 }
 
 export async function predict(file, name, model, points) {
-  const { about, predictor } = await predictorOf(model);
-  const photo = await photoOf(file, about).catch((error) => {
-    if (error instanceof RangeError) throw new Refused(error.message);
-    throw new Refused("this is no picture that this browser can read; expected PNG, JPEG, WEBP, BMP or GIF");
-  });
-  const answers = await inTurn(() => predictor.answers(photo, points));
-  return { model: predictor.title, faces: predictor.rows(name, answers) };
+  const { model: title, rows } = await ask("look", file, name, model, points);
+  return { model: title, faces: rows };
 }
 
 // The rows of a video's faces, as they come: the browser plays it, from moment to moment.
@@ -134,13 +88,11 @@ export async function live(model, points) {
 
 // What gives the rows of one frame after another, each at a time in seconds.
 async function follower(name, model, points) {
-  const { about, predictor } = await predictorOf(model);
-  const tracks = new Tracks(about.smooth);
+  const { smooth } = await ask("about");
+  const tracks = new Tracks(smooth);
   return async (canvas, time) => {
-    const photo = await photoOf(canvas, about);
-    const answers = await inTurn(() => predictor.answers(photo, points));
+    const { answers, rows } = await ask("look", await createImageBitmap(canvas), name, model, points);
     const followed = tracks.follow(time, answers);
-    const rows = predictor.rows(name, answers);
     rows.forEach((row, at) => Object.assign(row, { time }, answers.length && smoothed(row, followed[at])));
     return rows;
   };

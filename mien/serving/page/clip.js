@@ -8,6 +8,10 @@ const RATE = 2;
 // A box is shown until the next moment is due.
 const LASTS = 1 / RATE + 0.05; // s
 
+const COURSES =
+  "Each strip is the whole clip: the stronger its colour, the more probable the expression at that moment; a click shows " +
+  "the moment. At the right: in how many of the face's moments the expression was the likeliest.";
+
 export function isClip(file) {
   return file.type.startsWith("video/");
 }
@@ -60,7 +64,8 @@ export function clip(name) {
       caption.textContent = told(name, moments, (performance.now() - began) / 1000, broken);
       caption.classList.toggle("wrong", Boolean(broken));
       if (!video.isConnected) caption.append(" (the browser can't show this video)");
-      courses.replaceChildren(...coursesOf(moments).map((course) => drawn(course, moments, seek)));
+      const drawings = coursesOf(moments).map((course) => drawn(course, moments, seek));
+      courses.replaceChildren(...(drawings.length ? [make("p", { className: "soft", textContent: COURSES })] : []), ...drawings);
       return rows;
     },
     refuse(why) {

@@ -33,7 +33,7 @@ function matrix(found, path, signal) {
       const button = make("button", { type: "button", className: "count", disabled: !count || i >= last || j >= last });
       button.append(
         make("span", { textContent: n ? (100 * share).toFixed(0) : "" }),
-        make("small", { textContent: n ? count.toLocaleString("en") : "" }),
+        make("small", { textContent: count ? count.toLocaleString("en") : "" }),
       );
       button.setAttribute("aria-label", label);
       button.setAttribute("aria-pressed", "false");

@@ -9,6 +9,7 @@ const RIGHT = 12;
 const TOP = 10;
 const BOTTOM = 34;
 const ROLES = ["fit", "choose"];
+const MEANING = { fit: "fit: the rows that it learns from", choose: "choose: the rows by which the best epoch is chosen" };
 
 function draw(tag, attributes, text) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -82,7 +83,7 @@ export function curves(curve, epochs) {
   const legend = make(
     "p",
     { className: "legend" },
-    ...ROLES.map((role) => make("span", { className: role, textContent: role })),
+    ...ROLES.map((role) => make("span", { className: role, textContent: MEANING[role] })),
     make("span", { className: "best", textContent: "best on choose" }),
   );
   const panels = [panel("loss", "loss", curve, last), panel(curve.score, "score", curve, last)];

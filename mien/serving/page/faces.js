@@ -27,7 +27,9 @@ function bars(face) {
   for (const [name, share] of Object.entries(shares(face))) {
     const meter = make("meter", { min: 0, max: 1, value: share, textContent: percent(share) });
     meter.setAttribute("aria-label", `${name} ${percent(share)}`);
+    // The meter has told it to who listens.
     const number = make("dd", { className: "share", textContent: percent(share) });
+    number.setAttribute("aria-hidden", "true");
     list.append(make("dt", { textContent: name }), make("dd", {}, meter), number);
   }
   return list;
@@ -56,15 +58,17 @@ export function overlay(stage, faces, width, height, place = null) {
   const pressed = [...stage.querySelectorAll(".box")].findIndex((box) => box.getAttribute("aria-pressed") === "true");
   const chosen = place ?? Math.max(0, Math.min(pressed, faces.length - 1));
   const focused = [...stage.querySelectorAll(".box")].indexOf(document.activeElement);
-  stage.querySelectorAll(".box, .bars, .points").forEach((old) => old.remove());
+  stage.querySelectorAll(".box, .which, .bars, .points").forEach((old) => old.remove());
   const told = faces.filter((face) => face.box);
   const boxes = told.map((face, place) => {
     const [left, top, wide, high] = face.box;
-    const box = make("button", { type: "button", className: "box" }, make("span", { textContent: label(face) }));
+    const number = told.length > 1 ? [make("b", { textContent: face.face }), " "] : [];
+    const text = make("span", {}, ...number, make("span", { textContent: label(face) }));
+    const box = make("button", { type: "button", className: "box" }, text);
     box.setAttribute("aria-label", `Face ${face.face}: ${label(face)}`);
     box.setAttribute("aria-pressed", String(place === chosen));
     box.classList.toggle("high", top < 0.1 * height);
-    box.classList.toggle("right", left > 0.6 * width);
+    box.classList.toggle("right", left + wide / 2 > width / 2);
     box.style.left = `${(100 * left) / width}%`;
     box.style.top = `${(100 * top) / height}%`;
     box.style.width = `${(100 * wide) / width}%`;
@@ -78,8 +82,12 @@ export function overlay(stage, faces, width, height, place = null) {
   stage.querySelector(".picture").append(...dots(told, width, height), ...boxes);
   if (told[chosen]) {
     const panel = bars(told[chosen]);
-    // Over the picture they would cover other faces.
-    panel.classList.toggle("below", told.length > 1);
+    if (told.length > 1) {
+      // Over the picture they would cover other faces.
+      panel.classList.add("below");
+      const which = `Face ${told[chosen].face} of ${told.length}. Choose another in the picture.`;
+      stage.append(make("p", { className: "which", textContent: which }));
+    }
     const [left, top, wide, high] = told[chosen].box;
     // On the side with more room.
     if (left + wide / 2 < width / 2) panel.style.left = `calc(${(100 * (left + wide)) / width}% + 8px)`;
@@ -101,7 +109,7 @@ export function figure(name) {
     const image = stage.querySelector("img");
     const told = faces.filter((face) => face.box);
     const n = told.length === 1 ? "1 face" : `${told.length} faces`;
-    const unsure = told.filter((face) => face.uncertain).map((face) => `face ${face.face} is uncertain: ${face.uncertain}`);
+    const unsure = told.filter((face) => face.uncertain).map((face) => `face ${face.face} is uncertain (${face.uncertain})`);
     caption.textContent = [`${name}: ${told.length ? n : "no face"}, by ${model}, in ${seconds.toFixed(2)} s`, ...unsure].join("; ");
     if (image) overlay(stage, faces, image.naturalWidth, image.naturalHeight);
     else caption.append(" (the browser can't show this picture)");

@@ -12,6 +12,7 @@ const tell = (text) => {
 let cards = [];
 let watched = false;
 let rows = [];
+let taken = [];
 let figures = [];
 let cameraOff = null;
 
@@ -54,45 +55,70 @@ function about() {
 }
 
 async function take(files) {
+  if (!files.length) return;
   const model = at("model").value;
   const points = at("points").checked;
-  const taken = [...files].map((file) => ({ file, name: file.name || "pasted picture" }));
-  const made = taken.map(({ file, name }) => (isClip(file) ? clip : figure)(name));
+  const added = [...files].map((file) => ({ file, name: file.name || "pasted picture" }));
+  const made = added.map(({ file, name }) => (isClip(file) ? clip : figure)(name));
+  taken.push(...files);
   figures.push(...made);
   at("photos").append(...made.map(({ element }) => element));
   at("clear").hidden = false;
-  for (const [place, { file, name }] of taken.entries()) {
-    tell(`Looking at ${name}, ${place + 1} of ${taken.length}`);
-    await one(made[place], file, model, points);
+  let refused = 0;
+  for (const [place, { file, name }] of added.entries()) {
+    tell(`Looking at ${name}, ${place + 1} of ${added.length}`);
+    refused += !(await one(made[place], file, model, points));
+    // It may have been cleared in the meantime.
+    if (!made[place].element.isConnected) return;
   }
-  const what = taken.some(({ file }) => isClip(file)) ? "file" : "photo";
-  tell(taken.length === 1 ? `One ${what} was looked at.` : `${taken.length} ${what}s were looked at.`);
+  const what = added.some(({ file }) => isClip(file)) ? "file" : "photo";
+  const n = added.length - refused;
+  if (!n) tell(`No ${what} could be looked at.`);
+  else tell(`${n === 1 ? `One ${what} was` : `${n} ${what}s were`} looked at${refused ? `, ${refused} couldn't be` : ""}.`);
 }
 
+// Whether a file could be looked at.
 async function one(shown, file, model, points) {
   try {
     const found = await shown.look(file, model, points);
-    if (!shown.element.isConnected) return;
+    if (!shown.element.isConnected) return true;
     rows = rows.concat(found);
     fill(at("table").querySelector("table"), rows);
     at("table").hidden = false;
+    return true;
   } catch (error) {
     shown.refuse(error.message);
     if (error.status === 401) at("token").hidden = false;
+    return false;
   }
+}
+
+// By another model, or with points: what is shown is looked at anew.
+function again() {
+  const files = taken;
+  clear();
+  take(files);
+  if (!cameraOff) return;
+  cameraOff();
+  at("camera").click();
 }
 
 function clear() {
   figures.forEach((shown) => shown.forget());
   figures = [];
   rows = [];
+  taken = [];
   at("photos").replaceChildren();
   at("table").hidden = true;
   at("clear").hidden = true;
   tell("");
 }
 
-at("model").addEventListener("change", about);
+at("model").addEventListener("change", () => {
+  about();
+  again();
+});
+at("points").addEventListener("change", again);
 at("files").addEventListener("change", ({ target }) => {
   take(target.files);
   target.value = "";

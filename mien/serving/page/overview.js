@@ -26,9 +26,9 @@ function drawn({ root, datasets, runs }) {
       ? table("", ["data set", "labels", "rows", "splits"], datasets.map(datasetCells), 2)
       : make("p", { textContent: "There is none; mien data import makes one." }),
     make("h2", { textContent: "Runs" }),
-    runs.length ? runTable(runs) : make("p", { textContent: "There is none; mien train makes one." }),
     ...(measured > 1 ? [make("p", {}, link("#workspace/compare", "Compare two runs"))] : []),
-    make("p", { className: "soft", textContent: `Workspace ${root}. In brackets: 95 % intervals.` }),
+    runs.length ? runTable(runs) : make("p", { textContent: "There is none; mien train makes one." }),
+    make("p", { className: "soft", textContent: `Workspace ${root}. Scores of expressions are accuracies; in brackets: 95\u00a0% intervals.` }),
   ];
 }
 

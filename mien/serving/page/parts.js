@@ -29,7 +29,11 @@ export function problems(list) {
   return list.map((problem) => make("p", { className: "wrong", textContent: sentence(problem) }));
 }
 
-// Columns from number `right` on hold numbers; a cell is a text or an element. On a narrow screen each row is a block.
+// A table with rows of no more letters has room on a phone.
+const SHORT = 46;
+
+// Columns from number `right` on hold numbers; a cell is a text or an element. On a narrow screen each row of a table that
+// has no room there is a block.
 export function table(title, columns, rows, right = 1) {
   const head = make("tr", {}, ...columns.map((text) => make("th", { scope: "col", textContent: text })));
   const lines = rows.map((row) => {
@@ -44,7 +48,9 @@ export function table(title, columns, rows, right = 1) {
     return make("tr", {}, ...cells);
   });
   head.querySelectorAll("th").forEach((cell, place) => cell.classList.toggle("text", place < right));
-  const inside = make("table", { className: "rows" }, make("thead", {}, head), make("tbody", {}, ...lines));
+  const lengths = columns.map((text, place) => Math.max(text.length, ...rows.map((row) => (row[place].textContent ?? row[place]).length)));
+  const short = lengths.reduce((sum, length) => sum + length, 0) <= SHORT;
+  const inside = make("table", { className: short ? "rows short" : "rows" }, make("thead", {}, head), make("tbody", {}, ...lines));
   if (title) inside.prepend(make("caption", { textContent: title }));
   return scroller(inside, title || columns[0]);
 }
@@ -77,7 +83,8 @@ export function shown(path, alt, signal) {
 
 export function thumb(dataset, row, lines, signal) {
   const image = shown(rowPath(dataset, row.split, row.id), `Row ${row.id} of ${row.split}`, signal);
-  const caption = make("figcaption", {}, ...lines.map((text) => make("span", { textContent: text })));
+  // A number and its sign stay on one line.
+  const caption = make("figcaption", {}, ...lines.map((text) => make("span", { textContent: text.replaceAll(" %", "\u00a0%") })));
   return make("figure", { className: "thumb" }, image, caption);
 }
 

@@ -24,13 +24,16 @@ export async function suspects(section, signal, called) {
     count: make("p"),
   };
   parts.progress.setAttribute("aria-label", "Rows looked at");
-  const keys = make("p", { className: "soft" });
+  const what = make("p", {
+    textContent: "Models that weren't trained on these rows find another label likelier; in brackets: how likely they find each.",
+  });
+  const keys = make("p", { className: "soft keys" });
   keys.textContent =
     "Keys, while this part has the focus: a number says which class the face shows, G keeps its label, S takes the " +
     "suggested one, Backspace takes a choice back, ← and → go on without one.";
   const region = make("section", { tabIndex: 0, className: "look" }, parts.told, parts.image, parts.classes, moves(), keys);
   region.setAttribute("aria-label", "The row to look at");
-  section.replaceChildren(title, parts.progress, parts.count, region, where(list));
+  section.replaceChildren(title, what, parts.progress, parts.count, region, where(list));
   sayStatus(section, "");
 
   function moves() {
@@ -91,13 +94,15 @@ export async function suspects(section, signal, called) {
     parts.count.textContent = `Row ${state.place + 1} of ${list.rows.length.toLocaleString("en")}, the most suspicious first; ${list.looked.toLocaleString("en")} looked at.`;
   }
 
+  const share = (value) => (value === null ? "" : ` (${surely(value)})`);
+
   function draw() {
     const one = row();
     parts.told.replaceChildren(
       make("strong", { textContent: one.given }),
-      ` is the label (${surely(one.p_given)}), rather `,
+      ` is the label${share(one.p_given)}, `,
       make("strong", { textContent: one.suggested }),
-      ` (${surely(one.p_suggested)}). Row ${one.id} of ${one.split}.`,
+      ` is suggested${share(one.p_suggested)}. Row ${one.id} of ${one.split}.`,
     );
     const image = make("img", { alt: `Row ${one.id} of ${one.split}` });
     parts.image.replaceChildren(image);

@@ -3,6 +3,9 @@
 import { make } from "./faces.js";
 
 const FIRST = ["path", "face", "answer", "uncertain"];
+// Those that hold words, and those that count.
+const WORDS = ["path", "answer", "uncertain", "model"];
+const COUNTS = ["face", "track"];
 // Of clips.
 const MOVING = ["time", "track"];
 
@@ -20,15 +23,19 @@ function cell(row, column) {
 
 export function fill(table, rows) {
   const names = columns(rows);
-  const head = make("tr", {}, ...names.map((name) => make("th", { scope: "col", textContent: name })));
+  const head = make("tr", {}, ...names.map((name) => make("th", { scope: "col", className: kind(name), textContent: name })));
   const lines = rows.map((row) =>
-    make("tr", {}, ...names.map((name) => make("td", { textContent: shown(cell(row, name)) }))),
+    make("tr", {}, ...names.map((name) => make("td", { className: kind(name), textContent: shown(cell(row, name), name) }))),
   );
   table.replaceChildren(make("thead", {}, head), make("tbody", {}, ...lines));
 }
 
-function shown(value) {
-  return typeof value === "number" && !Number.isInteger(value) ? value.toFixed(3) : String(value);
+function kind(name) {
+  return WORDS.includes(name) ? "text" : "";
+}
+
+function shown(value, name) {
+  return typeof value === "number" && !COUNTS.includes(name) ? value.toFixed(3) : String(value);
 }
 
 // A spreadsheet takes a text that begins so for a formula.

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from mien.runs.rows import own_dataset
 from mien.runs.run import Run, overview
 from mien.runs.stored import Status
 from mien.serving.schema import Problem
-from mien.serving.view.reading import MissingError, problem_of, run_of, runs_of, table_of, tried
+from mien.serving.view.reading import MissingError, run_of, runs_of, table_of, tried
 from mien.serving.view.schema import (
     Cell,
     CellOf,
@@ -52,13 +52,32 @@ def run_lines(home: Workspace) -> list[RunLine]:
 
 def _line(run: Run) -> RunLine:
     problems: list[Problem] = []
-    line = tried(lambda: _told(overview(run)), run.folder, problems)
-    return line or RunLine(run=run.name, state="interrupted", error=problems[0])
+    known = tried(lambda: _known(run.folder, _stamps(run)), run.folder, problems)
+    state = tried(lambda: run.state, run.folder, problems) or "interrupted"
+    if known is None or problems:
+        return RunLine(run=run.name, state=state, error=problems[0])
+    return known.model_copy(update={"state": state})
 
 
-def _told(known: Mapping[str, Any]) -> RunLine:
+def _stamps(run: Run) -> tuple[tuple[int, int, int] | None, ...]:
+    """What changes with the files behind a run's line: inode, time and size of each, None where there is none."""
+    found: list[tuple[int, int, int] | None] = []
+    for file in (run.experiment_file, run.history, *map(run.metrics_file, ROLES)):
+        try:
+            about = file.stat()
+            found.append((about.st_ino, about.st_mtime_ns, about.st_size))
+        except FileNotFoundError:
+            found.append(None)
+    return tuple(found)
+
+
+# A page that stays open asks every few seconds. Errors aren't kept, nor is the state, which hangs on a lock.
+@functools.lru_cache(maxsize=4096)
+def _known(folder: Path, stamps: object) -> RunLine:
+    """A run's line as its files were when they had these stamps; MienError for a damaged one."""
+    known = overview(Run(folder))
     if "error" in known:
-        return RunLine(run=known["run"], state=known["state"], error=problem_of(MienError(**known["error"])))
+        raise MienError(**known["error"])
     about = {key: known[key] for key in ("run", "state", "task", "dataset", "protocol", "epochs", "epochs_done")}
     scores = {role: headline(known[role]) for role in ROLES if known[role]}
     return RunLine.model_validate({**about, **scores})
