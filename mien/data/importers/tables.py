@@ -27,7 +27,8 @@ _NUMBER = re.compile(r"\d{1,6}")
 _MAX_JSON = 2**24
 # A number that is a name has zeros in front, or more digits than numbers hold: it stays as it is written.
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
-_REAL = re.compile(r"[+-]?((0|[1-9]\d{0,17})|(0|[1-9]\d*)\.\d*|\.\d+)([eE][+-]?\d{1,3})?")
+# Programs write 1e-05 and 1.5e3; 1e3 is somebody's name for something.
+_REAL = re.compile(r"[+-]?((0|[1-9]\d{0,17})([eE][+-]\d{1,3})?|((0|[1-9]\d*)\.\d*|\.\d+)([eE][+-]?\d{1,3})?)")
 # So many digits of a whole number does a float hold.
 _EXACT = 15
 _EMBEDDED = (
@@ -309,8 +310,8 @@ def is_missing(value: Any) -> bool:
 def kind_of(values: Iterable[Any]) -> pa.DataType | None:
     """The type of a column of texts and numbers: whole numbers, numbers or text; None for one that can't be kept.
 
-    >>> kind_of(["1", "2.5"]), kind_of(["007", "8"])
-    (DataType(double), DataType(string))
+    >>> kind_of(["1", "2.5", "1e-05"]), kind_of(["007", "8"]), kind_of(["1e3"])
+    (DataType(double), DataType(string), DataType(string))
     """
     kind: pa.DataType = None
     wide = False
