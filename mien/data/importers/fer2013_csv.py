@@ -5,6 +5,7 @@ front of their names; the challenge's own `train.csv` has no Usage. Sets of othe
 train and test, and semicolons or tabs between values.
 """
 
+import codecs
 import contextlib
 import math
 import re
@@ -79,10 +80,9 @@ def fer2013_csv(source: Path, asked: Asked) -> Source | None:
     header = b""
     # What isn't packed as its first bytes claim is no CSV, and perhaps another importer's.
     with contextlib.suppress(MienError), reading(source, "this CSV", MienError), open_text(source) as file:
-        header = file.readline(4096)
+        header = file.readline(4096).removeprefix(codecs.BOM_UTF8)
     between = delimiter_of(header.decode("utf-8", "replace")).encode()
     names = [_plain(name).decode("utf-8", "replace") for name in header.split(between)]
-    names[0] = names[0].removeprefix("\ufeff").strip('"')
     columns = [name.lower() for name in names]
     if "pixels" not in columns:
         return None

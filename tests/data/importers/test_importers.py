@@ -131,6 +131,7 @@ def test_the_card_of_a_csv(workspace: Workspace, tmp_path: Path) -> None:
     [
         lambda text: text.replace("emotion,pixels,Usage", " Emotion , PIXELS, usage"),
         lambda text: "\ufeff" + text,
+        lambda text: "\ufeff" + text.replace("emotion,pixels,Usage", ' "emotion", "pixels", "Usage"'),
         lambda text: text.replace("\n", "\r\n"),
         lambda text: text.rstrip("\n"),
         lambda text: text.replace("\n", "\n\n") + "\n \n",
@@ -140,7 +141,7 @@ def test_the_card_of_a_csv(workspace: Workspace, tmp_path: Path) -> None:
         # icml_face_data.csv: other order, blanks in front.
         lambda text: "emotion, Usage, pixels\n" + re.sub(r"(?m)^(\d),(.*),(.*)$", r"\1,\3,\2", text.split("\n", 1)[1]),
     ],
-    ids=["names", "BOM", "CRLF", "no end", "empty lines", "quotes", "blanks", "zeros", "icml"],
+    ids=["names", "BOM", "BOM and blanks", "CRLF", "no end", "empty lines", "quotes", "blanks", "zeros", "icml"],
 )
 def test_a_csv_may_be_written_otherwise(workspace: Workspace, tmp_path: Path, change: Callable[[str], str]) -> None:
     plain = write_csv(tmp_path / "plain.csv", plain_rows())
