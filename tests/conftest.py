@@ -12,12 +12,13 @@ os.environ["MIEN_CACHE"] = "/nonexistent/mien"
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browsers import chromium
 
 from mien.data.dataset import Dataset, open_dataset, write_dataset
 from mien.data.importers import import_dataset
@@ -60,6 +61,13 @@ def write_tiny(workspace: Workspace, name: str = "tiny", n: int = 280, seed: int
             votes[7] = 2
             writer.add(split, str(index), encode_png(image), label, size=(24, 24), votes=votes)
     return open_dataset(workspace, name)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser with a camera; a module may have another of its own."""
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture

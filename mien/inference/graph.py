@@ -335,9 +335,9 @@ def network_of(file: ModelProto) -> ModelProto:
 def _quantised(model: ModelProto, calibration: npt.NDArray[np.float32]) -> ModelProto:
     """The model with convolutions and matrix products in int8, per channel, between QuantizeLinear and its inverse.
 
-    Other operators stay in float32: quantised too, they cost most of a
-    net's accuracy and gain no time. Weights have 7 bits: with 8, processors without VNNI, which add two products of
-    8 bits in 16, saturate and give other answers (onnxruntime's documentation, "Quantize ONNX Models", on U8S8).
+    Other operators stay in float32: quantised too, they cost most of a net's accuracy and gain no time. Weights have
+    7 bits: with 8, processors without VNNI, which add two products of 8 bits in 16, saturate and give other answers
+    (onnxruntime's documentation, "Quantize ONNX Models", on U8S8).
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 

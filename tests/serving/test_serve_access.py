@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsers import choose, chromium, opened_page
+from browsers import choose, opened_page
 from servers import Server, portrait, serving
 from viewed import shows, write_home
 
@@ -25,12 +25,6 @@ pytestmark = pytest.mark.browser
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serving(shows(write_home(tmp_path_factory.mktemp("access")))) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
 
 
 def findings(page: Any) -> list[tuple[str, str]]:

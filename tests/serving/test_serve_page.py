@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browsers import choose, chromium, opened_page
+from browsers import choose, opened_page
 from clips import write_clip
 from servers import Server, png, portrait, serving, settings, small
 from skimage.data import astronaut
@@ -28,12 +28,6 @@ pytestmark = pytest.mark.browser
 def server() -> Iterator[Server]:
     with serving(settings(models=("mien-m", "mien-s"))) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -223,6 +217,16 @@ def test_what_is_no_clip_and_what_breaks_off_is_told(page: Any, tmp_path: Path) 
     assert page.locator(".courses h3").count() == 1
     page.click("#clear")
     assert page.locator("figure").count() == 0
+
+
+def test_what_was_told_of_a_clip_stays_when_the_rest_fails(page: Any, server: Server, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", [np.asarray(astronaut())] * 10).read_bytes()
+    answer = server.client.post("/v1/predict/stream?fps=2", files={"video": ("clip.mp4", clip)})
+    page.route("**/v1/predict/stream?*", lambda route: route.fulfill(body=answer.text + "no JSON\n"))
+    choose(page, ("clip.mp4", clip))
+    page.wait_for_selector("figcaption.wrong:has-text('2 moments looked at')")
+    assert page.locator(".courses h3").all_inner_texts() == ["Track 1: 2 moments from 0.0 to 0.5 s"]
+    assert page.locator("#table tbody tr").count() == 2
 
 
 def test_the_camera_is_on_between_two_clicks(page: Any, server: Server) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsers import chromium, opened_page
+from browsers import opened_page
 from conftest import REPOSITORY, TINY
 from servers import Server, serving, small
 from verbs import call
@@ -39,12 +39,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def server(home: Workspace) -> Iterator[Server]:
     with serving(shows(home)) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Points as a task: the same trainer, run folder and evaluation; what is measured is what was predicted."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from conftest import write_tiny
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
+from trained import history
 
 from mien.data.dataset import Dataset, open_dataset, write_dataset
 from mien.data.framing import stored_points
@@ -94,11 +94,6 @@ def fit(workspace: Workspace, *overrides: str) -> Run:
     run = new_run(workspace, load_experiment(workspace.root / "dots.yaml", overrides))
     train(workspace, run, ["test"])
     return run
-
-
-def history(run: Run) -> list[dict[str, float]]:
-    with run.history.open() as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 def tensors_equal(one: Run, other: Run) -> bool:

@@ -1,6 +1,5 @@
 """One training on several devices: the same rows, the same numbers as one; kills; what doesn't fit together."""
 
-import csv
 import json
 import os
 import subprocess
@@ -11,11 +10,11 @@ import pytest
 import torch
 from conftest import REPOSITORY, Mien
 from safetensors.torch import load_file
+from trained import fit, history
 from verbs import call
 
 from mien.experiment.schema import load_experiment
-from mien.runs.run import Run, find_run, new_run
-from mien.training.fit import train
+from mien.runs.run import Run, find_run
 from mien.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -68,17 +67,6 @@ def telling(tiny_file: Path) -> Path:
     )
     tiny_file.write_text(text + "plugins: [telling.py]\n")
     return tiny_file
-
-
-def fit(workspace: Workspace, file: Path, *overrides: str) -> Run:
-    run = new_run(workspace, load_experiment(file, overrides))
-    train(workspace, run, ["test"])
-    return run
-
-
-def history(run: Run) -> list[dict[str, float]]:
-    with run.history.open() as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 def near(first: Run, second: Run) -> None:

@@ -10,6 +10,7 @@ import torch
 from conftest import write_tiny
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from trained import fit
 from verbs import call
 
 from mien.data.dataset import Dataset
@@ -19,19 +20,12 @@ from mien.experiment.schema import load_experiment
 from mien.inference.weights import read_header
 from mien.report import facts
 from mien.runs.run import Run, new_run
-from mien.training.fit import train
 from mien.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
 NET = ["model={name: cnn, channels: [4, 8], kernel_size: 3, fc: [16], batch_norm: true}", "train.epochs=1"]
 SOURCE = "pretrained: runs/base/1"
-
-
-def fit(workspace: Workspace, file: Path, *overrides: str) -> Run:
-    run = new_run(workspace, load_experiment(file, overrides))
-    train(workspace, run, ["test"])
-    return run
 
 
 def begun(file: Path, overrides: list[str], tiny: Dataset) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from trained import fit
 from verbs import call
 
 from mien.augment import Normalize
@@ -153,12 +154,6 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
         return tmp_path / "started.yaml"
 
     return made
-
-
-def fit(workspace: Workspace, file: Path, *overrides: str) -> Run:
-    run = new_run(workspace, load_experiment(file, overrides))
-    train(workspace, run, ["test"])
-    return run
 
 
 def begin(file: Path, workspace: Workspace, *overrides: str) -> tuple[nn.Module, dict[str, Any]]:

@@ -1,6 +1,5 @@
 """Training: the same bit for bit, also after a kill; what it opens; how it stops."""
 
-import csv
 import datetime
 import errno
 import json
@@ -13,6 +12,7 @@ import torch
 from conftest import Mien, write_tiny
 from safetensors.torch import load_file
 from torch.nn import functional as F
+from trained import fit, history
 from verbs import call
 
 from mien import environment
@@ -70,17 +70,6 @@ def killing(path, target):
 
 Path.replace = killing
 """
-
-
-def fit(workspace: Workspace, file: Path, *overrides: str) -> Run:
-    run = new_run(workspace, load_experiment(file, overrides))
-    train(workspace, run, ["test"])
-    return run
-
-
-def history(run: Run) -> list[dict[str, float]]:
-    with run.history.open() as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 def test_same_file_and_seed_give_the_same_weights(workspace: Workspace, tiny_file: Path) -> None:

@@ -59,12 +59,15 @@ export function clip(name) {
         }
       } catch (error) {
         if (stop.signal.aborted) return [];
-        throw error;
+        if (!rows.length) throw error;
+        // What was told so far stays.
+        broken = error.message;
       }
-      caption.textContent = told(name, moments, (performance.now() - began) / 1000, broken);
+      const found = coursesOf(moments);
+      caption.textContent = told(name, moments, found.length, (performance.now() - began) / 1000, broken);
       caption.classList.toggle("wrong", Boolean(broken));
       if (!video.isConnected) caption.append(" (the browser can't show this video)");
-      const drawings = coursesOf(moments).map((course) => drawn(course, moments, seek));
+      const drawings = found.map((course) => drawn(course, moments, seek));
       courses.replaceChildren(...(drawings.length ? [make("p", { className: "soft", textContent: COURSES })] : []), ...drawings);
       return rows;
     },
@@ -80,9 +83,8 @@ export function clip(name) {
   };
 }
 
-function told(name, moments, seconds, broken) {
+function told(name, moments, followed, seconds, broken) {
   const without = moments.filter(({ faces }) => !faces[0].box).length;
-  const followed = coursesOf(moments).length;
   const parts = [
     `${name}: ${counted(moments.length)} looked at, ${RATE} a second, in ${seconds.toFixed(1)} s`,
     followed === 1 ? "1 face followed" : `${followed} faces followed`,
