@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from verbs import apart, mien
 
 from mien.data.dataset import open_dataset, write_dataset
@@ -51,6 +52,7 @@ def test_images_that_are_mostly_zeros_are_read_a_few_at_a_time(tmp_path: Path) -
     assert sum(sum(counts) for counts in card.splits.values()) == 8
 
 
+@pytest.mark.large
 def test_1000_classes_of_10000_rows_are_measured_within_a_gigabyte(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()

@@ -52,6 +52,7 @@ def run(command: str) -> None:
     assert done.value.code == 0, command
 
 
+@pytest.mark.large
 def test_every_command_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,6 +91,7 @@ def test_every_command_runs(
     assert "PrivateTest" in capsys.readouterr().out
 
 
+@pytest.mark.large
 def test_the_plugin_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MIEN_HOME", raising=False)

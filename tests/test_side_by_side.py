@@ -19,6 +19,8 @@ from mien.training.recorder import TimeUpError
 from mien.workflow import listed_runs, new_runs
 from mien.workspace import Workspace
 
+pytestmark = pytest.mark.large
+
 
 @pytest.fixture
 def files(workspace: Workspace, tiny_file: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """YAML 1.2 as plain data with the line of every key; reads and writes experiment files."""
 
+import functools
 import json
 from io import StringIO
 from pathlib import Path
@@ -49,6 +50,14 @@ def parse_yaml(text: str, file: str) -> tuple[dict[str, Any], dict[KeyPath, int]
     >>> parse_yaml("train:\\n  lr: 1e-4", "a.yaml")
     ({'train': {'lr': 0.0001}}, {('train',): 1, ('train', 'lr'): 2})
     """
+    plain, lines = _parsed(text, file)
+    return json.loads(plain), dict(lines)
+
+
+# An experiment's file is read by every step that needs one of its keys.
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str, file: str) -> tuple[str, dict[KeyPath, int]]:
+    """A text's mapping as JSON, and its lines."""
     try:
         _check_events(text, file)
         content = _loader().load(text)
@@ -58,7 +67,7 @@ def parse_yaml(text: str, file: str) -> tuple[dict[str, Any], dict[KeyPath, int]
             raise MienError("the file holds no keys", file=file, line=1, expected="lines such as 'name: cnn1'")
         lines: dict[KeyPath, int] = {}
         _collect(content, (), file, lines)
-        return json.loads(json.dumps(content)), lines
+        return json.dumps(content), lines
     except DuplicateKeyError as error:
         key = str(error.problem).partition('"')[2].partition('"')[0]
         line = error.problem_mark.line + 1 if error.problem_mark else None

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from mien.evaluation import evaluate_file
 from mien.runs.ledger import entries
 from mien.runs.model_file import ModelFile
@@ -16,6 +18,7 @@ limits: MIT
 """
 
 
+@pytest.mark.large
 def test_a_peer_has_its_known_scores(real_data: Path, fer2013: Workspace, tmp_path: Path) -> None:
     (tmp_path / "big.yaml").write_text(YAML.format(file=real_data.parent / "peers" / "big_xception.onnx"))
     measured = evaluate_file(ModelFile(tmp_path / "big.yaml", fer2013), dataset="fer2013")

@@ -444,6 +444,7 @@ print(outcome.summary["frames"], len(peaks), peaks[9], peaks[-1])
 """
 
 
+@pytest.mark.large
 def test_memory_stays_flat_over_an_hour(tmp_path: Path) -> None:
     # A frame a second; all of them together have 300 MB as RGB.
     scene = [picture(((4 + at % 100, 4.0),)) for at in range(100)]

@@ -32,6 +32,8 @@ from mien.reproduce.plan import Planned, make_plan
 from mien.runs.run import Run, new_run
 from mien.workspace import Workspace
 
+pytestmark = pytest.mark.large
+
 COMMAND = "mien reproduce paper-2021 --epochs 1"
 TRAINED = ["cnn1", "cnn4", "googlenet", "googlenet-face", "xception"]
 SPLITS = ("Training", "Training", "PublicTest", "PrivateTest")

@@ -510,6 +510,7 @@ DAMAGE: list[tuple[str, Callable[[Path], Any]]] = [
 ]
 
 
+@pytest.mark.large
 def test_what_is_damaged_is_a_line_and_never_a_failure(own: Workspace, home: Workspace) -> None:
     with serving(shows(own)) as server:
         for name, harm in DAMAGE:
@@ -557,6 +558,7 @@ def test_names_that_no_address_can_have_are_left_out(own: Workspace) -> None:
         assert [one["run"] for one in server.client.get(BASE).json()["runs"]] == ["tiny/1", "tiny/2"]
 
 
+@pytest.mark.large
 def test_the_schema_promises_every_answer(own: Workspace, tmp_path: Path) -> None:
     with serving(shows(own)) as server:
         paths = server.client.get("/openapi.json").json()["paths"]

@@ -375,15 +375,18 @@ def two_machines(workspace: Workspace, file: Path, storage: str) -> None:
 FIVE = SWEEP.replace("trials: 3", "trials: 5")
 
 
+@pytest.mark.large
 def test_of_four_workers_on_a_journal_one_is_killed(workspace: Workspace, file: Path) -> None:
     file.write_text(FIVE)
     four_workers(workspace, file, None)
 
 
+@pytest.mark.large
 def test_a_machine_that_dies_leaves_its_trial_to_another(workspace: Workspace, file: Path, tmp_path: Path) -> None:
     two_machines(workspace, file, str(tmp_path / "journal.log"))
 
 
+@pytest.mark.large
 def test_workers_as_the_verb_starts_them(workspace: Workspace, file: Path) -> None:
     file.write_text(TWO)
     done = call("sweep", file, "train.epochs=1", "--workers", 2, "--workspace", workspace.root, "--json")

@@ -300,9 +300,9 @@ def test_weights_that_are_lost_in_the_last_step_fail_the_run(
     ("kill", "levers"),
     [
         ({"KILL_STEP": "12"}, ""),
-        ({"KILL_SAVE": "2"}, ""),
-        ({"KILL_STEP": "12"}, "ema: 0.9, keep: last, "),
-        ({"KILL_STEP": "12"}, "ema: 0.9, mixup: 0.2, cutmix: 1.0, votes: 0.5, "),
+        pytest.param({"KILL_SAVE": "2"}, "", marks=pytest.mark.large),
+        pytest.param({"KILL_STEP": "12"}, "ema: 0.9, keep: last, ", marks=pytest.mark.large),
+        pytest.param({"KILL_STEP": "12"}, "ema: 0.9, mixup: 0.2, cutmix: 1.0, votes: 0.5, ", marks=pytest.mark.large),
     ],
     ids=["in an epoch", "in a save", "averaged", "averaged, mixed and with a second head"],
 )
