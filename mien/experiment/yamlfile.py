@@ -166,7 +166,8 @@ def _flow(content: Any) -> Any:
         if not any(isinstance(value, dict | list) for value in content):
             items.fa.set_flow_style()
         return items
-    if isinstance(content, str) and content.startswith("?"):
-        # ruamel.yaml leaves such text bare in a list on one line, where a question mark begins a key.
+    if isinstance(content, str) and (content.startswith(("?", ":")) or "\x85" in content):
+        # ruamel.yaml leaves such text bare: in a list on one line these marks begin a key and a value, and the third is
+        # read as the end of a line.
         return DoubleQuotedScalarString(content)
     return content
