@@ -20,6 +20,8 @@ from mien.runs.predictions import read_predictions
 from mien.runs.run import Run, new_group
 from mien.workspace import Workspace
 
+pytestmark = pytest.mark.large
+
 SHORT = TINY.replace("epochs: 3", "epochs: 1")
 FOLDS = SHORT.replace("name: tiny\n", "name: folds\n") + "protocol: {name: k-fold, folds: 2}\n"
 

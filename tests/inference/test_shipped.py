@@ -60,6 +60,7 @@ def test_it_tells_a_smile(name: str, workspace: Workspace) -> None:
     assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("name", NAMES)
 def test_its_numbers_come_out_again(name: str, fer2013: Workspace, tmp_path: Path) -> None:
     file = ModelFile(SHIPPED[name], fer2013)
