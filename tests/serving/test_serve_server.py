@@ -3,6 +3,7 @@
 import itertools
 import re
 import signal
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from servers import mien_serve, portrait, settings, small
 from verbs import call
 
+from mien.serving.running import _listening
 from mien.serving.schema import Question
 from mien.serving.session import Upload, open_session, tell
 from mien.serving.settings import Limits
@@ -100,6 +102,14 @@ def test_several_processes_share_an_address_and_count_together(tmp_path: Path) -
         assert httpx.get(f"{url}/openapi.json", timeout=None).json()["servers"] == [{"url": "/mien"}]
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait() == 0
+
+
+def test_answers_are_sent_without_delay() -> None:
+    with _listening("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            # What asyncio asks before it sets TCP_NODELAY.
+            assert accepted.proto == socket.IPPROTO_TCP
 
 
 def test_all_interfaces_without_a_token_are_warned_of() -> None:
