@@ -345,21 +345,38 @@ _SIDES = {
 }
 
 
-def page(found: dict[str, Any], given: argparse.Namespace) -> str:
+def merged(found: dict[str, Any], stored: dict[str, Any], given: argparse.Namespace) -> dict[str, Any]:
+    """What was measured, with the other parts of what is `stored` already, and about each the commit that it is of.
+
+    These are kept as long as they are of the same processor and as many photos and turns.
+    """
+    environment_now = environment.describe()
+    about = {"environment": environment_now, "photos": given.photos, "turns": given.turns}
+    old = stored.get("about", {})
+    alike = old.get("environment", {}).get("cpu") == environment_now["cpu"]
+    kept = stored if alike and all(old[key] == about[key] for key in ("photos", "turns")) else {}
+    commits = {part: old["commits"][part] for part in _PARTS if part in kept}
+    commits |= dict.fromkeys(found, environment_now["commit"] or "unknown")
+    parts = {part: found.get(part, kept.get(part)) for part in _PARTS if part in commits}
+    return {"about": {**about, "commits": {part: commits[part] for part in parts}}, **parts}
+
+
+def page(content: dict[str, Any], given: argparse.Namespace) -> str:
     """What was measured as Markdown."""
     versions = ", ".join(
         f"{name} {version(name)}" for name in ("onnxruntime", "opencv-python-headless", "pillow", "av")
     )
-    about = environment.describe()
+    about, commits = content["about"]["environment"], content["about"]["commits"]
     text = f"""# Speed and memory of `mien predict`
 
 Written by `python benchmarks/speed_use.py --detector FILE --report`: model `{DEFAULT}`, detector YuNet;
 {about["cpu"]}, {CORES} cores; Python {about["python"]}, {versions},
-commit {(about["commit"] or "unknown")[:12]}. A plain loop takes one picture after the other and leaves all cores to
-the threads of OpenCV and ONNX Runtime; it finds, frames and tells faces by the same functions and models. Sides took
-turns; rates are medians of {given.turns} turns, each turn a process of its own.
+commits: {", ".join(f"{part} {commit[:12]}" for part, commit in commits.items())}.
+A plain loop takes one picture after the other and leaves all cores to the threads of OpenCV and ONNX Runtime; it finds,
+frames and tells faces by the same functions and models. Sides took turns; rates are medians of {given.turns} turns,
+each turn a process of its own.
 """
-    return text + "".join(part for kind in found for part in _PARTS[kind](found[kind], given))
+    return text + "".join(part for kind in commits for part in _PARTS[kind](content[kind], given))
 
 
 def _photos(found: dict[str, Any], given: argparse.Namespace) -> Iterator[str]:
@@ -436,18 +453,16 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         found = measure(ask, given, Path(folder))
-    about = environment.describe()
     stored = RESULTS / "speed-use.json"
-    # A part that is measured by itself is published beside the others, as long as these are of the same processor.
+    # A part that is measured by itself is published beside the others.
     others = json.loads(stored.read_text("utf-8")) if given.report and stored.is_file() else {}
-    kept = others if others.get("about", {}).get("environment", {}).get("cpu") == about["cpu"] else {}
-    found = {part: found.get(part, kept.get(part)) for part in _PARTS if part in found or part in kept}
-    text = page(found, given)
+    content = merged(found, others, given)
+    text = page(content, given)
     print(text)
     if given.report:
         with replacing(RESULTS / "speed-use.md") as file:
             file.write_text(text, encoding="utf-8")
-        write_json(stored, {"about": {"environment": about, "photos": given.photos, "turns": given.turns}, **found})
+        write_json(stored, content)
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ def dump_yaml(content: dict[str, Any]) -> str:
 
 def _flow(content: Any) -> Any:
     if isinstance(content, dict):
-        return CommentedMap({key: _flow(value) for key, value in content.items()})
+        return CommentedMap({_flow(key): _flow(value) for key, value in content.items()})
     if isinstance(content, list):
         items = CommentedSeq([_flow(value) for value in content])
         if not any(isinstance(value, dict | list) for value in content):

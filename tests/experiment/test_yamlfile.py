@@ -176,7 +176,7 @@ PLAIN = st.recursive(
 
 
 @settings(deadline=None)
-@example({"a": ["?>", "??", "?0", "? x", ": 0", ":"], "b": "?0", "?c": 1, "d": "a\x85"})
+@example({"a": ["?>", "??", "?0", "? x", ": 0", ":"], "b": "?0", "?c": 1, "d": "a\x85", "e\x85": 2, ": f": 3})
 @given(st.dictionaries(st.text("abcxyz", min_size=1, max_size=5), PLAIN, max_size=4))
 def test_what_is_written_is_read_again(content: dict[str, object]) -> None:
     assert parse_yaml(dump_yaml(content), "a.yaml")[0] == content
