@@ -79,12 +79,20 @@ def blocked(service: Service) -> Iterator[None]:
 
 
 class Process(NamedTuple):
-    """`mien serve` as a process, what it said before its address, and a client of it."""
+    """`mien serve` as a process, what it said up to its address and after it, and a client of it."""
 
     process: "subprocess.Popen[str]"
     said: list[str]
+    log: list[str]
+    listening: threading.Thread
     url: str
     client: httpx.Client
+
+    def ended(self) -> tuple[int, list[str]]:
+        """The exit code of a server that was told to stop, and all that it said after its address."""
+        code = self.process.wait(300)
+        self.listening.join()
+        return code, self.log
 
 
 @contextlib.contextmanager
@@ -99,19 +107,24 @@ def mien_serve(*arguments: object, env: dict[str, str] | None = None) -> Iterato
     )
     assert process.stderr is not None
     said: list[str] = []
+    log: list[str] = []
+    # A pipe that nobody reads holds 64 kB, and then the server waits.
+    listening = threading.Thread(target=lambda: log.extend(process.stderr or ()))
     try:
         for line in process.stderr:
             said.append(line.rstrip("\n"))
             if " at http://" in line:
                 break
+        listening.start()
         assert " at http://" in said[-1], said
         url = said[-1].partition(" at ")[2].partition(" ")[0].replace("0.0.0.0", "127.0.0.1")
-        with httpx.Client(base_url=url, timeout=None) as client:
-            yield Process(process, said, url, client)
+        # Longer than any answer takes: who waits for one that never comes should hear of it.
+        with httpx.Client(base_url=url, timeout=300) as client:
+            yield Process(process, said, log, listening, url, client)
     finally:
-        if process.poll() is None:
-            process.kill()
+        process.kill()
         process.wait()
+        listening.join()
         process.stderr.close()
 
 

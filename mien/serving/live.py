@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+import contextlib
 import functools
 import secrets
 import time
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from mien.images import decode_photo
 from mien.inference.predictor import FaceAnswer
@@ -26,6 +27,9 @@ PROTOCOL = "mien.live"
 _BEARER = "bearer."
 
 _UNSUPPORTED, _FORBIDDEN, _TOO_LARGE = 1003, 1008, 1009
+
+# What Starlette raises, by its version and the moment, when something is sent to a client that has gone.
+_GONE = (WebSocketDisconnect, RuntimeError, OSError)
 
 
 class Latest:
@@ -115,15 +119,20 @@ async def _receive(socket: WebSocket, latest: Latest, service: Service) -> None:
         while (message := await socket.receive())["type"] == "websocket.receive":
             data = message.get("bytes")
             if data is None:
-                await socket.close(_UNSUPPORTED, "expected image files in binary messages")
+                await _close(socket, _UNSUPPORTED, "expected image files in binary messages")
                 return
             if len(data) > service.limits.bytes:
-                await socket.close(_TOO_LARGE, f"expected at most {service.limits.megabytes} MB")
+                await _close(socket, _TOO_LARGE, f"expected at most {service.limits.megabytes} MB")
                 return
             if latest.put(data):
                 service.metrics.dropped.inc()
     finally:
         latest.end()
+
+
+async def _close(socket: WebSocket, code: int, reason: str) -> None:
+    with contextlib.suppress(*_GONE):
+        await socket.close(code, reason)
 
 
 async def _answer(socket: WebSocket, latest: Latest, question: Moving, service: Service) -> None:
@@ -150,7 +159,7 @@ async def _answer(socket: WebSocket, latest: Latest, question: Moving, service: 
             told["faces"] = [nested({name: row[name] for name in names}) for row in rows]
         try:
             await socket.send_json(told)
-        except (RuntimeError, OSError):  # It was closed meanwhile.
+        except _GONE:
             return
 
 

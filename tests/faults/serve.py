@@ -239,10 +239,14 @@ def run_cases(at: Target, count: int, seed: int) -> list[Sent]:
     return cases
 
 
-def ends_well(at: Target) -> bool:
-    """Whether the server, told to stop, ends with exit code 0."""
+def wrong_at_the_end(at: Target) -> str:
+    """What is wrong with a server's end, when it is told to stop, or with its log; "" for nothing."""
     at.server.process.send_signal(signal.SIGTERM)
-    return at.server.process.wait(60) == 0
+    code, log = at.server.ended()
+    if code != 0:
+        return f"it ends with {code}"
+    errors = [line for line in log if line.startswith(("ERROR", "Traceback"))]
+    return f"{len(errors)} errors in the log: {errors[0]}" if errors else ""
 
 
 def run(folder: Path, seed: int, n: int) -> Iterator[dict[str, Any]]:
@@ -252,8 +256,8 @@ def run(folder: Path, seed: int, n: int) -> Iterator[dict[str, Any]]:
         for start in range(0, n, 100):
             cases += run_cases(at, min(100, n - start), seed + start)
             yield section(cases, n, memory_mb(at.server.process.pid))
-        if not ends_well(at):
-            cases.append(Sent(n, "the end", "SIGTERM", 0, "it doesn't end well"))
+        if wrong := wrong_at_the_end(at):
+            cases.append(Sent(n, "the end", "SIGTERM", 0, wrong))
             yield section(cases, n, 0)
 
 
@@ -271,7 +275,8 @@ def section(cases: list[Sent], n: int, peak: float) -> dict[str, Any]:
         "text": f"{len(cases):,} of {n:,} requests to `mien serve`: damaged images, forms, JSON and videos, hostile "
         "options and paths, bytes that are no HTTP, cameras that send anything. Each is answered by a status that the "
         "schema promises, with a sentence where it is refused, and the good request after it gets the same answer as "
-        f"the first; the process took at most {peak:,.0f} MB (allowed: {MEMORY_MB:,}) and ends well.",
+        f"the first; the process took at most {peak:,.0f} MB (allowed: {MEMORY_MB:,}), ends well, and its log has no "
+        "error.",
         "columns": [*columns, "next answer wrong", "over memory"],
         "rows": [[str(cell) for cell in row] for row in rows],
         "failed": sum(bool(case.wrong) for case in cases),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from faults.serve import SENT, ends_well, run_cases, target
+from faults.serve import SENT, run_cases, target, wrong_at_the_end
 
 
 def test_hostile_requests_are_refused_and_the_next_is_answered(tmp_path: Path) -> None:
@@ -10,4 +10,4 @@ def test_hostile_requests_are_refused_and_the_next_is_answered(tmp_path: Path) -
         cases = run_cases(at, 4 * len(SENT), 5)
         assert [case for case in cases if case.wrong] == []
         assert {case.kind for case in cases} == set(SENT)
-        assert ends_well(at)
+        assert wrong_at_the_end(at) == ""

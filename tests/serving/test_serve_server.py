@@ -70,9 +70,7 @@ def test_each_client_gets_its_own_answer_and_a_stop_answers_all() -> None:
         for thread in late:
             thread.join()
         assert stopped == [(200, 10)] * 6
-        assert server.process.wait() == 0
-        assert server.process.stderr is not None
-        assert server.process.stderr.read() == ""
+        assert server.ended() == (0, [])
 
 
 def post(url: str) -> tuple[int, int]:
