@@ -17,7 +17,7 @@ import json
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,8 +39,10 @@ from mien.environment import describe
 from mien.files import write_json, write_text
 from mien.images import decode
 from mien.inference.model import SHIPPED
+from mien.intervals import wilson, with_interval
 from mien.report.best_models import best_caption, best_table
 from mien.report.style import BLUE, INK, ORANGE, Caption, figure, save, styled
+from mien.report.wording import scored
 from mien.runs.model_file import ModelFile
 from mien.workflow import measure_file
 from mien.workspace import Workspace, find_workspace
@@ -209,7 +211,19 @@ def table(entrants: Sequence[Entrant]) -> dict[str, Any]:
                 scores[key] |= {"accuracy": found["accuracy"], "interval": {"accuracy": found["interval"]}}
                 pair = next(each for each in of["pairs"] if each["a"] == one.name)
                 scores[key]["less_best"] = {"value": pair["difference"], "interval": pair["interval"], "p": pair["p"]}
-        return {"name": one.name, "bytes": one.bytes, "seeds": list(one.contender.seeds) or None, **scores}
+        calibration = {
+            key: {name: of[name] for name in ("temperature", "n", "ece_corrected", "nll", "brier", "interval")}
+            for key, of in one.measured["calibration"].items()
+            if key in ("before", "after")
+        }
+        return {
+            "name": one.name,
+            "bytes": one.bytes,
+            "seeds": list(one.contender.seeds) or None,
+            **scores,
+            "per_class": {name: [of["recall"], of["support"]] for name, of in one.measured["per_class"].items()},
+            "calibration": calibration,
+        }
 
     return {"dataset": DATASET, "split": SPLIT, "best_peer": best.name, "rows": [row(one) for one in entrants]}
 
@@ -237,8 +251,57 @@ def page(measured: dict[str, Any]) -> str:
             "",
             *markdown_lines(head, lines, right=99),
             "",
+            *_per_class(measured),
+            "",
+            *_calibration(measured),
+            "",
         ]
     )
+
+
+def _first(one: Mapping[str, Any]) -> str:
+    """A model's name, and of several seeds the one that is told."""
+    return f"{one['name']}, seed {one['seeds'][0]}" if len(one["seeds"] or ()) > 1 else str(one["name"])
+
+
+def _per_class(measured: Mapping[str, Any]) -> list[str]:
+    """Recall of each class, and where the confusion matrices of mien's are."""
+    rows = []
+    for one in measured["rows"]:
+        counts = ((round(share * n), n) for share, n in one["per_class"].values())
+        rows.append([_first(one), *(with_interval(hits / n, wilson(hits, n)) for hits, n in counts)])
+    supports = [n for _, n in measured["rows"][0]["per_class"].values()]
+    head = ["model", *(f"{name}, n = {n}" for name, n in zip(CLASSES, supports, strict=True))]
+    pages = " and ".join(f"[{name}](../{name}/figures/confusion-report.png)" for name in OURS if "int8" not in name)
+    return [
+        "## Class by class",
+        "",
+        f"Recall on {measured['split']}, with copies, Wilson's 95 % intervals; the confusion matrices of {pages}, as "
+        "they were trained:",
+        "",
+        *markdown_lines(head, rows, right=99),
+    ]
+
+
+def _calibration(measured: Mapping[str, Any]) -> list[str]:
+    """How far probabilities are from how often they are right, as the network gives them and as they are told."""
+    rows = []
+    for one in measured["rows"]:
+        before, after = one["calibration"]["before"], one["calibration"]["after"]
+        told = [scored(before, "ece_corrected"), scored(before, "nll")]
+        changed = before["temperature"] != after["temperature"]
+        scaled = [f"{after['temperature']:.2f}", scored(after, "ece_corrected"), scored(after, "nll")]
+        rows.append([_first(one), *told, *(scaled if changed else ["–"] * 3)])
+    columns = ["model", "error", "NLL", "temperature", "error with it", "NLL with it"]
+    return [
+        "## Calibration",
+        "",
+        f"The calibration error has 15 bins of equal width and is less what chance adds; {measured['split']}, n = "
+        f"{measured['rows'][0]['all']['n']:,}, with copies. mien's temperatures were fitted on PublicTest and are part "
+        "of the files; the others are told as they are:",
+        "",
+        *markdown_lines(columns, rows, right=99),
+    ]
 
 
 def plot(measured: dict[str, Any], stem: Path) -> None:

@@ -183,7 +183,11 @@ class Stage:
 
 
 def prepared(prepare: Callable[[], None] | None) -> None:
-    """For a process of its own: charts are blank, since drawing them takes two thirds of all time; then `prepare`."""
+    """For a process of its own: charts are blank, since drawing them takes two thirds of all time; then `prepare`.
+
+    Ray starts a cluster for each call, also where another runs.
+    """
+    os.environ["RAY_ADDRESS"] = "local"
     save = Figure.savefig
 
     def blank(figure: Figure, *arguments: Any, **named: Any) -> None:
@@ -291,9 +295,13 @@ def _again(*arguments: str) -> Callable[[Path], list[tuple[str, ...]]]:
     return lambda home: [arguments]
 
 
-def _train(home: Path) -> list[tuple[str, ...]]:
-    there = (home / "runs/tiny/1/experiment.yaml").is_file()
-    return [("train", "--resume", "tiny/1") if there else ("train", "HOME/tiny.yaml")]
+def _trained(*arguments: str) -> Callable[[Path], list[tuple[str, ...]]]:
+    """Go on with the run if there is one, else the same call again."""
+
+    def then(home: Path) -> list[tuple[str, ...]]:
+        return [("train", "--resume", "tiny/1") if (home / "runs/tiny/1/experiment.yaml").is_file() else arguments]
+
+    return then
 
 
 def _train_folds(home: Path) -> list[tuple[str, ...]]:
@@ -311,10 +319,13 @@ def scene(name: str, template: str, *arguments: str, done: str = "") -> Scene:
 
 
 FINISHED = "is finished"
+_TRAIN = ("train", "HOME/tiny.yaml")
+_DEVICES = (*_TRAIN, "train.devices=2")
 _PREDICT = ("predict", "HOME/photos", "--detector", "none")
 _SMALL = ("--epochs", "1", "--seeds", "1")
 SCENES = (
-    Scene("train", "data", ("train", "HOME/tiny.yaml"), _train, FINISHED),
+    Scene("train", "data", _TRAIN, _trained(*_TRAIN), FINISHED),
+    Scene("train on two devices", "data", _DEVICES, _trained(*_DEVICES), FINISHED),
     scene("train --resume", "stopped", "train", "--resume", "tiny/1", done=FINISHED),
     Scene("train --folds", "data", ("train", "HOME/folds.yaml", "--folds"), _train_folds, FINISHED),
     scene("evaluate", "trained", "evaluate", "tiny"),
@@ -327,6 +338,7 @@ SCENES = (
     scene("predict", "data", *_PREDICT, "--out", "HOME/faces.csv", "--draw", "HOME/drawn", "--resume"),
     scene("predict --shard", "data", *_PREDICT, "--shard", "1/2", "--out", "HOME/parts", "--resume"),
     scene("predict --merge", "parts", "predict", "--merge", "HOME/parts", "--out", "HOME/faces.csv"),
+    scene("predict by Ray", "data", *_PREDICT, "--engine", "ray", "--out", "HOME/faces", "--resume"),
     scene("export", "trained", "export", "tiny", "--to", "HOME/tiny.onnx"),
     scene("report --to", "trained", "report", "tiny", "--to", "HOME/public"),
     scene("reproduce", "fer2013", "reproduce", "paper-2021", "--only", "cnn1", *_SMALL, "--to", "HOME/public"),
