@@ -109,7 +109,7 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
                     predict("process" if way == "shards" else way, one, folder / f"{out.name}-one", given.detector)
                 )
                 turns[way].append({"seconds": seconds, "start": start})
-        out = folder / f"{size}-shards-0"
+        out = folder / f"{size}-process-0"
         found["photos"][size] = {
             "n": given.photos,
             "bytes": sum(file.stat().st_size for file in many.iterdir()) / given.photos,

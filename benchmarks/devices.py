@@ -35,7 +35,7 @@ WAYS: dict[str, tuple[tuple[str, ...], int, int]] = {
     "two processes (`train.devices=2`, gloo)": (("train.devices=2",), 2, 1),
     "two trainings side by side (`--seeds 2 --at-once 2`)": (("--seeds", "2", "--at-once", "2"), 2, 2),
 }
-FACES, EPOCHS = 8_000, 4
+FACES, EPOCHS = 3_000, 3
 
 
 def mien(home: Path, threads: int, *words: object) -> None:

@@ -116,8 +116,7 @@ def section(found: dict[str, Any], about: dict[str, Any]) -> Iterator[str]:
     yield (
         f"\nBy the last line a million rows take {expected / 3600:,.1f} hours on these cores. The same candidates by "
         f"an index (IVF, flat, {_NEIGHBOURS} neighbours of each of a row's ten views; built in {found['built']:,.0f} s "
-        "from a million descriptors; the time for all rows is that of "
-        f"{_ASKED:,} times as many as there are):\n\n"
+        f"from a million descriptors; the time for all rows is {MILLION // _ASKED:,} times that of {_ASKED:,}):\n\n"
         "| cells looked at | near copies still proposed | a million rows, hours | of all pairs |\n"
         "| ---: | ---: | ---: | ---: |\n"
     )

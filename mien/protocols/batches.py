@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mien.data.cache import pixels
+from mien.data.cache import Ask, asked_ahead, pixels
 from mien.data.dataset import Dataset
 from mien.data.framing import faces
 from mien.data.labels import LabelScheme
@@ -67,6 +67,11 @@ class Samples:
             out[here] = images[self.place[rows[here]]]
         return out
 
+    def announce(self, rows: npt.NDArray[np.int64], ask: Ask) -> None:
+        """Say, by what `cache.asked_ahead` gives, that the pixels of some rows will be read."""
+        for number in range(len(self.pixels)):
+            ask(number, self.place[rows[self.part[rows] == number]])
+
     def batch(self, rows: npt.NDArray[np.int64], pixels: bool = True) -> Batch:
         """Some rows as a batch; without `pixels` its images are of shape (n, 0)."""
         return Batch(
@@ -97,9 +102,18 @@ class Batches:
         return self.steps
 
     def __iter__(self) -> Iterator[Batch]:
-        for step in range(self.steps):
-            end = None if step == self.steps - 1 else (step + 1) * self.batch_size
-            yield self.samples.batch(self.order[step * self.batch_size : end])
+        with asked_ahead(self.samples.pixels) as ask:
+            asked = 0
+            for step in range(self.steps):
+                # While a batch is worked on, the disk brings the next one.
+                while asked < min(step + 2, self.steps):
+                    self.samples.announce(self._rows(asked), ask)
+                    asked += 1
+                yield self.samples.batch(self._rows(step))
+
+    def _rows(self, step: int) -> npt.NDArray[np.int64]:
+        end = None if step == self.steps - 1 else (step + 1) * self.batch_size
+        return self.order[step * self.batch_size : end]
 
 
 def training_steps(rows: int, batch_size: int) -> int:

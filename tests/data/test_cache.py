@@ -1,6 +1,8 @@
 """Decoded pixels: made once, equal to decoding each row, whole or not there."""
 
+import ctypes
 import mmap
+import os
 import resource
 from pathlib import Path
 
@@ -172,3 +174,36 @@ def test_a_set_larger_than_memory_trains(workspace: Workspace, tmp_path: Path) -
     (workspace.datasets / "large/cache").joinpath(
         f"train-256-rgb-{open_dataset(workspace, 'large').card.fingerprint[:16]}.npy"
     ).unlink()
+
+
+def in_memory(file: Path, start: int) -> bool:
+    """Whether the system has the page in memory that a byte of a file is in."""
+    page, state = start // mmap.PAGESIZE * mmap.PAGESIZE, (ctypes.c_ubyte * 1)()
+    with file.open("rb") as opened:
+        mapped = np.frombuffer(mmap.mmap(opened.fileno(), mmap.PAGESIZE, prot=mmap.PROT_READ, offset=page), np.uint8)
+    place = ctypes.c_void_p(mapped.ctypes.data)
+    assert ctypes.CDLL(None, use_errno=True).mincore(place, ctypes.c_size_t(1), state) == 0
+    return bool(state[0] & 1)
+
+
+def test_rows_are_brought_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, side = tmp_path / "rows.npy", 64
+    np.save(file, np.random.default_rng(0).integers(0, 256, (10_000, side, side, 1), np.uint8))
+    wanted = np.array([1_000, 5_000, 9_000])
+    with file.open("r+b") as opened:
+        os.fsync(opened.fileno())
+        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    starts = {row: 128 + row * side**2 for row in (*wanted.tolist(), 3_000, 7_000)}
+    assert [in_memory(file, start) for start in starts.values()] == [False] * 5
+    rows = np.asarray(np.load(file, mmap_mode="r"))
+    monkeypatch.setattr(cache, "_KEPT", rows.nbytes)
+    with cache.asked_ahead([np.empty(0), rows]) as ask:
+        ask(1, wanted)  # A map of no more bytes stays the system's.
+        assert not any(in_memory(file, start) for start in starts.values())
+    monkeypatch.setattr(cache, "_KEPT", rows.nbytes - 1)
+    with cache.asked_ahead([np.empty(0), rows]) as ask:
+        ask(1, wanted)
+        for row in wanted.tolist():
+            while not in_memory(file, starts[row]):
+                pass
+    assert [in_memory(file, starts[row]) for row in (3_000, 7_000)] == [False, False]

@@ -1,5 +1,7 @@
 """A role's rows as batches: their order, pixels, labels and votes."""
 
+import os
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -8,6 +10,7 @@ from conftest import write_tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mien.data import cache
 from mien.data.dataset import Dataset, open_dataset, write_dataset
 from mien.data.framing import faces, stored_points
 from mien.data.labels import FER2013, FERPLUS, LabelScheme
@@ -175,3 +178,25 @@ def test_faces_come_framed_with_their_points(workspace: Workspace) -> None:
     expected = (stored_points(dataset, "train")[7] - middle + side / 2) * 24 / side - 0.5
     np.testing.assert_allclose(batch.points[2].numpy(), expected, atol=1e-4)
     assert not any((dataset.folder / "cache").glob("validation-*"))
+
+
+def test_batches_are_the_same_when_rows_are_asked_for_ahead(tiny: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    samples = load(tiny, [Part("train"), Part("test")], 24, "gray", FER2013)
+    order = epoch_order(len(samples), shuffle=True, seed=0, epoch=0)
+    advise = os.posix_fadvise
+
+    def counted(file: int, start: int, size: int, advice: int) -> None:
+        asked.append((start, size))
+        advise(file, start, size, advice)
+
+    plain = list(Batches(samples, 30, order))
+    monkeypatch.setattr(os, "posix_fadvise", counted)
+    monkeypatch.setattr(cache, "_KEPT", 0)
+    for number, (batch, before) in enumerate(zip(Batches(samples, 30, order), plain, strict=True)):
+        # The rows of this batch and of the next.
+        assert len(asked) == min(len(samples), 30 * (number + 2))
+        assert torch.equal(batch.images, before.images)
+        assert torch.equal(batch.rows, before.rows)
+    places = [128 + samples.place[row] * 24 * 24 for row in order]
+    assert sorted(asked) == sorted((place, 24 * 24) for place in places)
