@@ -11,7 +11,6 @@ benchmarks/speed_use.py, on a local disk and warm. Everything beyond is arithmet
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -83,14 +82,20 @@ class Lists(NamedTuple):
 
 def listed(how: str, list_: Path) -> Lists:
     """What the paths in a list cost, in this process."""
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, start = memory(), time.perf_counter()
     given = [f"@{list_}"]
     # The commands hold it until they end.
     held: Any = find_photos(given) if how == "process" else parts_of(find_sources(given))
-    seconds = time.perf_counter() - start
-    n = sum(1 for line in list_.open())
+    seconds, taken = time.perf_counter() - start, memory() - before
     del held
-    return Lists(seconds / n, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / n)
+    n = sum(1 for line in list_.open())
+    return Lists(seconds / n, taken / n)
+
+
+def memory() -> int:
+    """The bytes that this process holds; getrusage's peak begins with that of the process which started it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
 
 
 def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:

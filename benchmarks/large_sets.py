@@ -137,8 +137,9 @@ def section(found: dict[str, Any], about: dict[str, Any]) -> str:
     share = large["read"]["rate"] / small["read"]["rate"]
     lines.append(
         f"\nMemory is the process's own; mapped files come on top and go when others need the room. The largest set "
-        f"gives {share:.2f} times the images a second of the smallest. What grows with the rows: their ids and labels "
-        f"in memory, and the time until they are read.\n"
+        f"gives {share:.2f} times the images a second of the smallest, out of the disk in place of memory; what a net "
+        "takes of them stands under *One training on two devices*. What grows with the rows: their ids and labels in "
+        "memory, and the time until they are read.\n"
     )
     return "".join(lines)
 
