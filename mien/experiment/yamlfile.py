@@ -14,7 +14,7 @@ from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEv
 from ruamel.yaml.resolver import VersionedResolver
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from mien.errors import MienError
+from mien.errors import MienError, nearest
 
 KeyPath = tuple[str | int, ...]
 
@@ -23,11 +23,12 @@ MAX_BYTES = 32_000
 MAX_DEPTH = 20
 
 
-def read_yaml(file: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+def read_yaml(file: Path, what: str = "an experiment file") -> tuple[dict[str, Any], dict[KeyPath, int]]:
     """A file's mapping as plain data, and the line (from 1) of each key and list item by its path.
 
     Only plain data is allowed: tags, aliases (which can grow without bound), files of more than 32 KB and nesting of
-    more than 20 levels are refused. Raises MienError with the line.
+    more than 20 levels are refused. `what` is said to be expected where there is no such file of text. Raises MienError
+    with the line.
     """
     try:
         with file.open("rb") as opened:
@@ -36,12 +37,19 @@ def read_yaml(file: Path) -> tuple[dict[str, Any], dict[KeyPath, int]]:
             raise MienError("the file is too large for an experiment", file=str(file), expected="at most 32 KB")
         text = content.decode("utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise MienError("no such file", file=str(file), expected="an experiment file") from error
+        raise MienError("no such file", file=str(file), expected=what, nearest=_beside(file)) from error
     except IsADirectoryError as error:
-        raise MienError("this is a folder", file=str(file), expected="an experiment file") from error
+        raise MienError("this is a folder", file=str(file), expected=what) from error
     except UnicodeDecodeError as error:
-        raise MienError("the file isn't text (UTF-8)", file=str(file), expected="an experiment file") from error
+        raise MienError("the file isn't text (UTF-8)", file=str(file), expected=what) from error
     return parse_yaml(text, str(file))
+
+
+def _beside(file: Path) -> str | None:
+    """The file of the same kind in the same folder whose name is nearest to one that isn't there."""
+    there = {one.stem: str(one) for one in file.parent.glob(f"*{file.suffix}") if one.is_file()}
+    close = nearest(file.stem, there)
+    return there[close] if close is not None else None
 
 
 def parse_yaml(text: str, file: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:

@@ -14,6 +14,8 @@ from mien.report.style import BLUE, FAINT, INK, ORANGE, Caption, figure, styled
 from mien.tasks import Score
 
 _MARGIN = 0.12
+# Inches that fill the page, so that letters are as large as in the other figures.
+_PAGE = 8.0
 
 
 def parallel(space: Sequence[Mapping[str, Any]], trials: Sequence[Mapping[str, Any]], score: Score) -> Figure:
@@ -32,7 +34,7 @@ def parallel(space: Sequence[Mapping[str, Any]], trials: Sequence[Mapping[str, A
     places = np.arange(len(axes) + 1)
     with styled():
         caption = Caption((f"{len(done)} finished trials; the darker, the better; orange is the best",))
-        made, (ax,) = figure("Values and score of each trial", caption, 3.2, width=max(4.2, 1.15 * len(places) + 1))
+        made, (ax,) = figure("Values and score of each trial", caption, 3.2, width=max(_PAGE, 1.15 * len(places) + 1))
         palette = colormaps["Blues"]
         for number in np.argsort(goods):
             best = number == np.argmax(goods)

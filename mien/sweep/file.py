@@ -142,7 +142,7 @@ def read_sweep(file: Path, overrides: Sequence[str] = ()) -> Sweep:
 
     Every end and every choice is checked as the experiment of a trial. Raises one MienError that holds all problems.
     """
-    content, lines = read_yaml(file)
+    content, lines = read_yaml(file, "a sweep file")
     source = Source(content, {path: (str(file), line) for path, line in lines.items()})
     problems: list[MienError] = []
     known = _checked_keys(content, source, str(file), problems)

@@ -145,6 +145,9 @@ def test_files_that_are_no_experiment(tmp_path: Path) -> None:
         "latin.yaml: the file isn't text (UTF-8); expected an experiment file"
     )
     assert problem("latin.yaml/x.yaml") == "latin.yaml/x.yaml: no such file; expected an experiment file"
+    assert problem("latim.yaml") == (
+        f"latim.yaml: no such file; expected an experiment file. Did you mean '{tmp_path / 'latin.yaml'}'?"
+    )
     (tmp_path / "folder").mkdir()
     assert problem("folder") == "folder: this is a folder; expected an experiment file"
 

@@ -262,6 +262,9 @@ def test_a_space_that_no_model_is_built_of_makes_no_study(workspace: Workspace, 
 def test_a_sweep_that_is_not_there(workspace: Workspace) -> None:
     told = call("sweep", "status", "rates", "--workspace", workspace.root).err
     assert told.startswith("mien: there is no sweep 'rates'; expected a sweep in ")
+    assert call("sweep", "rates.yaml", "--workspace", workspace.root).err == (
+        "mien: rates.yaml: no such file; expected a sweep file\n"
+    )
 
 
 # Many workers.
