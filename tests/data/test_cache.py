@@ -194,7 +194,8 @@ def test_rows_are_brought_before_they_are_read(tmp_path: Path, monkeypatch: pyte
         os.fsync(opened.fileno())
         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     starts = {row: 128 + row * side**2 for row in (*wanted.tolist(), 3_000, 7_000)}
-    assert [in_memory(file, start) for start in starts.values()] == [False] * 5
+    if any(in_memory(file, start) for start in starts.values()):
+        pytest.skip("this file system is in memory")
     rows = np.asarray(np.load(file, mmap_mode="r"))
     monkeypatch.setattr(cache, "_KEPT", rows.nbytes)
     with cache.asked_ahead([np.empty(0), rows]) as ask:
