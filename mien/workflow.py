@@ -16,12 +16,13 @@ from mien.experiment.building import check, located, scheme_for
 from mien.experiment.schema import Experiment, load_experiment, read_protocol
 from mien.experiment.yamlfile import parse_value
 from mien.explanation.execute import explain
+from mien.files import sweep
 from mien.inference.model import own_weights
 from mien.protocols import folds as number_of_folds
 from mien.report.explain_page import sentences
 from mien.report.page import write_report
 from mien.runs.epochs import Epoch
-from mien.runs.manifest import sealing
+from mien.runs.manifest import is_sealed, sealing
 from mien.runs.model_file import ModelFile
 from mien.runs.run import Run, find_runs, list_runs, new_group, new_run
 from mien.runs.stored import read_metrics
@@ -124,6 +125,8 @@ def unfinished(workspace: Workspace, reference: str, overrides: Sequence[str] = 
     first a run that had stopped early goes on.
     """
     runs = find_runs(workspace, reference)
+    for run in runs:
+        sweep(run.folder)  # Of a finished one nothing is written that would do it.
     left = [run for run in runs if not is_complete(run)]
     if not left and len(runs) == 1 and overrides and runs[0].stopped_early:
         if runs[0].metrics_file("report").exists() or (runs[0].folder / "evaluations").exists():
@@ -187,7 +190,9 @@ def _measured(run: Run) -> bool:
 
 def is_complete(run: Run) -> bool:
     """Whether a run is finished and lacks nothing that can be made of its weights."""
-    return run.state == "finished" and ((_measured(run) and run.page.is_file()) or not run.weights.is_file())
+    if run.state != "finished":
+        return False
+    return not run.weights.is_file() or (_measured(run) and run.page.is_file() and is_sealed(run, run.page))
 
 
 def train_to_end(

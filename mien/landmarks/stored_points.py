@@ -12,7 +12,7 @@ from mien.data.dataset import Dataset
 from mien.data.framing import stored_points
 from mien.errors import FailedError, MienError
 from mien.faces.ibug import POINTS
-from mien.files import replacing
+from mien.files import replacing, sweep
 from mien.images import Pixels, decode
 from mien.landmarks.checks import mirror_distance, mirrored_back
 from mien.parallel import ordered_map
@@ -71,6 +71,7 @@ def predict_points(dataset: Dataset, model: PointModel, splits: Iterable[str] | 
     """
     name = f"points-{VERSION}-{dataset.card.fingerprint[:16]}-{model.digest[:16]}"
     folder = dataset.folder / "cache" / name
+    sweep(folder)  # Where the parts are whole, nothing is written that would do it.
     wanted = list(dataset.card.splits if splits is None else splits)
     with progress(f"points of {dataset.card.name}", sum(map(dataset.rows, wanted))) as advance:
         found = {}

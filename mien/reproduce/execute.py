@@ -11,10 +11,11 @@ from mien.explanation.execute import explain
 from mien.explanation.storage import read
 from mien.landmarks.predict import open_landmarker
 from mien.progress import console
+from mien.report.page import write_report
 from mien.reproduce.paper import CUTS, EXPLAINED, REPORT, SHOWN
 from mien.reproduce.plan import Planned, dataset_of, done, look_again
 from mien.reproduce.scores import measured
-from mien.runs.manifest import sealing
+from mien.runs.manifest import is_sealed, sealing
 from mien.runs.run import Run, new_run
 from mien.workflow import measure, train_to_end
 from mien.workspace import Workspace
@@ -85,6 +86,10 @@ def _measured(planned: Planned, run: Run, command: Sequence[str]) -> None:
         measure(run, command)
     if not measured(planned):
         measure(run, command, protocol=REPORT)
+    last = run.evaluation(REPORT, None) / "metrics.json"
+    if not is_sealed(run, run.metrics_file("report"), *([last] if last.is_file() else [])):
+        with sealing(run):  # A kill came between a measurement and its page.
+            write_report(run.folder)
 
 
 def _explained(workspace: Workspace, run: Run, command: Sequence[str]) -> None:

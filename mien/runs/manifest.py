@@ -54,6 +54,12 @@ def read_manifest(run: Run) -> dict[str, str] | None:
     return files
 
 
+def is_sealed(run: Run, *files: Path) -> bool:
+    """Whether the manifest has these files of a run; work that was killed before its end left files that it has not."""
+    known = read_manifest(run) or {}
+    return all(file.relative_to(run.folder).as_posix() in known for file in files)
+
+
 def changes(run: Run) -> dict[str, str]:
     """What isn't as the manifest says: "missing" or "changed" by path; {} where there is no manifest."""
     found = {}
