@@ -128,7 +128,7 @@ def unfinished(workspace: Workspace, reference: str, overrides: Sequence[str] = 
     for run in runs:
         sweep(run.folder)  # Of a finished one nothing is written that would do it.
     left = [run for run in runs if not is_complete(run)]
-    if not left and len(runs) == 1 and overrides and runs[0].stopped_early:
+    if len(runs) == 1 and overrides and runs[0].stopped_early:
         if runs[0].metrics_file("report").exists() or (runs[0].folder / "evaluations").exists():
             raise MienError(
                 f"run {runs[0].name} has been measured on its reporting role, and would no more be what was measured",

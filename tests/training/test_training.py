@@ -25,6 +25,7 @@ from mien.files import write_text
 from mien.inference.weights import read_header
 from mien.protocols.batches import epoch_order, step_seed
 from mien.reading import read_json
+from mien.runs.manifest import sealing
 from mien.runs.run import Run, find_run, new_run
 from mien.training.fit import check_epochs, train
 from mien.training.mixing import mix
@@ -226,8 +227,9 @@ def test_a_run_that_stopped_early_goes_on_as_if_it_had_not(
     small = ["optimizer.lr=1e-6", "schedule=constant", "train.keep=last", "train.epochs=5"]
     whole, run = fit(workspace, tiny_file, *small), fit(workspace, tiny_file, *small, "train.early_stopping=2")
     assert (len(history(run)), run.stopped_early, whole.stopped_early) == (3, True, False)
-    evaluate(workspace, run, "choose")
-    write_text(run.page, "a report")
+    with sealing(run):
+        evaluate(workspace, run, "choose")
+        write_text(run.page, "a report")
     assert call("train", "--resume", "tiny/2").err == (
         f"mien: {run.folder}: run tiny/2 is finished: it stopped early, after epoch 3 of 5; "
         "expected mien train --resume tiny/2 train.epochs=5, and its patience is counted anew\n"
@@ -266,17 +268,32 @@ def test_a_run_that_was_measured_does_not_go_on(
     monkeypatch.setenv("MIEN_HOME", str(workspace.root))
     run = fit(workspace, tiny_file, "optimizer.lr=1e-30", "train.epochs=9", "train.early_stopping=1")
     evaluate(workspace, run)
-    evaluate(workspace, run, "choose")
     write_text(run.page, "a report")
     before = run.weights.read_bytes()
-    assert call("train", "--resume", "tiny/1", "train.epochs=9") == (
-        2,
-        "",
-        f"mien: {run.folder}: run tiny/1 has been measured on its reporting role, and would no more be what was "
-        "measured; expected a new run that starts from its weights: "
-        f"mien train {run.experiment_file} model.pretrained=runs/tiny/1\n",
-    )
-    assert (run.weights.read_bytes(), run.state) == (before, "finished")
+    for _ in range(2):
+        assert call("train", "--resume", "tiny/1", "train.epochs=9") == (
+            2,
+            "",
+            f"mien: {run.folder}: run tiny/1 has been measured on its reporting role, and would no more be what was "
+            "measured; expected a new run that starts from its weights: "
+            f"mien train {run.experiment_file} model.pretrained=runs/tiny/1\n",
+        )
+        assert (run.weights.read_bytes(), run.state) == (before, "finished")
+        with sealing(run):  # Nor once its manifest is there.
+            pass
+
+
+def test_a_manifest_that_is_missing_is_made(
+    workspace: Workspace, tiny_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_HOME", str(workspace.root))
+    assert call("train", tiny_file, "train.epochs=1").code == 0
+    manifest = workspace.runs / "tiny" / "1" / "manifest.json"
+    before = manifest.read_bytes()
+    assert call("train", "--resume", "tiny/1").code == 2
+    manifest.unlink()
+    assert call("train", "--resume", "tiny/1").code == 0
+    assert json.loads(manifest.read_bytes())["files"].keys() == json.loads(before)["files"].keys()
 
 
 def test_weights_that_are_lost_in_the_last_step_fail_the_run(
