@@ -17,7 +17,7 @@ from mien.reproduce.plan import Planned, dataset_of, done, look_again
 from mien.reproduce.scores import measured
 from mien.runs.manifest import is_sealed, sealing
 from mien.runs.run import Run, new_run
-from mien.workflow import measure, train_to_end
+from mien.workflow import is_complete, measure, train_to_end
 from mien.workspace import Workspace
 
 
@@ -57,6 +57,8 @@ def make(
 
 
 def _trained(workspace: Workspace, planned: Planned, command: Sequence[str]) -> Planned:
+    if planned.state == "finished" and planned.run is not None and not is_complete(planned.run):
+        train_to_end(planned.run, command)  # A kill came before its page.
     if planned.state not in ("new", "begun") or planned.experiment is None:
         return planned
     name = planned.experiment.dataset.name
