@@ -47,7 +47,7 @@ def read_yaml(file: Path, what: str = "an experiment file") -> tuple[dict[str, A
 
 def _beside(file: Path) -> str | None:
     """The file of the same kind in the same folder whose name is nearest to one that isn't there."""
-    there = {one.stem: str(one) for one in file.parent.glob(f"*{file.suffix}") if one.is_file()}
+    there = {one.stem: str(one) for one in file.parent.glob("*") if one.suffix == file.suffix and one.is_file()}
     close = nearest(file.stem, there)
     return there[close] if close is not None else None
 
