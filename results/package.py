@@ -2,10 +2,12 @@
 
     python results/package.py landmarks-small [RUN]
     python results/package.py mien-m|mien-s [RUN]
+    python results/package.py mien-m|mien-s FILE.onnx results/PUBLISHED
 
 The run is of the workspace (MIEN_HOME), measured by `mien evaluate`. What stands in the card comes from its folder; a
 model of expressions goes in as ONNX, in float16 and int8, and each file is measured by itself; without RUN its int8
-file is made anew from the float16 one. The landmark model goes in as weights and as ONNX; without RUN its ONNX
+file is made anew from the float16 one. Of a run whose folder is gone, its float16 file and what was published of it do.
+The landmark model goes in as weights and as ONNX; without RUN its ONNX
 and card are made anew from the weights and numbers that are published.
 """
 
@@ -65,11 +67,16 @@ def main() -> None:
         write_onnx(read["metrics"])
         write_text(PACKAGED.parent / "README.md", card(read["environment"], read["metrics"]))
         return
-    if len(sys.argv) not in (2, 3) or sys.argv[1] not in SHIPPED:
+    if len(sys.argv) not in (2, 3, 4) or sys.argv[1] not in SHIPPED:
         raise SystemExit(__doc__)
     name, home = sys.argv[1], find_workspace(None)
     if len(sys.argv) == 2:
         renew_int8(name, home)
+        return
+    if len(sys.argv) == 4:
+        write_bytes(SHIPPED[name], Path(sys.argv[2]).read_bytes())
+        write_int8(name, home)
+        write_card(Run(Path(sys.argv[3]).resolve()), name, home)
         return
     run = find_run(home, sys.argv[2])
     SHIPPED[name].parent.mkdir(exist_ok=True)
@@ -109,12 +116,16 @@ def write_onnx(metrics: dict[str, Any]) -> None:
 
 def package_expressions(run: Run, name: str, home: Workspace) -> None:
     """The run as ONNX in both precisions, each measured on the report role, and the card."""
-    rows = []
     precisions: dict[str, Precision] = {name: "float16", f"{name}-int8": "int8"}
     for called, precision in precisions.items():
-        path = SHIPPED[called]
-        export_run(run, path, precision)
-        rows.append(row_of(path, home, run.measured()["dataset"]))
+        export_run(run, SHIPPED[called], precision)
+    write_card(run, name, home)
+
+
+def write_card(run: Run, name: str, home: Workspace) -> None:
+    """The card of a run, published or not, and of its two files, each measured on the report role."""
+    dataset = run.environment["dataset"]["name"]
+    rows = [row_of(SHIPPED[called], home, dataset) for called in (name, f"{name}-int8")]
     write_text(SHIPPED[name].with_suffix(".md"), model_card(run, name, rows))
 
 
@@ -127,8 +138,19 @@ def row_of(path: Path, home: Workspace, dataset: str) -> tuple[str, ...]:
 
 
 def renew_int8(name: str, home: Workspace) -> None:
-    """The int8 file anew from the float16 one, scaled by the fit rows that `mien export` takes, and its card's row."""
+    """The int8 file anew from the float16 one, and its card's row."""
+    dataset = write_int8(name, home)
     path = SHIPPED[f"{name}-int8"]
+    row = row_of(path, home, dataset)
+    card_file = SHIPPED[name].with_suffix(".md")
+    lines = card_file.read_text(encoding="utf-8").splitlines()
+    (place,) = (at for at, line in enumerate(lines) if line.startswith(f"| {path.name} |"))
+    lines[place] = f"| {' | '.join(row)} |"
+    write_text(card_file, "\n".join(lines) + "\n")
+
+
+def write_int8(name: str, home: Workspace) -> str:
+    """The int8 file from the float16 one, scaled by the fit rows that `mien export` takes; gives their data set's name."""
     header = file_header(SHIPPED[name])
     assert header is not None
     dataset = open_dataset(home, header["dataset"]["name"])
@@ -140,13 +162,8 @@ def renew_int8(name: str, home: Workspace) -> None:
     network = network_of(onnx.load(SHIPPED[name]))
     parts = classes_parts(network, given["size"], given["color"] == "gray", header["temperature"] or 1.0)
     about = json.dumps({**header, "precision": "int8"}, ensure_ascii=False)
-    write_bytes(path, parts.joined("int8", {"mien": about}, parts.inputs(images)))
-    row = row_of(path, home, dataset.card.name)
-    card_file = SHIPPED[name].with_suffix(".md")
-    lines = card_file.read_text(encoding="utf-8").splitlines()
-    (place,) = (at for at, line in enumerate(lines) if line.startswith(f"| {path.name} |"))
-    lines[place] = f"| {' | '.join(row)} |"
-    write_text(card_file, "\n".join(lines) + "\n")
+    write_bytes(SHIPPED[f"{name}-int8"], parts.joined("int8", {"mien": about}, parts.inputs(images)))
+    return dataset.card.name
 
 
 def card(made: Mapping[str, Any], metrics: dict[str, Any]) -> str:

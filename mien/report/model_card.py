@@ -7,6 +7,7 @@ from mien.comparison.tables import markdown_lines, without_tags
 from mien.intervals import wilson, with_interval
 from mien.report.wording import scored, seeds
 from mien.runs.run import Run
+from mien.runs.stored import read_metrics
 from mien.tasks import EXPRESSION, require
 
 # What a data set's card doesn't tell: the terms of the sets that mien knows.
@@ -29,7 +30,9 @@ def model_card(run: Run, name: str, files: Sequence[Sequence[str]] = ()) -> str:
     `files` are its files, each with name, bytes, accuracy, the same without exact copies, and SHA-256. Raises MienError
     for a run that isn't measured or on another task.
     """
-    metrics, made = run.measured(), run.environment
+    # Of a published run there are no predictions, only what was measured.
+    metrics = read_metrics(run.metrics_file("report")) if run.published else run.measured()
+    made = run.environment
     require(run.task, EXPRESSION, run.name, str(run.folder))
     content = run.content
     data = metrics["dataset"]
