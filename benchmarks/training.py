@@ -1,143 +1,201 @@
-"""Images a second of training CNN 1 at batch 64, four ways, in one run on one machine.
+"""Images a second of training: `mien train`, plain loops, bare steps, and what the processor's matrix products allow.
 
-    python benchmarks/training.py                    prints the table
+    python benchmarks/training.py                    prints the tables
     python benchmarks/training.py --write results    and writes results/speed.md and results/speed.json
 
-(a) a plain PyTorch loop whose Dataset parses the pixel string of a row at each access, with 2 workers;
-(b) the same from decoded tensors, with the default collate;
-(c) `mien train`;
-(d) forward, backward and optimiser step on one fixed batch: what the machine can do.
+(a) a plain PyTorch loop whose Dataset parses the pixel string of a row at each access, with 2 workers; CNN 1 alone
+(b) the same from decoded tensors, with the default collate; CNN 1 alone
+(c) `mien train`
+(d) forward, backward and optimiser step on one fixed batch of faces as the network gets them, without denormal numbers
 
-Training steps alone, validation apart. Each measurement is a process of its own, and the rounds take turns, since a
-shared machine is now fast, now slow; the table shows each way's best round, and ratios of the best.
+(a) and (b) have CNN 1's batch of 64. Training steps alone, validation apart. Each measurement is a process of its own,
+and the rounds take turns, since a shared machine is now fast, now slow; tables show medians, ratios are of the rounds.
 """
 
 import argparse
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 BATCH = 64
+# Each network's experiment, and how many images (c) and (d) have in an epoch.
+NETWORKS = {
+    "cnn1": ("paper-2021/cnn1.yaml", 2048),
+    "googlenet": ("paper-2021/googlenet.yaml", 512),
+    "resnet": ("best/resnet.yaml", 1024),
+    "mien-m": ("best/mien-m.yaml", 1024),
+}
 WAYS = {
     "a": "plain loop, parses the pixel string at each access, 2 workers",
     "b": "plain loop, decoded tensors, default collate",
     "c": "mien train",
     "d": "one fixed batch: forward, backward, step",
 }
-MEASURED = (("a", "float32"), ("b", "float32"), *((way, p) for p in ("float32", "auto") for way in ("c", "d")))
+_EPOCHS = 3
+_SIDE = 1024  # of the matrices whose product is the ceiling
+Found = dict[tuple[str, str, str], list[dict[str, float]]]
 
 
 def main() -> None:
-    """Measure every way in rounds, print the table, write it where asked."""
+    """Measure every way in rounds, print the tables, write them where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=4096)
     parser.add_argument("--write", type=Path)
-    parser.add_argument("--way", nargs=3, metavar=("WAY", "PRECISION", "HOME"), help=argparse.SUPPRESS)
+    parser.add_argument("--way", nargs=4, metavar=("NETWORK", "WAY", "PRECISION", "HOME"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way:
-        way, precision, home = arguments.way
-        rate = measure(way, precision, Path(home), arguments.images)
+        network, way, precision, home = arguments.way
+        rate = measure(network, way, precision, Path(home))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(json.dumps({"rate": rate, "peak_gb": peak}))
         return
+    from mien.environment import precision as resolve
+
+    precisions = list(dict.fromkeys(["float32", resolve("auto", "cpu")]))
+    wanted = [("cnn1", "a", "float32"), ("cnn1", "b", "float32")]
+    wanted += [(network, way, one) for network in NETWORKS for one in precisions for way in "cd"]
+    wanted += [("", "product", one) for one in precisions]
+    found: Found = {one: [] for one in wanted}
     with tempfile.TemporaryDirectory() as home:
-        draw(Path(home), arguments.images)
-        found: dict[tuple[str, str], list[dict[str, float]]] = {one: [] for one in MEASURED}
+        draw(Path(home))
         for number in range(arguments.rounds):
-            for way, precision in MEASURED:
-                command = [sys.executable, __file__, "--images", str(arguments.images), "--way", way, precision, home]
+            for one in wanted:
+                command = [sys.executable, __file__, "--way", *one, home]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
-                found[way, precision].append(json.loads(done.stdout.splitlines()[-1]))
-                print(f"round {number + 1} ({way}) {precision}: {found[way, precision][-1]['rate']:,.0f}/s")
-    report(found, arguments.images, arguments.write)
+                found[one].append(json.loads(done.stdout.splitlines()[-1]))
+                print(f"round {number + 1} {' '.join(one)}: {found[one][-1]['rate']:,.0f}", flush=True)
+    report(found, {network: macs(network) for network in NETWORKS}, precisions, arguments.write)
 
 
-def draw(home: Path, images: int) -> None:
-    """A drawn data set, of which eight tenths are trained on, and its training rows as pixel strings."""
+def draw(home: Path) -> None:
+    """A drawn data set for each network, of which eight tenths are trained on; CNN 1's rows as pixel strings too."""
+    from mien.data.dataset import open_dataset
     from mien.data.synthetic.dataset import write_faces
     from mien.images import decode
     from mien.workspace import Workspace
 
-    dataset = write_faces(Workspace(home), "drawn", n=images * 10 // 8, size=48, color="gray", seed=0)
+    for network, (_, images) in NETWORKS.items():
+        write_faces(Workspace(home), network, n=images * 10 // 8, size=48, color="gray", seed=0)
+    dataset = open_dataset(Workspace(home), "cnn1")
     with (home / "rows.csv").open("w") as file:
         for label, data in zip(dataset.labels("train"), dataset.images("train"), strict=True):
             file.write(f"{label},{' '.join(map(str, decode(data, 'gray').ravel()))}\n")
 
 
-def measure(way: str, precision: str, home: Path, images: int) -> float:
-    """Images a second of one way."""
+def measure(network: str, way: str, precision: str, home: Path) -> float:
+    """Images a second of one way; of "product", multiply-adds."""
     if way == "c":
-        return by_mien(precision, home)
+        return by_mien(network, precision, home)
     import torch
 
     torch.manual_seed(0)
-    return fixed_batch(precision, images) if way == "d" else plain_loop(way, home, images)
+    if way == "product":
+        return product(precision)
+    return fixed_batch(network, precision, home) if way == "d" else plain_loop(way, home)
 
 
-def cnn1() -> tuple[Any, Any]:
-    """CNN 1 and its optimiser, as `mien train` builds them."""
-    import torch
-
-    from mien.models.cnn import CNN
-    from mien.optimizers import adam
-
-    model: Any = CNN(3, 48, 7, kernel_size=5, fc=(120, 250))
-    model = model.to(memory_format=torch.channels_last)
-    return model, adam(model.parameters(), lr=1e-4)
-
-
-def by_mien(precision: str, home: Path) -> float:
-    """(c): the median of the epochs' training steps, as the run's environment has it."""
+def experiment_of(network: str, *overrides: str) -> Any:
+    """A network's experiment on its drawn faces, which have no raters' votes."""
     from mien.experiment.schema import load_experiment
+
+    file = Path(__file__).parent.parent / "experiments" / NETWORKS[network][0]
+    return load_experiment(file, [f"dataset.name={network}", "train.votes=null", "train.device=cpu", *overrides])
+
+
+def by_mien(network: str, precision: str, home: Path) -> float:
+    """(c): the median of the epochs' training steps, as the run's environment has it."""
     from mien.runs.run import new_run
     from mien.training.fit import train
     from mien.workspace import Workspace
 
-    file = Path(__file__).parent.parent / "experiments" / "paper-2021" / "cnn1.yaml"
-    overrides = ["dataset.name=drawn", "train.epochs=3", f"train.precision={precision}", "train.device=cpu"]
-    run = new_run(Workspace(home), load_experiment(file, overrides))
+    experiment = experiment_of(network, f"train.epochs={_EPOCHS}", f"train.precision={precision}")
+    run = new_run(Workspace(home), experiment)
     train(Workspace(home), run, sys.argv)
     return float(run.environment["images_per_second"])
 
 
-def fixed_batch(precision: str, images: int) -> float:
-    """(d): the median of three times as many steps as an epoch has."""
-    import statistics
-
+def fixed_batch(network: str, precision: str, home: Path) -> float:
+    """(d): the median of as many epochs' steps as (c) has."""
+    import numpy as np
     import torch
-    from torch.nn import functional as F
 
-    from mien.environment import precision as resolve
+    from mien.data.dataset import open_dataset
+    from mien.experiment.building import (
+        build_loss,
+        build_model,
+        build_optimizer,
+        build_pipeline,
+        build_roles,
+        build_samples,
+        scheme_for,
+    )
+    from mien.workspace import Workspace
 
-    model, optimizer = cnn1()
-    batch = (torch.rand(BATCH, 3, 48, 48) * 255).to(memory_format=torch.channels_last)
-    labels = torch.randint(7, (BATCH,))
-    half = resolve(precision, "cpu") == "bfloat16"
-    rates = []
-    for _ in range(3):
+    # Before any other thread is there: each takes the setting of the one that starts it.
+    torch.set_flush_denormal(True)
+    experiment = experiment_of(network)
+    dataset = open_dataset(Workspace(home), network)
+    names = scheme_for(experiment, dataset)
+    model = build_model(experiment, names)
+    loss, optimizer = build_loss(experiment, [1] * len(names)), build_optimizer(experiment, model)
+    size = experiment.train.batch_size
+    samples = build_samples(experiment, dataset, build_roles(experiment, dataset), "fit", names)
+    batch = samples.batch(np.arange(size))
+    pixels = batch.images.to(torch.float32, memory_format=torch.channels_last)
+    images = build_pipeline(experiment.preprocess)(pixels)[0].contiguous(memory_format=torch.channels_last)
+    steps = NETWORKS[network][1] // size
+    rates: list[float] = []
+    for _ in range(_EPOCHS):
         started = time.monotonic()
-        for _ in range(images // BATCH):
+        for _ in range(steps):
             optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                logits = model(batch)
-            F.cross_entropy(logits.float(), labels).backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+                logits = model(images)
+            loss(logits.float(), batch.labels).backward()
             optimizer.step()
-        rates.append(images // BATCH * BATCH / (time.monotonic() - started))
+        rates.append(steps * size / (time.monotonic() - started))
     return statistics.median(rates)
 
 
-def plain_loop(way: str, home: Path, images: int) -> float:
+def product(precision: str) -> float:
+    """Multiply-adds a second of a product of two square matrices, the best of some: the ceiling of convolutions."""
+    import torch
+
+    one, other = torch.randn(2, _SIDE, _SIDE, dtype=getattr(torch, precision))
+    seconds = []
+    for _ in range(20):
+        started = time.monotonic()
+        one @ other
+        seconds.append(time.monotonic() - started)
+    return float(_SIDE**3 / min(seconds))
+
+
+def macs(network: str) -> int:
+    """The multiply-adds of a network for one image."""
+    from mien.data.labels import scheme_named
+    from mien.experiment.building import build_model, input_shape
+    from mien.models.summary import summarize
+
+    experiment = experiment_of(network)
+    return summarize(build_model(experiment, scheme_named("fer2013-7")), *input_shape(experiment)).macs
+
+
+def plain_loop(way: str, home: Path) -> float:
     """(a) and (b): what a script of one page does."""
     import numpy as np
     import torch
     from torch.nn import functional as F
     from torch.utils.data import DataLoader, Dataset
+
+    from mien.models.cnn import CNN
+    from mien.optimizers import adam
 
     lines = (home / "rows.csv").read_text().splitlines()
 
@@ -155,8 +213,8 @@ def plain_loop(way: str, home: Path, images: int) -> float:
 
     decoded = [parse(line) for line in lines] if way == "b" else []
     loader = DataLoader(Rows(), batch_size=BATCH, num_workers=2 if way == "a" else 0)
-    model, optimizer = cnn1()
-    model = model.to(memory_format=torch.contiguous_format)
+    model: Any = CNN(3, 48, 7, kernel_size=5, fc=(120, 250))
+    optimizer = adam(model.parameters(), lr=1e-4)
     rates = []
     for _ in range(2):
         started = time.monotonic()
@@ -168,44 +226,76 @@ def plain_loop(way: str, home: Path, images: int) -> float:
     return max(rates)
 
 
-def report(found: dict[tuple[str, str], list[dict[str, float]]], images: int, folder: Path | None) -> None:
-    """The table and the ratios as Markdown, and all rounds as JSON."""
+def report(found: Found, costs: Mapping[str, int], precisions: list[str], folder: Path | None) -> None:
+    """The tables as Markdown, and all rounds as JSON."""
     from mien import environment
+    from mien.comparison.tables import markdown_lines
 
-    best = {one: max(round_["rate"] for round_ in rounds) for one, rounds in found.items()}
-    peak = max(round_["peak_gb"] for round_ in found["c", "auto"] + found["c", "float32"])
     here = environment.describe()
-    picked = environment.precision("auto", "cpu")
-    rows = "\n".join(
-        f"| ({way}) {WAYS[way]} | {picked + ' (auto)' if precision == 'auto' else precision} | {rate:,.0f} | "
-        + ", ".join(f"{round_['rate']:,.0f}" for round_ in found[way, precision])
-        + " |"
-        for (way, precision), rate in best.items()
+
+    def median(network: str, way: str, precision: str) -> float:
+        return statistics.median(one["rate"] for one in found[network, way, precision])
+
+    def ratio(one: tuple[str, str, str], other: tuple[str, str, str]) -> str:
+        """The median of the rounds' ratios, and the smallest and largest."""
+        rounds = [a["rate"] / b["rate"] for a, b in zip(found[one], found[other], strict=True)]
+        return f"{statistics.median(rounds):.2f} ({min(rounds):.2f} to {max(rounds):.2f})"
+
+    rows = []
+    for network in NETWORKS:
+        for one in precisions:
+            bare = median(network, "d", one)
+            # Forward, and backward to the weights and to what came in.
+            share = 3 * costs[network] * bare / median("", "product", one)
+            rows.append(
+                [
+                    network,
+                    f"{costs[network] / 1e6:.1f}",
+                    one,
+                    f"{median(network, 'c', one):,.0f}",
+                    f"{bare:,.0f}",
+                    ratio((network, "c", one), (network, "d", one)),
+                    f"{share:.0%}",
+                ]
+            )
+    columns = ("network", "M multiply-adds", "precision", "(c) images a second", "(d)", "c / d", "(d) of the ceiling")
+    loops = [
+        [f"({way}) {WAYS[way]}", f"{median('cnn1', way, 'float32'):,.0f}", ratio(best, ("cnn1", way, "float32"))]
+        for best in [("cnn1", "c", precisions[-1])]
+        for way in "ab"
+    ]
+    ceiling = ", ".join(f"{median('', 'product', one) / 1e9:,.0f} ({one})" for one in precisions)
+    peak = max(one["peak_gb"] for (_, way, _), rounds in found.items() if way == "c" for one in rounds)
+    text = "\n".join(
+        [
+            "# Speed of training",
+            "",
+            "Written by `python benchmarks/training.py --write results`. Training steps alone, on drawn faces of 48 × "
+            "48; (c) is `mien train` with all that the experiment asks for (augmentation, moving averages), (d) "
+            "forward, backward and optimiser step on one fixed batch of faces, the same network, loss and optimiser, denormal "
+            "numbers taken for 0. The ceiling is a product of two matrices of "
+            f"{_SIDE} × {_SIDE}: {ceiling} G multiply-adds a second; a training step has three times the forward "
+            f"pass's. {here['cpu']}, {here['cores']} cores, torch {here['packages']['torch']}, {here['threads']} "
+            f"threads. Medians of {len(found['cnn1', 'a', 'float32'])} rounds that took turns, in brackets the "
+            "smallest and largest ratio of a round: the machine is shared.",
+            "",
+            *markdown_lines(columns, rows, right=3),
+            "",
+            f"Wanted: c / d of at least .95 for CNN 1. A process of (c) had at most {peak:.2f} GB. CNN 1 by plain "
+            "loops in float32, batches of 64:",
+            "",
+            *markdown_lines(("way", "images a second", f"mien train in {precisions[-1]} / it"), loops, right=1),
+            "",
+        ]
     )
-    text = f"""# Speed of training CNN 1 at batch 64
-
-Written by `python benchmarks/training.py --write results`, {images:,} drawn faces of 48 × 48 an epoch, training steps
-alone. {here["cpu"]}, {here["cores"]} cores, torch {here["packages"]["torch"]}, {here["threads"]} threads, commit
-{(here["commit"] or "unknown")[:12]}. The machine is shared: the best of
-{len(found["a", "float32"])} rounds that took turns.
-
-| way | precision | images a second | rounds |
-| --- | --- | ---: | --- |
-{rows}
-
-| ratio | value | wanted |
-| --- | ---: | ---: |
-| c / d, float32 | {best["c", "float32"] / best["d", "float32"]:.2f} | ≥ 0.95 |
-| c / d, auto | {best["c", "auto"] / best["d", "auto"]:.2f} | ≥ 0.95 |
-| c, auto / a | {best["c", "auto"] / best["a", "float32"]:.2f} | ≥ 2 |
-| peak memory of c, GB | {peak:.2f} | ≤ 1.5 |
-"""
     print(text)
     if folder:
         folder.mkdir(exist_ok=True)
         (folder / "speed.md").write_text(text, encoding="utf-8")
-        rounds = {f"{way} {precision}": values for (way, precision), values in found.items()}
-        (folder / "speed.json").write_text(json.dumps({"environment": here, "rounds": rounds}, indent=2) + "\n")
+        rounds = {" ".join(one).strip(): values for one, values in found.items()}
+        (folder / "speed.json").write_text(
+            json.dumps({"environment": here, "macs": costs, "rounds": rounds}, indent=2) + "\n"
+        )
 
 
 if __name__ == "__main__":

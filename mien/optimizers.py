@@ -167,7 +167,7 @@ def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
         product = factor @ product
         if left:
             gram = factor @ gram @ factor
-    found = product @ x
+    found: Tensor = product @ x
     return found.T if tall else found
 
 
