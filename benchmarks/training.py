@@ -272,8 +272,8 @@ def report(found: Found, costs: Mapping[str, int], precisions: list[str], folder
             "",
             "Written by `python benchmarks/training.py --write results`. Training steps alone, on drawn faces of 48 × "
             "48; (c) is `mien train` with all that the experiment asks for (augmentation, moving averages), (d) "
-            "forward, backward and optimiser step on one fixed batch of faces, the same network, loss and optimiser, denormal "
-            "numbers taken for 0. The ceiling is a product of two matrices of "
+            "forward, backward and optimiser step on one fixed batch of faces, the same network, loss and optimiser, "
+            "denormal numbers taken for 0. The ceiling is a product of two matrices of "
             f"{_SIDE} × {_SIDE}: {ceiling} G multiply-adds a second; a training step has three times the forward "
             f"pass's. {here['cpu']}, {here['cores']} cores, torch {here['packages']['torch']}, {here['threads']} "
             f"threads. Medians of {len(found['cnn1', 'a', 'float32'])} rounds that took turns, in brackets the "
