@@ -31,7 +31,7 @@ SHARED = sorted(set(FOLDER.rglob("*.yaml")) - set(NAMED))
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace with a few drawn faces under FER2013's splits, and with points under HELEN's."""
+    """A workspace with a few drawn faces under FER2013's splits, with points under HELEN's, and with persons."""
     workspace = Workspace(tmp_path_factory.mktemp("home"))
     votes = np.eye(10, dtype=int)[[4, 5, 6, 1, 3, 2, 0]] * 10
     columns = {"votes": pa.list_(pa.int16(), 10)}
@@ -44,6 +44,13 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         for index, (image, _, points) in enumerate(faces(15, size=64, color="rgb", seed=0)):
             split = "helen_train" if index < 8 else "helen_test"
             writer.add(split, str(index), encode_png(image), 0, size=(64, 64), landmarks=points.ravel().tolist())
+    columns["person"] = pa.string()
+    for seed, name in enumerate(("figures", "persons"), 1):
+        with write_dataset(workspace, name, FACE, source="", format="test", columns=columns) as writer:
+            for index, (image, _, points) in enumerate(faces(21, size=64, color="gray", seed=seed)):
+                split = ("train", "validation", "test")[index // 7]
+                values = {"landmarks": points.ravel().tolist(), "person": str(index)}
+                writer.add(split, str(index), encode_png(image), 0, size=(64, 64), **values)
     audit(open_dataset(workspace, "drawn"), near=False)
     return workspace
 
@@ -64,6 +71,9 @@ def stand_in(drawn: Workspace, experiment: Experiment) -> list[str]:
     given = getattr(experiment.model, "pretrained", None)
     if given is None:
         return []
+    if given.startswith("runs/landmarks-"):
+        start = trained(drawn, FOLDER / f"landmarks/{Path(given).parent.name.removeprefix('landmarks-')}.yaml")
+        return [f"model.pretrained=runs/{start.name}"]
     if given.startswith("runs/"):
         return [f"model.pretrained=runs/{trained(drawn, FOLDER / 'best/ablation/prepared/drawn.yaml').name}"]
     state = build_model(experiment, LabelScheme("others", ("one", "other", "third"))).state_dict()
@@ -71,9 +81,18 @@ def stand_in(drawn: Workspace, experiment: Experiment) -> list[str]:
     return ["model.pretrained=stand-in.safetensors"]
 
 
+def of_drawn(experiment: Experiment) -> str:
+    """Which of the drawn data sets an experiment can have."""
+    if experiment.task.name != "landmarks":
+        return "drawn"
+    return {"helen": "points", "drawn": "figures", "youtube": "persons"}[experiment.dataset.name]
+
+
 def trained(drawn: Workspace, file: Path) -> Run:
     """A run of an experiment file on the drawn faces, of two steps."""
-    run = new_run(drawn, load_experiment(file, ["dataset.name=drawn", "train.epochs=2"]))
+    experiment = load_experiment(file)
+    overrides = [f"dataset.name={of_drawn(experiment)}", "train.epochs=2", *stand_in(drawn, experiment)]
+    run = new_run(drawn, load_experiment(file, overrides))
     train(drawn, run, ["test"])
     return run
 
@@ -81,7 +100,7 @@ def trained(drawn: Workspace, file: Path) -> Run:
 @pytest.mark.parametrize("file", [*NAMED, REPOSITORY / "mien/demo.yaml"], ids=lambda file: file.stem)
 def test_it_runs(drawn: Workspace, file: Path) -> None:
     experiment = load_experiment(file)
-    name = "points" if experiment.task.name == "landmarks" else "drawn"
+    name = of_drawn(experiment)
     dataset: Dataset = open_dataset(drawn, name)
     other = stand_in(drawn, experiment)
     # Two epochs of a step each leave no room for a warm-up of two.
@@ -94,7 +113,8 @@ def test_it_runs(drawn: Workspace, file: Path) -> None:
     measured = evaluate(drawn, run, "report")
     assert run.state == "finished"
     assert run.history.read_text().count("\n") == 3
-    assert measured["n"] == (21 if measured["contaminated"] else 7)
+    # A tenth of 21 persons.
+    assert measured["n"] == (21 if measured["contaminated"] else 3 if measured["protocol"] == "k-fold" else 7)
     assert measured["dataset"] == dataset.card.name
 
 
@@ -129,11 +149,11 @@ def test_what_is_shared_is_used() -> None:
 
 
 def test_what_degrade_is_worth_is_shown_by_nothing_else() -> None:
-    small, plain = (load_experiment(FOLDER / f"landmarks/{name}.yaml") for name in ("small", "small-plain"))
-    left = tuple(op for op in small.augment if op.called != "degrade")
-    assert len(left) == len(small.augment) - 1
+    helen, plain = (load_experiment(FOLDER / f"landmarks/{name}.yaml") for name in ("helen", "small-plain"))
+    left = tuple(op for op in helen.augment if op.called != "degrade")
+    assert len(left) == len(helen.augment) - 1
     assert plain.augment == left
-    assert plain.model_copy(update={"name": small.name, "augment": small.augment}) == small
+    assert plain.model_copy(update={"name": helen.name, "augment": helen.augment}) == helen
 
 
 def test_what_pretraining_is_worth_is_shown_by_nothing_else() -> None:

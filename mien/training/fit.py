@@ -38,7 +38,7 @@ from mien.experiment.building import (
 )
 from mien.experiment.schema import Experiment
 from mien.files import write_text
-from mien.inference.weights import save_weights
+from mien.inference.weights import read_header, save_weights
 from mien.protocols.batches import training_steps
 from mien.runs.epochs import Epoch
 from mien.runs.manifest import FILE as MANIFEST
@@ -236,7 +236,9 @@ def _fit(
         run.write_environment({**run.environment, "images_per_second": round(statistics.median(shown.rates), 1)})
     state = recorder.best if section.keep == "best" else module.kept.state_dict()
     fingerprint, begun = dataset.card.fingerprint, made.get("start_weights")
-    save_weights(run.weights, state, experiment, names, fingerprint, limits(dataset, experiment), begun)
+    inherited = [(begun or {}).get("limits", ""), *(read_header(one.weights).get("limits", "") for one in teachers)]
+    bound = limits(dataset, experiment, inherited)
+    save_weights(run.weights, state, experiment, names, fingerprint, bound, begun)
 
 
 def follow(world: World) -> None:
@@ -264,15 +266,17 @@ def follow(world: World) -> None:
             raise SystemExit(error.exit_code) from error
 
 
-def limits(dataset: Dataset, experiment: Experiment) -> str:
+def limits(dataset: Dataset, experiment: Experiment, inherited: Sequence[str] = ()) -> str:
     """What the use of weights is bound to that are trained on a data set; "" for nothing that its card tells.
 
-    Points that a model predicted are bound as those that it was trained on; a label beside them isn't.
+    Points that a model predicted are bound as those that it was trained on; a label beside them isn't. `inherited` is
+    what the weights are bound to that the training began with, and those of its teachers.
     """
     details = dataset.card.details
     terms = details.get("landmarks", {}).get("terms") == "research only"
     predicted = details.get("crop", {}).get("landmarks", {}).get("limits") and "points" in experiment.task.targets
-    return "trained on research-only annotations" if terms or predicted else ""
+    own = "trained on research-only annotations" if terms or predicted else ""
+    return "; ".join(dict.fromkeys(one for one in (own, *inherited) if one))
 
 
 def _trainer(run: Run, experiment: Experiment, callbacks: list[Callback], share: Share) -> pl.Trainer:

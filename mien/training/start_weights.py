@@ -173,7 +173,7 @@ def _start_from(
     """Put a run's weights into a model; the record names the run and what it was trained on.
 
     `last_layer` is "taken" where it tells the same classes, else "new"; the `optimizer` is always "new". `input.used`:
-    whether images reach the model as they did there. Raises MienError for a run that was fit under another protocol on
+    whether images reach the model as they did there; `limits`: what the use of its weights is bound to. Raises MienError for a run that was fit under another protocol on
     the same rows: it has seen what the new one is measured by.
     """
     header, made = read_header(run.weights), run.environment["dataset"]
@@ -201,6 +201,7 @@ def _start_from(
         "trained_on": {key: made[key] for key in ("name", "fingerprint")} | {"protocol": header.get("protocol")},
         "last_layer": "taken" if same else "new",
         "optimizer": "new",
+        "limits": header.get("limits", ""),
         "input": {"used": (header["preprocess"], header["input"]["color"]) == (ready, experiment.dataset.color)},
     }
 

@@ -296,6 +296,13 @@ def test_weights_say_their_task_and_what_binds_their_use(home: Workspace) -> Non
     assert json.loads(run.metrics_file("report").read_text())["limits"] == "trained on research-only annotations"
 
 
+def test_what_binds_the_use_of_weights_binds_what_begins_with_them(home: Workspace) -> None:
+    run = fit(home, "name=begun", "model.pretrained=runs/posed/1", "train.epochs=1")
+    assert run.environment["dataset"]["name"] == "drawn"
+    assert run.environment["start_weights"]["limits"] == "trained on research-only annotations"
+    assert load_run(run).limits == "trained on research-only annotations"
+
+
 def test_another_set_and_another_protocol_are_measured_beside_the_own(home: Workspace) -> None:
     run = find_run(home, "posed/1")
     before = run.metrics_file("report").read_bytes()

@@ -166,6 +166,7 @@ def test_a_new_run_starts_from_an_old_one_s_weights(
         },
         "last_layer": "taken",
         "optimizer": "new",
+        "limits": "",
         "input": {"used": True},
     }
     assert run.environment["start_weights"] == record == read_header(run.weights)["start_weights"]
