@@ -50,6 +50,7 @@ def model_card(run: Run, name: str, files: Sequence[Sequence[str]] = ()) -> str:
         f"{made['cpu'] if made['device'] == 'cpu' else ', '.join(made['gpus'])}. Protocol: {metrics['protocol']}. "
         + _learnt_from(made, content),
         *([_TERMS[data]] if data in _TERMS else []),
+        *(f"Of the data set: {without_tags(note)}." for note in made["dataset"].get("notes", [])),
         "## How good it is",
         _table(
             ("rows", "n", "accuracy", "balanced accuracy", "macro F1"),

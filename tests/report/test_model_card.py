@@ -53,3 +53,7 @@ def test_every_number_is_of_the_run(run: Run, mien, tmp_path: Path) -> None:
     assert "is not a person who is sad" in card
     assert "In the European Union the AI Act forbids" in card
     assert card.endswith("| ours.onnx | 1,234 | .5 | .4 | abab |\n")
+
+    made = run.environment
+    run.write_environment({**made, "dataset": {**made["dataset"], "notes": ["for research alone"]}})
+    assert "\n\nOf the data set: for research alone.\n\n## How good it is" in model_card(run, "ours")
