@@ -173,8 +173,9 @@ def _start_from(
     """Put a run's weights into a model; the record names the run and what it was trained on.
 
     `last_layer` is "taken" where it tells the same classes, else "new"; the `optimizer` is always "new". `input.used`:
-    whether images reach the model as they did there; `limits`: what the use of its weights is bound to. Raises MienError for a run that was fit under another protocol on
-    the same rows: it has seen what the new one is measured by.
+    whether images reach the model as they did there; `limits`: what the use of its weights is bound to. Raises
+    MienError for a run that was fit under another protocol on the same rows: it has seen what the new one is measured
+    by.
     """
     header, made = read_header(run.weights), run.environment["dataset"]
     protocol = experiment.protocol.model_dump(mode="json")
