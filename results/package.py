@@ -150,7 +150,7 @@ def renew_int8(name: str, home: Workspace) -> None:
 
 
 def write_int8(name: str, home: Workspace) -> str:
-    """The int8 file from the float16 one, scaled by the fit rows that `mien export` takes; gives the data set's name."""
+    """The int8 file from the float16 one, scaled by the fit rows that `mien export` takes; gives the data set's."""
     header = file_header(SHIPPED[name])
     assert header is not None
     dataset = open_dataset(home, header["dataset"]["name"])
