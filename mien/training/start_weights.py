@@ -172,10 +172,10 @@ def _start_from(
 ) -> dict[str, Any]:
     """Put a run's weights into a model; the record names the run and what it was trained on.
 
-    `last_layer` is "taken" where it tells the same classes, else "new"; the `optimizer` is always "new". `input.used`:
-    whether images reach the model as they did there; `limits`: what the use of its weights is bound to. Raises
-    MienError for a run that was fit under another protocol on the same rows: it has seen what the new one is measured
-    by.
+    `last_layer` is "taken" where it tells the same classes, or points as this one does, else "new"; the `optimizer` is
+    always "new". `input.used`: whether images reach the model as they did there; `limits`: what the use of its weights
+    is bound to. Raises MienError for a run that was fit under another protocol on the same rows: it has seen what the
+    new one is measured by.
     """
     header, made = read_header(run.weights), run.environment["dataset"]
     protocol = experiment.protocol.model_dump(mode="json")
@@ -186,7 +186,8 @@ def _start_from(
             expected=f"a run under {json.dumps(protocol)}, so that it has seen the same rows of "
             f"'{experiment.dataset.name}'",
         )
-    same = header["task"] == experiment.task.name and header["classes"] == list(names.classes)
+    task = experiment.task
+    same = header["task"] == task.name and (not task.classes or header["classes"] == list(names.classes))
     try:
         model.load_state_dict(_placed(model, read_tensors(run.weights), () if same else (f"{last_layer(model)}.",)))
     except MienError as error:
