@@ -77,9 +77,11 @@ class Parts:
         model = helper.make_model(
             graph, producer_name="mien", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
         )
-        # Tensors have names that say as much; those of a small net's nodes are a hundredth of its int8 file.
-        for node in model.graph.node:
-            node.ClearField("name")
+        if precision == "int8":
+            # Tensors have names that say as much; those of a small net's nodes are a hundredth of its file. Files in
+            # other precisions keep them: int8 is made of those by the names of nodes.
+            for node in model.graph.node:
+                node.ClearField("name")
         helper.set_model_props(model, dict(about))
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString())

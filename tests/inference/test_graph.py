@@ -84,7 +84,7 @@ def test_ops_of_preprocess_stand_in_the_graph(size: int) -> None:
     np.testing.assert_allclose(logits, expected, atol=1e-5)
     # Its products of pixels aren't the model's, so int8 leaves them alone.
     quantised = onnx.load_model_from_string(parts.joined("int8", {}, parts.inputs(images)))
-    products = [one for one in quantised.graph.node if one.name.startswith("/MatMul")]
+    products = [one for one in quantised.graph.node if one.output[0].startswith("/MatMul")]
     assert len(products) == 2
     scaled = {name for one in quantised.graph.node if one.op_type == "DequantizeLinear" for name in one.output}
     assert not scaled & {name for one in products for name in one.input}
@@ -128,7 +128,7 @@ def test_int8_quantises_convolutions_and_products_alone() -> None:
     assert quantised >= {"Conv", "Gemm"}
     for node in nodes:
         if node.op_type in ("Conv", "Gemm"):
-            assert set(node.input[:2]) <= scaled, node.name
+            assert set(node.input[:2]) <= scaled, node.output[0]
     # Per channel: as many scales as a convolution has filters.
     weights = [node for node in nodes if node.op_type == "DequantizeLinear" and node.attribute]
     assert len(weights) >= sum(node.op_type in ("Conv", "Gemm") for node in nodes)
@@ -151,6 +151,9 @@ def test_the_network_comes_out_of_a_file_again(precision: Precision) -> None:
     for one, other in zip(expected, found, strict=True):
         np.testing.assert_array_equal(one, other)
     assert again.joined(precision, {}) == parts.joined(precision, {})
+    made = (one.joined("int8", {}, one.inputs(images)) for one in (parts, again))
+    ops, others = ([node.op_type for node in onnx.load_model_from_string(data).graph.node] for data in made)
+    assert others == ops
 
 
 def test_the_same_network_gives_the_same_bytes_without_a_path_of_this_machine() -> None:
