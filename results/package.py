@@ -54,13 +54,9 @@ They were trained on research-only annotations: the 68 points that the iBUG grou
 terms on with them. For anything else, train your own on data that allow it: experiments/landmarks/small.yaml and
 `mien data import` take any data set with 68 points, and every command that takes this model takes yours.
 
-Before, they were trained on drawn faces, and on frames of YouTube Faces, a set for research too, whose points a machine
-placed.
-
 They come without any warranty. Source of the annotations: C. Sagonas, G. Tzimiropoulos, S. Zafeiriou, M. Pantic,
 "300 Faces in-the-Wild Challenge: The first facial landmark localization challenge", ICCV Workshops 2013;
-photos: V. Le, J. Brandt, Z. Lin, L. Bourdev, T. S. Huang, "Interactive Facial Feature Localization", ECCV 2012; frames:
-L. Wolf, T. Hassner, I. Maoz, "Face Recognition in Unconstrained Videos with Matched Background Similarity", CVPR 2011.
+photos: V. Le, J. Brandt, Z. Lin, L. Bourdev, T. S. Huang, "Interactive Facial Feature Localization", ECCV 2012.
 """
 
 
@@ -154,7 +150,7 @@ def renew_int8(name: str, home: Workspace) -> None:
 
 
 def write_int8(name: str, home: Workspace) -> str:
-    """The int8 file from the float16 one, scaled by the fit rows that `mien export` takes; gives the data set's."""
+    """The int8 file from the float16 one, scaled by the fit rows that `mien export` takes; gives their data set."""
     header = file_header(SHIPPED[name])
     assert header is not None
     dataset = open_dataset(home, header["dataset"]["name"])
@@ -176,7 +172,7 @@ def card(made: Mapping[str, Any], metrics: dict[str, Any]) -> str:
         f"{file.name} has {len(data := file.read_bytes()):,} bytes, SHA-256 {hashlib.sha256(data).hexdigest()}"
         for file in (PACKAGED, WEIGHTS)
     )
-    roles, begun = made["dataset"]["roles"], made["start_weights"]
+    roles = made["dataset"]["roles"]
     lines = "".join(
         f"| {name} | {in_percent(of, 'nme_outer_eyes')} | {in_percent(of, 'nme_inter_pupil')} "
         f"| {in_percent(of, 'failure_rate_8')} |\n"
@@ -190,16 +186,14 @@ def card(made: Mapping[str, Any], metrics: dict[str, Any]) -> str:
         "68 points of a face in iBUG's order, for images that a face fills; what `mien data crop` and `mien landmarks` "
         "use unless told otherwise.\n\n"
         f"**{metrics['limits'][:1].upper()}{metrics['limits'][1:]}**: see [LICENSE.txt](LICENSE.txt).\n\n"
-        "Trained as `experiments/landmarks/small.yaml` says, the last of three steps: drawn faces, frames of YouTube "
-        f"Faces ({begun['name']}, on {begun['trained_on']['name']}), then {roles['fit']['n']:,} faces of "
+        f"Trained as `experiments/landmarks/small.yaml` says, on {roles['fit']['n']:,} faces of "
         f"{roles['fit']['split']} of {metrics['dataset']}, seed {made['seed']}. The same weights stand "
         f"here as ONNX, which mien uses, and as they were trained: {files}. Errors on {metrics['split']} of "
         f"{metrics['dataset']}, n = {metrics['n']:,}, in % of the {metrics['normaliser']}, faces in a detector's "
         "squares, 95 % intervals in brackets:\n\n"
         "| faces of | NME | NME by pupils | beyond 8 % |\n| --- | --- | --- | --- |\n" + lines + "\n"
-        "These photos of HELEN are mostly of adults who look at the camera; on other people, poses, light or occlusion "
-        "it can be worse. mien's results tell its errors on persons of YouTube Faces whom it hasn't seen "
-        "(`results/landmarks.md`). Written by `results/package.py`.\n"
+        "It was trained and measured on photos of HELEN, mostly of adults who look at the camera; on other people, "
+        "poses, light or occlusion it can be worse, and nothing here measures that. Written by `results/package.py`.\n"
     )
 
 
