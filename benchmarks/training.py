@@ -32,11 +32,9 @@ NETWORKS = {
     "resnet": ("best/resnet.yaml", 1024),
     "mien-m": ("best/mien-m.yaml", 1024),
 }
-WAYS = {
+LOOPS = {
     "a": "plain loop, parses the pixel string at each access, 2 workers",
     "b": "plain loop, decoded tensors, default collate",
-    "c": "mien train",
-    "d": "one fixed batch: forward, backward, step",
 }
 _EPOCHS = 3
 _SIDE = 1024  # of the matrices whose product is the ceiling
@@ -260,7 +258,7 @@ def report(found: Found, costs: Mapping[str, int], precisions: list[str], folder
             )
     columns = ("network", "M multiply-adds", "precision", "(c) images a second", "(d)", "c / d", "(d) of the ceiling")
     loops = [
-        [f"({way}) {WAYS[way]}", f"{median('cnn1', way, 'float32'):,.0f}", ratio(best, ("cnn1", way, "float32"))]
+        [f"({way}) {LOOPS[way]}", f"{median('cnn1', way, 'float32'):,.0f}", ratio(best, ("cnn1", way, "float32"))]
         for best in [("cnn1", "c", precisions[-1])]
         for way in "ab"
     ]
