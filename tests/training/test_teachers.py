@@ -1,10 +1,12 @@
 """A model learns from teachers what they say of its own augmented images, and needs them no more afterwards."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from mien.data.dataset import Dataset
 from mien.errors import MienError
@@ -12,6 +14,7 @@ from mien.evaluation import evaluate
 from mien.experiment.building import build_model, build_roles, build_samples
 from mien.experiment.schema import load_experiment
 from mien.inference.network import load_network
+from mien.inference.weights import read_header
 from mien.protocols.batches import epoch_order
 from mien.runs.run import Run, new_run
 from mien.training.fit import train
@@ -72,6 +75,14 @@ def test_a_student_learns_what_its_teacher_knows(workspace: Workspace, tiny: Dat
     )
     assert evaluate(workspace, teacher, "choose")["accuracy"] > 0.6
     assert evaluate(workspace, student, "choose")["accuracy"] > 0.6
+
+
+def test_what_binds_a_teacher_binds_its_student(workspace: Workspace, tiny: Dataset, tiny_file: Path) -> None:
+    teacher = trained(workspace, tiny_file, "train.epochs=1", "name=teacher")
+    header, tensors = read_header(teacher.weights), load_file(teacher.weights)
+    save_file(tensors, teacher.weights, metadata={"mien": json.dumps({**header, "limits": "for tests alone"})})
+    student = trained(workspace, tiny_file, *STILL, "loss={name: distill, teacher: [teacher]}", "name=student")
+    assert read_header(student.weights)["limits"] == "for tests alone"
 
 
 def test_a_run_goes_on_with_the_same_teachers_alone(workspace: Workspace, tiny_file: Path, teachers: list[Run]) -> None:
