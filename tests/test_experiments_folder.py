@@ -62,12 +62,6 @@ def stand_in(drawn: Workspace, experiment: Experiment) -> list[str]:
     """
     if experiment.loss.called == "distill":
         return [f"loss.teacher=[{trained(drawn, FOLDER / 'best/ablation/base.yaml').name}]"]
-    if any(flag.endswith(".csv") for flag in experiment.exclude):
-        folder = drawn.root / "suspects" / "drawn"
-        folder.mkdir(parents=True, exist_ok=True)
-        label = FER2013.classes[open_dataset(drawn, "drawn").labels("Training")[0]]
-        (folder / "suspects.csv").write_text(f"split,id,given,suggested\nTraining,0,{label},neutral\n")
-        return ["exclude=[suspects/drawn/suspects.csv]"]
     given = getattr(experiment.model, "pretrained", None)
     if given is None:
         return []
@@ -172,7 +166,6 @@ def test_each_lever_of_the_ablation_changes_what_its_name_says() -> None:
     for name, changes in {
         "alternate-flip": ["augment"],
         "prepared/no-flagged": ["exclude"],
-        "prepared/no-suspects": ["exclude"],
         "prepared/drawn-start": ["model.pretrained"],
         "prepared/drawn": ["dataset.name", "train.votes"],
         "prepared/distill": ["loss.label_smoothing", "loss.name", "loss.teacher", "loss.temperature", "train.votes"],
