@@ -80,7 +80,7 @@ def main() -> None:
         entrants = [*ours(home, arguments.write), *peers(home, dataset, arguments, Path(folder))]
         measured = table(entrants)
         measured["speeds"] = speeds(entrants)
-    measured["machine"] = {key: describe()[key] for key in ("cpu", "cores")}
+    measured["machine"] = {key: describe()[key] for key in ("cpu", "cores", "commit")}
     text = page(measured)
     print(text)
     if arguments.write:
@@ -230,7 +230,8 @@ def table(entrants: Sequence[Entrant]) -> dict[str, Any]:
 
 def page(measured: dict[str, Any]) -> str:
     """All of it as Markdown."""
-    machine = f"{measured['machine']['cpu']}, {measured['machine']['cores']} cores"
+    here = measured["machine"]
+    machine = f"{here['cpu']}, {here['cores']} cores"
     columns, rows = best_table(measured)
     by = {(of["name"], of["threads"], of["batch"]): of["faces_per_second"] for of in measured["speeds"]}
     settings = [(threads, batch) for threads in THREADS for batch in BATCHES]
@@ -240,7 +241,7 @@ def page(measured: dict[str, Any]) -> str:
         [
             "# Models for expressions: mien's beside what people use",
             "",
-            "Written by `benchmarks/best.py`. " + best_caption(measured),
+            f"Written by `benchmarks/best.py`, commit {here['commit'] or 'unknown'}. " + best_caption(measured),
             "",
             *markdown_lines(columns, rows),
             "",

@@ -224,8 +224,9 @@ def table(levels: dict[int, dict[str, Level]], long: dict[str, Any], detector: s
     first, last = long["memory"][0], long["memory"][-1]
     paragraphs = [
         "# Requests a second",
-        f"Written by `python benchmarks/serving.py --report results`: {seconds:g} s a line, one photo of 512 × 512 "
-        f"pixels a request, detector {detector}, servers and clients on the same {made['cores']} cores "
+        f"Written by `python benchmarks/serving.py --report results`, commit {made['commit'] or 'unknown'}: "
+        f"{seconds:g} s a line, one photo of 512 × 512 pixels a request, detector {detector}, servers and clients "
+        f"on the same {made['cores']} cores "
         f"({made['cpu']}). "
         "*ratio* is `mien serve`'s answers a second over the server's.",
         "\n".join(

@@ -268,8 +268,9 @@ def report(found: Found, costs: Mapping[str, int], precisions: list[str], folder
         [
             "# Speed of training",
             "",
-            "Written by `python benchmarks/training.py --write results`. Training steps alone, on drawn faces of 48 × "
-            "48; (c) is `mien train` with all that the experiment asks for (augmentation, moving averages), (d) "
+            "Written by `python benchmarks/training.py --write results`, commit "
+            f"{here['commit'] or 'unknown'}. Training steps alone, on drawn faces of 48 × 48; (c) is `mien train` with "
+            "all that the experiment asks for (augmentation, moving averages), (d) "
             "forward, backward and optimiser step on one fixed batch of faces, the same network, loss and optimiser, "
             "denormal numbers taken for 0. The ceiling is a product of two matrices of "
             f"{_SIDE} × {_SIDE}: {ceiling} G multiply-adds a second; a training step has three times the forward "
