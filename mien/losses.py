@@ -101,8 +101,9 @@ class SoftCrossEntropy(nn.Module):
 class Distillation(nn.Module):
     """How far a model's probabilities are from its teachers', averaged over the images.
 
-    `teacher` names finished runs; their mean probabilities of the same augmented images are the targets, labels aren't
-    read. Both sides are softened by `temperature`, T: the loss is T² · KL(teachers ‖ model). Called with logits
+    `teacher` names finished runs, models that mien ships and ONNX files that it exported; their mean probabilities of
+    the same augmented images are the targets, labels aren't read. Both sides are softened by `temperature`, T: the loss
+    is T² · KL(teachers ‖ model). Called with logits
     (n, num_classes) and probabilities float (n, num_classes); gives a float32 scalar.
     Sources: G. Hinton, O. Vinyals, J. Dean, "Distilling the Knowledge in a Neural Network", 2015; L. Beyer et al.,
     "Knowledge distillation: A good teacher is patient and consistent", CVPR 2022.

@@ -173,7 +173,7 @@ def test_each_lever_of_the_ablation_changes_what_its_name_says() -> None:
         "prepared/no-flagged": ["exclude"],
         "prepared/drawn-start": ["model.pretrained"],
         "prepared/drawn": ["dataset.name", "model.pretrained", "train.epochs", "train.votes"],
-        "prepared/distill": ["loss.label_smoothing", "loss.name", "loss.teacher", "loss.temperature", "train.votes"],
+        "distill": ["loss.label_smoothing", "loss.name", "loss.teacher", "loss.temperature", "train.votes"],
     }.items():
         assert differences(base, load_experiment(folder / f"{name}.yaml")) == changes, name
 

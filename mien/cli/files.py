@@ -33,6 +33,7 @@ def check(
     from mien.report.wording import start_weights
     from mien.training.start_weights import RANDOM, find
     from mien.training.start_weights import check as check_start
+    from mien.training.teachers import find_teachers
 
     given = overrides or []
     home = open_home(workspace, trust)
@@ -58,6 +59,11 @@ def check(
             start = check_start(experiment, checked.scheme, home) if source else RANDOM
     except MienError as error:
         missing = missing or located(error, file, given)
+    teachers: list[str] = []
+    try:
+        teachers = [one.name for one in find_teachers(experiment, dataset, home)] if dataset else []
+    except MienError as error:
+        missing = missing or located(error, file, given)
     summary = checked.summary
     section = experiment.train
     rows_each = counted(-(-section.batch_size // (section.devices * section.nodes)), "row")
@@ -76,6 +82,8 @@ def check(
             say(f"devices: {on}, each has up to {rows_each} of a batch of {section.batch_size}")
         if start is not None:
             say(f"start weights: {start_weights(start)}")
+        if teachers:
+            say(f"teachers: {', '.join(teachers)}")
         say(f"classes: {', '.join(checked.scheme.classes)} ({checked.scheme.name})")
         if checked.rows is not None:
             say("rows: " + ", ".join(f"{role} {number:,}" for role, number in checked.rows.items()))
@@ -102,6 +110,7 @@ def check(
         "devices": section.devices,
         "nodes": section.nodes,
         "start_weights": start,
+        "teachers": teachers,
         "labels": checked.scheme.name,
         "rows": checked.rows,
         "left_out": checked.left_out,

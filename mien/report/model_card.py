@@ -90,7 +90,7 @@ def _learnt_from(made: dict[str, Any], content: dict[str, Any]) -> str:
     if content["train"].get("votes"):
         words.append("A second head learnt the raters' votes of the same rows.")
     if teachers := made.get("teachers"):
-        words.append(f"It learnt from {', '.join(one['run'] for one in teachers)}.")
+        words.append(f"It learnt from {', '.join(one['name'] for one in teachers)}.")
     return " ".join(words)
 
 

@@ -38,7 +38,7 @@ from mien.experiment.building import (
 )
 from mien.experiment.schema import Experiment
 from mien.files import write_text
-from mien.inference.weights import read_header, save_weights
+from mien.inference.weights import save_weights
 from mien.protocols.batches import training_steps
 from mien.runs.epochs import Epoch
 from mien.runs.manifest import FILE as MANIFEST
@@ -236,7 +236,7 @@ def _fit(
         run.write_environment({**run.environment, "images_per_second": round(statistics.median(shown.rates), 1)})
     state = recorder.best if section.keep == "best" else module.kept.state_dict()
     fingerprint, begun = dataset.card.fingerprint, made.get("start_weights")
-    inherited = [(begun or {}).get("limits", ""), *(read_header(one.weights).get("limits", "") for one in teachers)]
+    inherited = [(begun or {}).get("limits", ""), *(one.says.get("limits", "") for one in teachers)]
     bound = limits(dataset, experiment, inherited)
     save_weights(run.weights, state, experiment, names, fingerprint, bound, begun)
 

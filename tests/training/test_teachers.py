@@ -6,16 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from onnx import TensorProto, helper
 from safetensors.torch import load_file, save_file
+from verbs import call
 
 from mien.data.dataset import Dataset
 from mien.errors import MienError
 from mien.evaluation import evaluate
 from mien.experiment.building import build_model, build_roles, build_samples
 from mien.experiment.schema import load_experiment
+from mien.inference.export import export_run
 from mien.inference.network import load_network
 from mien.inference.weights import read_header
 from mien.protocols.batches import epoch_order
+from mien.report.model_card import model_card
 from mien.runs.run import Run, new_run
 from mien.training.fit import train
 from mien.training.votes_head import VotesHead
@@ -44,6 +48,8 @@ def test_the_loss_is_of_what_all_teachers_say_of_the_same_images(
     workspace: Workspace, tiny: Dataset, tiny_file: Path, teachers: list[Run]
 ) -> None:
     over = [*STILL, "loss={name: distill, teacher: [teacher/1-2], temperature: 2}", "name=student"]
+    shown = call("check", tiny_file, *over, "--workspace", workspace.root)
+    assert "teachers: teacher/1, teacher/2" in shown.out.splitlines()
     run = trained(workspace, tiny_file, *over)
 
     experiment = load_experiment(tiny_file, over)
@@ -55,7 +61,7 @@ def test_the_loss_is_of_what_all_teachers_say_of_the_same_images(
     wanted = sum(said) / 2
     assert fit_loss(run) == pytest.approx((4 * (wanted * (wanted.log() - told)).sum(1).mean()).item(), rel=1e-4)
     record = run.environment["teachers"]
-    assert [one["run"] for one in record] == ["teacher/1", "teacher/2"]
+    assert [one["name"] for one in record] == ["teacher/1", "teacher/2"]
     assert all(len(one["sha256"]) == 64 for one in record)
 
     # The student is a model like any other.
@@ -83,6 +89,42 @@ def test_what_binds_a_teacher_binds_its_student(workspace: Workspace, tiny: Data
     save_file(tensors, teacher.weights, metadata={"mien": json.dumps({**header, "limits": "for tests alone"})})
     student = trained(workspace, tiny_file, *STILL, "loss={name: distill, teacher: [teacher]}", "name=student")
     assert read_header(student.weights)["limits"] == "for tests alone"
+
+
+def test_an_exported_file_teaches_as_its_run_does(workspace: Workspace, tiny_file: Path, teachers: list[Run]) -> None:
+    sha256 = export_run(teachers[0], workspace.root / "teacher.onnx")["sha256"]
+    losses = []
+    for given in ("teacher/1", "teacher.onnx"):
+        over = [*STILL, f"loss={{name: distill, teacher: [{given}, teacher/2]}}", "name=student"]
+        run = trained(workspace, tiny_file, *over)
+        losses.append(fit_loss(run))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert run.environment["teachers"][0] == {"name": "teacher.onnx", "sha256": sha256}
+    evaluate(workspace, run, "report")
+    assert "It learnt from teacher.onnx, teacher/2." in model_card(run, "student")
+
+
+def test_other_files_do_not_teach(workspace: Workspace, tiny: Dataset, tiny_file: Path) -> None:
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 7]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    (workspace.root / "other.onnx").write_bytes(model.SerializeToString())
+    told = {}
+    for name in ("mien-s", "landmarks-small", "mien-l", "none.onnx", "other.onnx"):
+        with pytest.raises(MienError) as error:
+            new_runs(workspace, tiny_file, [f"loss={{name: distill, teacher: [{name}]}}"])
+        told[name] = (
+            str(error.value).removeprefix("the command line: loss.teacher: ").replace(str(workspace.root), "HOME")
+        )
+    assert told == {
+        "mien-s": "mien-s can't teach: it was fit on other data; expected a model fit on data set 'tiny' as it is",
+        "landmarks-small": "landmarks-small can't teach: it is on points; expected a model on expressions",
+        "mien-l": "there is no run 'mien-l'; expected a run in HOME/runs, or a model that mien ships. Did you mean "
+        "'mien-s'?",
+        "none.onnx": "there is no file 'HOME/none.onnx'; expected a path from the workspace on, or a run",
+        "other.onnx": "other.onnx can't teach: mien didn't export it, so nobody knows which rows it has seen; expected "
+        "a run, or mien's ONNX",
+    }
 
 
 def test_a_run_goes_on_with_the_same_teachers_alone(workspace: Workspace, tiny_file: Path, teachers: list[Run]) -> None:
@@ -123,12 +165,12 @@ def test_a_teacher_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(MienError) as error:
         new_runs(workspace, tiny_file, ["loss={name: distill, teacher: [teacher/1]}", *overrides])
-    assert f"run teacher/1 can't teach: {told}" in str(error.value)
+    assert f"teacher/1 can't teach: {told}" in str(error.value)
 
 
 def test_a_teacher_is_finished_and_there(workspace: Workspace, tiny: Dataset, tiny_file: Path) -> None:
     new_run(workspace, load_experiment(tiny_file, ["name=begun"]))
-    with pytest.raises(MienError, match="run begun/1 can't teach: it isn't finished; expected a finished run"):
+    with pytest.raises(MienError, match="begun/1 can't teach: it isn't finished; expected a finished run"):
         new_runs(workspace, tiny_file, ["loss={name: distill, teacher: [begun]}"])
     with pytest.raises(MienError, match="there is no run 'begum'"):
         new_runs(workspace, tiny_file, ["loss={name: distill, teacher: [begum]}"])
