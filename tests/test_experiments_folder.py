@@ -67,12 +67,8 @@ def stand_in(drawn: Workspace, experiment: Experiment) -> list[str]:
         return []
     if given.startswith("runs/"):
         called = Path(given).parent.name
-        file = (
-            f"landmarks/{called.removeprefix('landmarks-')}"
-            if "landmarks" in called
-            else f"best/ablation/prepared/{called}"
-        )
-        return [f"model.pretrained=runs/{trained(drawn, FOLDER / f'{file}.yaml').name}"]
+        (file,) = (file for file in NAMED if load_experiment(file).name == called)
+        return [f"model.pretrained=runs/{trained(drawn, file).name}"]
     state = build_model(experiment, LabelScheme("others", ("one", "other", "third"))).state_dict()
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, drawn.root / "stand-in.safetensors")
     return ["model.pretrained=stand-in.safetensors"]
@@ -90,7 +86,9 @@ def of_drawn(experiment: Experiment) -> str:
 def trained(drawn: Workspace, file: Path) -> Run:
     """A run of an experiment file on the drawn faces, of two steps."""
     experiment = load_experiment(file)
-    overrides = [f"dataset.name={of_drawn(experiment)}", "train.epochs=2", *stand_in(drawn, experiment)]
+    # What it begins with itself doesn't matter here.
+    begun = ["model.pretrained=null"] if getattr(experiment.model, "pretrained", None) else []
+    overrides = [f"dataset.name={of_drawn(experiment)}", "train.epochs=2", *begun]
     run = new_run(drawn, load_experiment(file, overrides))
     train(drawn, run, ["test"])
     return run
