@@ -96,7 +96,8 @@ def _pictures(
     found: list[PaperFigure] = []
     lacking: dict[str, str] = {}
     for prefix in FACES:
-        part = "xception" if prefix == "points" else EXPLAINED
+        nets = ("xception-full", "xception") if prefix == "points" else (EXPLAINED,)
+        part = next((name for name in nets if name in runs), nets[-1])
         try:
             if prefix == "samples":
                 found.append(figures.samples(workspace, public=public))

@@ -41,7 +41,7 @@ def make(
             try:
                 if training:
                     planned = _trained(workspace, look_again(workspace, planned), command)
-                if planned.state == "finished" and planned.run is not None:
+                if planned.state == "finished" and planned.run is not None and planned.part.kind != "step":
                     _measured(planned, planned.run, command)
                     if planned.part.name == EXPLAINED and not explained:
                         explained = True

@@ -9,7 +9,8 @@ from typing import Literal
 from mien.errors import unknown
 
 REPORT = "paper-2021"
-Kind = Literal["cnn", "googlenet", "pretraining", "points"]
+# A step is trained for what another part starts from, and isn't measured on its own.
+Kind = Literal["cnn", "googlenet", "pretraining", "points", "step"]
 
 # The report's tables 1 and 3, and the accuracy of its tables 4 to 6. How it averages F1 over classes it doesn't say.
 CLAIMED: Mapping[str, Mapping[str, float]] = MappingProxyType(
@@ -120,6 +121,10 @@ PARTS = (
     _mobilenet("scratch", 96),
     _mobilenet("imagenet", 96),
     Part("xception", "Xception-like net for 68 points", "points"),
+    Part("xception-drawn", "Xception-like net, step 1: drawn faces", "step"),
+    Part("xception-youtube", "Xception-like net, step 2: YouTube frames", "step"),
+    Part("xception-64", "Xception-like net, step 3: HELEN at 64 px", "step"),
+    Part("xception-full", "Xception-like net, trained until it is good", "points"),
 )
 
 # Whose inside the report shows, and by which explanations.
@@ -132,6 +137,8 @@ DATA = MappingProxyType(
         "fer2013-face": "mien data crop fer2013 --region face --as fer2013-face",
         "fer2013-mouth": "mien data crop fer2013 --region mouth --as fer2013-mouth",
         "helen": "mien data import helen_68pt.parquet --as helen",
+        "drawn": "mien data synth --as drawn --n 12000 --size 96",
+        "youtube": "mien data import youtube_68pt.parquet --as youtube",
     }
 )
 # Data sets that the command cuts by itself: what of, and which region.

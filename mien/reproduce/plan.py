@@ -67,7 +67,9 @@ def make_plan(workspace: Workspace, *, epochs: int | None = None, seeds: int | N
         except MienError as error:
             plan.append(Planned(part, 42, "left out", why=error.message))
             continue
-        wanted = [first.train.seed + number for number in range(seeds or part.seeds)]
+        wanted = [
+            first.train.seed + number for number in range(part.seeds if part.kind == "step" else seeds or part.seeds)
+        ]
         if seeds is None:
             wanted += _further(first, wanted, there)
         plan += [_planned(workspace, part, _with_seed(first, seed), there) for seed in wanted]
@@ -120,6 +122,9 @@ def _planned(
     try:
         start = pretrained.find(experiment, workspace)
     except MienError as error:
+        begun = str(getattr(experiment.model, "pretrained", ""))
+        if begun.startswith("runs/"):
+            return replace(planned, state="waits", why=f"it starts from run {begun.removeprefix('runs/')}")
         return replace(planned, state="left out", why=error.message.replace(f"{workspace.root}/", ""))
     if start is not None and start.path is None:
         return replace(planned, why="its start weights are downloaded first")

@@ -24,8 +24,13 @@ _KEPT = ("dataset", "split", "n", "contaminated", "overlap", "interval", "clean"
 
 
 def measured(planned: Planned) -> bool:
-    """Whether a run is finished and measured under its own protocol; one on classes under the report's as well."""
+    """Whether a run is finished and measured under its own protocol; one on classes under the report's as well.
+
+    A step, which isn't measured, need only be finished.
+    """
     run = planned.run
+    if planned.part.kind == "step":
+        return planned.state == "finished"
     if planned.state != "finished" or run is None or not run.metrics_file("report").is_file():
         return False
     return planned.part.kind == "points" or (run.evaluation(REPORT, None) / "metrics.json").is_file()
@@ -60,7 +65,7 @@ def _part(workspace: Workspace, part: Part, plan: Sequence[Planned]) -> dict[str
         ],
         "seeds": None,
     }
-    if there and part.kind != "points":
+    if there and part.kind not in ("points", "step"):
         contender = contender_of(part.name, plan)
         assert contender is not None
         left = without_copies([contender])
@@ -102,6 +107,8 @@ def _run(planned: Planned) -> dict[str, Any]:
         "notes": list(made["dataset"].get("notes", [])),
         "size": run.experiment.dataset.size,
     }
+    if planned.part.kind == "step":
+        return found
     official = read_metrics(run.metrics_file("report"))
     if planned.part.kind == "points":
         return {**found, "points": official}

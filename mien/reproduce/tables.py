@@ -39,7 +39,7 @@ def tables(
             for number, images, claim in CLASS_TABLES
         ),
         pretraining_table([part for part in parts if part["kind"] == "pretraining"]),
-        points_table(by_name["xception"]),
+        points_table([part for part in parts if part["kind"] == "points"]),
         made_table(parts),
         verdict_table(conclusions),
         *(difference_table(number, one) for number, one in enumerate(conclusions, 1) if one["differences"]),
@@ -339,39 +339,45 @@ def _short(start: str) -> str:
     return "random" if start == "random" else "ImageNet's"
 
 
-def points_table(part: Mapping[str, Any]) -> PaperTable:
-    """The 68 points: the errors by the size of the face, beside those of the mean shape."""
-    rows: list[tuple[Cell, ...]] = [] if part["runs"] else [(state(part), *(NONE,) * 4)]
-    note = "" if part["runs"] else f"{part['title']}: {missing(part)}."
-    for run in part["runs"]:
-        of = run["points"]
-        sizes = {f"{size} px": one for size, one in of["sizes"].items()}
-        for name, one in {**sizes, "mean shape, for comparison": of["mean_shape"]}.items():
-            rows.append(
-                (
-                    name,
-                    f"{one['n']:,}",
-                    *(
-                        ScoreCell(100 * one[key], [100 * end for end in one["interval"][key]], digits=2)
-                        for key in ("nme_outer_eyes", "nme_inter_pupil", "failure_rate_8")
-                    ),
-                )
-            )
-        note = (
-            f"Errors in % of the distance of the outer eye corners (or of the pupils) on {of['split']} of "
-            f"{of['dataset']}, n = {of['n']:,}; {run['epochs']} epochs, seed {run['seed']}. “Beyond 8 %” are the faces "
-            "with a larger error than that. Brackets are 95 % intervals over the choice of faces."
+def points_table(parts: Sequence[Mapping[str, Any]]) -> PaperTable:
+    """The 68 points: each net's errors by the size of the face, beside those of the mean shape."""
+    rows: list[tuple[Cell, ...]] = []
+    notes: list[str] = []
+    compared: Mapping[str, Any] | None = None
+    for part in parts:
+        if not part["runs"]:
+            rows.append((part["name"], state(part), *(NONE,) * 4))
+            notes.append(f"{part['title']}: {missing(part)}.")
+        for run in part["runs"]:
+            compared = run["points"]
+            rows += [_points_row(part["name"], f"{size} px", one) for size, one in compared["sizes"].items()]
+            note = f"{part['name']}: {run['epochs']} epochs, seed {run['seed']}, start weights: {run['start']}."
+            note += _against_mean_shape(compared)
+            notes.append(note + (f" These weights: {compared['limits']}." if compared["limits"] else ""))
+    if compared is not None:
+        rows.append(_points_row("mean shape, for comparison", NONE, compared["mean_shape"]))
+        notes.insert(
+            0,
+            f"Errors in % of the distance of the outer eye corners (or of the pupils) on {compared['split']} of "
+            f"{compared['dataset']}, n = {compared['n']:,}. “Beyond 8 %” are the faces with a larger error than that. "
+            "Brackets are 95 % intervals over the choice of faces.",
         )
-        note += _against_mean_shape(of)
-        if of["limits"]:
-            note += f" These weights: {of['limits']}."
     return PaperTable(
         "points",
         "68 points of a face by the Xception-like net (no claim of the report's is known)",
-        ("faces of", "n", "NME, %", "NME by pupils, %", "beyond 8 %, %"),
+        ("net", "faces of", "n", "NME, %", "NME by pupils, %", "beyond 8 %, %"),
         rows,
-        (note,) if note else (),
+        tuple(notes),
+        2,
     )
+
+
+def _points_row(name: str, size: str, of: Mapping[str, Any]) -> tuple[Cell, ...]:
+    scores = (
+        ScoreCell(100 * of[key], [100 * end for end in of["interval"][key]], digits=2)
+        for key in ("nme_outer_eyes", "nme_inter_pupil", "failure_rate_8")
+    )
+    return (name, size, f"{of['n']:,}", *scores)
 
 
 def _against_mean_shape(of: Mapping[str, Any]) -> str:

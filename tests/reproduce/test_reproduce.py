@@ -40,7 +40,7 @@ SPLITS = ("Training", "Training", "PublicTest", "PrivateTest")
 
 
 def draw(workspace: Workspace) -> None:
-    """Drawn faces under the names and splits of FER2013 and of HELEN."""
+    """Drawn faces under the names and splits of FER2013, of HELEN, of drawn faces and of YouTube's persons."""
     columns = {"landmarks": pa.list_(pa.float32(), 2 * POINTS)}
     with write_dataset(workspace, "fer2013", FER2013, source="", format="test", columns=columns) as writer:
         for index, (image, label, points) in enumerate(faces(28, size=48, seed=0)):
@@ -50,6 +50,13 @@ def draw(workspace: Workspace) -> None:
         for index, (image, _, points) in enumerate(faces(10, size=64, color="rgb", seed=0)):
             split, where = "helen_train" if index < 8 else "helen_test", points.ravel().tolist()
             writer.add(split, str(index), encode_png(image), 0, size=(64, 64), landmarks=where)
+    for seed, name in enumerate(("drawn", "youtube"), 1):
+        more = {**columns, "person": pa.string()}
+        with write_dataset(workspace, name, FACE, source="", format="test", columns=more) as writer:
+            for index, (image, _, points) in enumerate(faces(21, size=64, seed=seed)):
+                split, where = ("train", "validation", "test")[index // 7], points.ravel().tolist()
+                row = {"landmarks": where, "person": str(index)}
+                writer.add(split, str(index), encode_png(image), 0, size=(64, 64), **row)
 
 
 def of(plan: Sequence[Planned], part: str) -> list[Planned]:
@@ -87,12 +94,12 @@ def test_before_anything_is_trained_the_plan_says_what_is_in_the_way(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     plan = make_plan(workspace)
-    assert len(plan) == 4 * 3 + 12
+    assert len(plan) == 4 * 3 + 16
     assert [(one.seed, one.state) for one in of(plan, "cnn2")] == [(seed, "waits") for seed in (42, 43, 44)]
     assert of(plan, "cnn2")[0].why == "no data set fer2013: mien data import fer2013.csv --as fer2013"
     draw(workspace)
     plan = make_plan(workspace, epochs=3, seeds=1)
-    assert len(plan) == 16
+    assert len(plan) == 20
     assert {one.experiment.train.epochs for one in plan if one.experiment} == {3}
     assert [(one.state, one.why) for name in ("cnn1", "googlenet-mouth") for one in of(plan, name)] == [
         ("new", ""),
@@ -257,7 +264,7 @@ def test_the_page_says_everything_and_loads_nothing(written: tuple[dict[str, Any
     assert {str(value).partition(":")[0] for value in sources if not str(value).startswith("#")} == {"data"}
     for said in (text, page.text):
         assert "eight of nine" in said
-        assert "6 of 24 runs are trained and measured" in said
+        assert "6 of 28 runs are trained and measured" in said
         assert "faces that are shown here are drawn by mien" in said
     # What is missing stands where it would stand.
     assert page.row("CNN 2")[:3] == ["–", "0.83", "not run yet"]
@@ -376,13 +383,16 @@ def test_the_whole_report_by_one_command(workspace: Workspace, monkeypatch: pyte
     assert {name for name, start in starts.items() if start != "random"} == {
         "mobilenet-imagenet-48",
         "mobilenet-imagenet-96",
+        "xception-youtube",
+        "xception-64",
+        "xception-full",
     }
     # With one run of each CNN and one epoch, nothing can be said of epochs; all else has its differences.
     without = [one["key"] for one in told.json["conclusions"] if not one["differences"]]
     assert without == ["epochs"]
     for folder in (tmp_path / "public", workspace.root / "reproductions/paper-2021"):
         text = (folder / "README.md").read_text()
-        assert "Not complete: 15 of 16 runs are trained and measured." in text
+        assert "Not complete: 19 of 20 runs are trained and measured." in text
         assert "Not here" not in text
         assert "not run yet" not in text
     before = told.json["parts"]
@@ -398,7 +408,7 @@ def test_without_any_run_the_page_is_written_and_says_so(
     assert told.code == 0
     assert {one["verdict"] for one in told.json["conclusions"]} == {"can't be told"}
     text = (workspace.root / "reproductions/paper-2021/README.md").read_text()
-    assert "Not complete: 0 of 24 runs are trained and measured." in text
+    assert "Not complete: 0 of 28 runs are trained and measured." in text
     assert "> Not here: Xception-like net for 68 points, not trained yet." in text
     assert "> Not here: there is no data set fer2013 yet." in text
 
